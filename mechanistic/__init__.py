@@ -1,0 +1,1 @@
+"""Biology in equations: SBML pathways, diffusing fields. Usable alone."""

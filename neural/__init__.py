@@ -1,0 +1,1 @@
+"""Learned dynamics: representations, manipulators, decoders, tissue networks. Usable alone."""

@@ -1,0 +1,1 @@
+"""Scenarios that ship with cellweave, with the models and weights they use."""

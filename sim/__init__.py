@@ -1,0 +1,1 @@
+"""cellweave: hybrid mechanistic-neural simulation of cells in tissue."""
