@@ -1,0 +1,131 @@
+"""The value of any quantity in every cell, now: states, readouts, driven inputs, neighbours' means."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+from sim.core.coupling import Coupling
+from sim.core.process import Process
+from sim.core.quantity import Quantity, aggregate_of, component_of
+from sim.core.state import State
+
+#: (indptr, indices) of the neighbour graph over all rows
+Graph = tuple[np.ndarray, np.ndarray]
+
+
+class Signals:
+    """Looks quantities up by name, applies couplings to inputs, and remembers within one version of the state.
+
+    Args:
+        state: looked at, never changed.
+        processes: owners of the quantities.
+        couplings: at most one of mode `set` per target and cell type (the wiring check sees to it).
+        graph: gives the neighbour graph of the current positions.
+        type_names: cell types in the order of their codes.
+    """
+
+    def __init__(
+        self,
+        state: State,
+        processes: Sequence[Process],
+        couplings: Sequence[Coupling],
+        graph: Callable[[], Graph],
+        type_names: Sequence[str],
+    ):
+        self._state = state
+        self._graph = graph
+        self._type_names = tuple(type_names)
+        self._owners: dict[str, tuple[Process, Quantity]] = {q.name: (p, q) for p in processes for q in p.quantities}
+        self._couplings: dict[str, list[Coupling]] = {}
+        # "set" first, then "add" and "scale" in the order of the scenario
+        for c in sorted(couplings, key=lambda c: (c.mode != "set", c.index)):
+            self._couplings.setdefault(c.target, []).append(c)
+        self._known: dict[str, np.ndarray] = {}
+        self._version = -1
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """Values (cell,) of a scalar quantity. Do not write to the result."""
+        if self._version != self._state.version:
+            self._known.clear()
+            self._version = self._state.version
+        if name not in self._known:
+            self._known[name] = self._value(name)
+        return self._known[name]
+
+    def forget(self, name: str) -> None:
+        """Drop a remembered value (used where a process refreshes its own readout)."""
+        self._known.pop(name, None)
+
+    def stack(self, names: Sequence[str]) -> np.ndarray:
+        """Values (cell, len(names))."""
+        out = np.empty((len(self._state), len(names)))
+        for k, name in enumerate(names):
+            out[:, k] = self[name]
+        return out
+
+    def block(self, name: str) -> np.ndarray:
+        """A block's columns (cell, width), a view."""
+        return self._state[name]
+
+    def members_of(self, name: str) -> np.ndarray:
+        """Mask (cell,) of the cells that have the quantity at all."""
+        if aggregate_of(name):
+            return np.ones(len(self._state), dtype=bool)
+        part = component_of(name)
+        process, _ = self._owners[part[0] if part else name]
+        return process.members(self._state)
+
+    def graph(self) -> Graph:
+        return self._graph()
+
+    # ---- how a value comes about
+
+    def _value(self, name: str) -> np.ndarray:
+        aggregate = aggregate_of(name)
+        if aggregate:
+            return self._aggregate(aggregate.how, aggregate.of)
+        part = component_of(name)
+        if part and part[0] in self._state:
+            return self._state[part[0]][:, part[1]]
+        process, quantity = self._owners[name]
+        if quantity.role == "readout":
+            return process.readout(name, self._state, self)
+        if quantity.role == "state":
+            return self._state[name]
+        return self._input(process, quantity)
+
+    def _input(self, process: Process, quantity: Quantity) -> np.ndarray:
+        state = self._state
+        if quantity.name in state:
+            value = state[quantity.name]
+        else:
+            value = np.full(len(state), quantity.default)
+            for code, default in quantity.by_type.items():
+                value[state["cell.type"] == code] = default
+        for coupling in self._couplings.get(quantity.name, ()):
+            where = process.members(state) & self.members_of(coupling.source)
+            if coupling.types is not None:
+                where &= np.isin(state["cell.type"], list(coupling.types))
+            value = coupling.apply(value, self[coupling.source], where)
+        return value
+
+    def _aggregate(self, how: str, of: str) -> np.ndarray:
+        indptr, indices = self._graph()
+        if how == "count":
+            weight = (self._state["cell.type"] == self._type_names.index(of)).astype(float)
+            return _row_sums(indptr, weight[indices])
+        has = self.members_of(of)
+        values = np.where(has, self[of], 0.0)
+        total = _row_sums(indptr, values[indices])
+        if how == "sum":
+            return total
+        count = _row_sums(indptr, has[indices].astype(float))
+        return np.divide(total, count, out=np.zeros_like(total), where=count > 0)
+
+
+def _row_sums(indptr: np.ndarray, values: np.ndarray) -> np.ndarray:
+    """Sum of each CSR row, in the order of the row: the same bits whatever else is computed."""
+    rows = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
+    return np.bincount(rows, weights=values, minlength=len(indptr) - 1)

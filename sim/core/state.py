@@ -1,0 +1,231 @@
+"""The state of a tissue: one structure of arrays, owned by numpy."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+
+from sim.core.quantity import Quantity
+
+NO_PARENT = -1
+
+#: why a cell's record ended
+CAUSES = ("", "division", "apoptosis", "kill")
+
+
+class Lineage:
+    """Birth, death, parent and cause for every cell that ever was, indexed by its id."""
+
+    def __init__(self) -> None:
+        self._table = _Table(
+            {
+                "birth_time": (np.float64, (), np.nan),
+                "death_time": (np.float64, (), np.nan),
+                "parent": (np.int64, (), NO_PARENT),
+                "type": (np.int64, (), 0),
+                "cause": (np.int64, (), 0),
+            }
+        )
+
+    def __len__(self) -> int:
+        return self._table.rows
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self._table[name]
+
+    def born(self, time: float, parents: np.ndarray, types: np.ndarray) -> None:
+        """Record births; the ids are the next free ones in order."""
+        rows = self._table.extend(len(parents))
+        self["birth_time"][rows] = time
+        self["parent"][rows] = parents
+        self["type"][rows] = types
+
+    def died(self, time: float, ids: np.ndarray, cause: str) -> None:
+        """Record deaths [min] with their cause, one of `CAUSES`."""
+        self["death_time"][ids] = time
+        self["cause"][ids] = CAUSES.index(cause)
+
+
+class State:
+    """All that a tissue remembers between two steps.
+
+    Rows are cells in the order of their ids; an id is given once and never again. Columns hold one
+    value, or one block of values, per cell; fields hold one value per voxel. Nothing that a process
+    must remember lives anywhere else: a snapshot of the state is a checkpoint.
+
+    Attributes:
+        time: [min].
+        tick: how many process steps were taken; keys the random numbers.
+        version: grows with every change, so that readouts know when they are stale.
+        fields: name → (z, y, x) array in the field's unit.
+    """
+
+    def __init__(self, quantities: Iterable[Quantity], capacity: int = 64):
+        columns: dict[str, tuple] = {"cell.id": (np.int64, (), -1), "cell.type": (np.int64, (), 0)}
+        self.shared: set[str] = set()
+        for q in quantities:
+            if q.role == "state" or q.stored:
+                shape = (q.width,) if q.width else ()
+                columns[q.name] = (np.int64 if q.integer else np.float64, shape, int(q.default) if q.integer else q.default)
+                if q.shared:
+                    self.shared.add(q.name)
+        self._table = _Table(columns, capacity)
+        self.alive = np.zeros(self._table.capacity, dtype=bool)
+        self.fields: dict[str, np.ndarray] = {}
+        self.lineage = Lineage()
+        self.time = 0.0
+        self.tick = 0
+        self.version = 0
+
+    # ---- looking
+
+    def __len__(self) -> int:
+        return self._table.rows
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._table.columns
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        """The column's rows in use, a view: writing to it changes the state."""
+        return self._table[name]
+
+    @property
+    def capacity(self) -> int:
+        return self._table.capacity
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        return tuple(self._table.columns)
+
+    @property
+    def ids(self) -> np.ndarray:
+        return self["cell.id"]
+
+    def tensor(self, name: str):
+        """The column as a torch tensor that shares memory with it."""
+        import torch
+
+        return torch.from_numpy(self[name])
+
+    # ---- changing
+
+    def changed(self) -> None:
+        """Say that something was written, so that readouts are computed anew."""
+        self.version += 1
+
+    def add(self, types: np.ndarray, parents: np.ndarray | None = None) -> np.ndarray:
+        """Append cells with default values; returns their rows. Ids are the next free ones."""
+        count = len(types)
+        parents = np.full(count, NO_PARENT, dtype=np.int64) if parents is None else parents
+        first_id = len(self.lineage)
+        rows = self._table.extend(count)
+        if self._table.capacity != len(self.alive):
+            self.alive = np.resize(self.alive, self._table.capacity)
+            self.alive[rows.start :] = False
+        self.alive[rows] = True
+        self["cell.id"][rows] = np.arange(first_id, first_id + count)
+        self["cell.type"][rows] = types
+        self.lineage.born(self.time, parents, types)
+        self.changed()
+        return np.arange(rows.start, rows.stop)
+
+    def divide(self, mothers: np.ndarray) -> np.ndarray:
+        """Split each mother row into itself and a new cell; returns the daughters' rows.
+
+        The daughter inherits every column; shared amounts are halved in both. The mother keeps its
+        id, as in lineage tracing of live-cell microscopy.
+        """
+        daughters = self.add(self["cell.type"][mothers], parents=self.ids[mothers])
+        for name in self._table.columns:
+            if name not in ("cell.id", "cell.type"):
+                column = self[name]
+                if name in self.shared:
+                    column[mothers] *= 0.5
+                column[daughters] = column[mothers]
+        return daughters
+
+    def remove(self, rows: np.ndarray, cause: str) -> None:
+        """Mark rows dead; they leave the arrays at the next `compact`."""
+        rows = rows[self.alive[rows]]
+        self.alive[rows] = False
+        unrecorded = rows[np.isnan(self.lineage["death_time"][self.ids[rows]])]
+        self.lineage.died(self.time, self.ids[unrecorded], cause)
+        self.changed()
+
+    def compact(self) -> None:
+        """Close the gaps that `remove` left, keeping the order of ids."""
+        keep = self.alive[: len(self)]
+        if keep.all():
+            return
+        self._table.keep(keep)
+        self.alive[:] = False
+        self.alive[: len(self)] = True
+        self.changed()
+
+    # ---- remembering
+
+    def snapshot(self) -> dict[str, np.ndarray]:
+        """Copies of everything, as plain arrays keyed by name: the content of a checkpoint."""
+        self.compact()
+        arrays = {f"cells/{name}": self[name].copy() for name in self._table.columns}
+        arrays |= {f"fields/{name}": values.copy() for name, values in self.fields.items()}
+        arrays |= {f"lineage/{name}": self.lineage[name].copy() for name in self.lineage._table.columns}
+        arrays["clock/time"] = np.float64(self.time)
+        arrays["clock/tick"] = np.int64(self.tick)
+        return arrays
+
+    def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
+        """Take over a snapshot made by a state with the same columns."""
+        self._table.load({n.removeprefix("cells/"): a for n, a in arrays.items() if n.startswith("cells/")})
+        self.lineage._table.load({n.removeprefix("lineage/"): a for n, a in arrays.items() if n.startswith("lineage/")})
+        self.fields = {n.removeprefix("fields/"): np.array(a) for n, a in arrays.items() if n.startswith("fields/")}
+        self.alive = np.zeros(self._table.capacity, dtype=bool)
+        self.alive[: len(self)] = True
+        self.time = float(arrays["clock/time"])
+        self.tick = int(arrays["clock/tick"])
+        self.changed()
+
+
+class _Table:
+    """Named arrays with a common number of rows and room to grow."""
+
+    def __init__(self, columns: Mapping[str, tuple], capacity: int = 64):
+        self._spec = dict(columns)
+        self.rows = 0
+        self.capacity = max(capacity, 1)
+        self.columns = {n: np.full((self.capacity, *shape), fill, dtype) for n, (dtype, shape, fill) in columns.items()}
+
+    def __getitem__(self, name: str) -> np.ndarray:
+        return self.columns[name][: self.rows]
+
+    def extend(self, count: int) -> slice:
+        needed = self.rows + count
+        if needed > self.capacity:
+            self._reserve(max(needed, 2 * self.capacity))
+        rows = slice(self.rows, needed)
+        for name, (_, _, fill) in self._spec.items():
+            self.columns[name][rows] = fill
+        self.rows = needed
+        return rows
+
+    def keep(self, mask: np.ndarray) -> None:
+        kept = int(mask.sum())
+        for column in self.columns.values():
+            column[:kept] = column[: self.rows][mask]
+        self.rows = kept
+
+    def load(self, arrays: Mapping[str, np.ndarray]) -> None:
+        if set(arrays) != set(self.columns):
+            raise ValueError(f"snapshot holds other columns: {sorted(set(arrays) ^ set(self.columns))}")
+        self.rows = 0
+        self.extend(len(next(iter(arrays.values()))))
+        for name, values in arrays.items():
+            self.columns[name][: self.rows] = values
+
+    def _reserve(self, capacity: int) -> None:
+        for name, (dtype, shape, fill) in self._spec.items():
+            grown = np.full((capacity, *shape), fill, dtype)
+            grown[: self.rows] = self.columns[name][: self.rows]
+            self.columns[name] = grown
+        self.capacity = capacity

@@ -1,0 +1,165 @@
+"""Is everything that is read owned, and everything that is driven drivable? Checked before anything runs."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from sim.core.coupling import Coupling
+from sim.core.process import Process
+from sim.core.quantity import Quantity, aggregate_of, component_of
+
+
+@dataclass(frozen=True)
+class Fault:
+    """One fault of the wiring. `coupling` is the index of the coupling at fault, or None."""
+
+    message: str
+    coupling: int | None = None
+    side: str | None = None
+
+
+def check(processes: Sequence[Process], couplings: Sequence[Coupling], type_names: Sequence[str]) -> list[Fault]:
+    """Every fault: two owners, no owner, a target that nothing takes, two couplings on one target, a cycle."""
+    faults: list[Fault] = []
+    owners: dict[str, Process] = {}
+    known: dict[str, Quantity] = {}
+    for process in processes:
+        for q in process.quantities:
+            if q.name in owners:
+                faults.append(Fault(f"'{q.name}' has two owners, {owners[q.name].name} and {process.name}; remove one"))
+            owners[q.name], known[q.name] = process, q
+    for process in processes:
+        for name in process.reads:
+            fault = _unknown(name, known, type_names)
+            if fault:
+                faults.append(Fault(f"{process.name} reads {fault}"))
+    setters: dict[str, Coupling] = {}
+    for c in couplings:
+        fault = _unknown(c.source, known, type_names)
+        if fault:
+            faults.append(Fault(f"no process shows {fault}", c.index, "from"))
+        target = known.get(c.target)
+        if target is None:
+            faults.append(Fault(f"no process takes {_named(c.target, _inputs(known))}", c.index, "to"))
+            continue
+        if target.role != "input":
+            faults.append(
+                Fault(f"'{c.target}' is owned by {owners[c.target].name} and cannot be driven{_try(_inputs(known))}", c.index, "to")
+            )
+            continue
+        other = setters.get(c.target)
+        if c.mode == "set" and other is not None and _overlap(c.types, other.types):
+            faults.append(
+                Fault(f"'{c.target}' is already set by '{other.name}'; use mode: add or scale for one of them", c.index, "to")
+            )
+        if c.mode == "set":
+            setters.setdefault(c.target, c)
+    if not faults:
+        faults += _cycles(couplings, known)
+    return faults
+
+
+def graph(processes: Sequence[Process], couplings: Sequence[Coupling]) -> dict:
+    """The wiring as plain data: nodes are processes, edges what passes between them."""
+    owners = {q.name: p.name for p in processes for q in p.quantities}
+    nodes = [
+        {
+            "name": p.name,
+            "kind": p.kind,
+            "step": p.step,
+            "states": [q.name for q in p.states],
+            "inputs": [q.name for q in p.inputs if any(c.target == q.name for c in couplings)],
+            "readouts": [q.name for q in p.readouts],
+        }
+        for p in processes
+    ]
+    edges = [
+        {
+            "source": owners[_plain(c.source, owners)],
+            "target": owners[c.target],
+            "from": c.source,
+            "to": c.target,
+            "label": c.response.label,
+            "mode": c.mode,
+            "kind": "coupling",
+        }
+        for c in couplings
+    ]
+    for p in processes:
+        for name in p.reads:
+            source = owners[_plain(name, owners)]
+            if source != p.name:
+                edges.append(
+                    {"source": source, "target": p.name, "from": name, "to": p.name, "label": "", "mode": "", "kind": "read"}
+                )
+    return {"nodes": nodes, "edges": edges}
+
+
+def _plain(name: str, owners: Iterable[str]) -> str:
+    """The owned name behind a component or an aggregate."""
+    aggregate = aggregate_of(name)
+    if aggregate:
+        return "cell.position" if aggregate.how == "count" else _plain(aggregate.of, owners)
+    part = component_of(name)
+    return part[0] if part and name not in owners else name
+
+
+def _unknown(name: str, known: dict[str, Quantity], type_names: Sequence[str]) -> str | None:
+    """What is wrong with reading `name`, or None."""
+    aggregate = aggregate_of(name)
+    if aggregate:
+        if aggregate.how == "count":
+            return None if aggregate.of in type_names else f"cells of type {_named(aggregate.of, type_names)}"
+        return _unknown(aggregate.of, known, type_names)
+    part = component_of(name)
+    if part:
+        block = known.get(part[0])
+        if block is None:
+            return _named(part[0], known)
+        return None if part[1] < block.width else f"'{name}': the last index of {part[0]} is {block.width - 1}"
+    quantity = known.get(name)
+    if quantity is None:
+        return _named(name, known)
+    if quantity.width:
+        return f"'{name}', which has {quantity.width} parts: name one, such as {name}[0]"
+    return None
+
+
+def _named(name: str, choices: Iterable[str]) -> str:
+    near = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.75)
+    return f"'{name}'; did you mean '{near[0]}'?" if near else f"'{name}'"
+
+
+def _inputs(known: dict[str, Quantity]) -> list[str]:
+    return [n for n, q in known.items() if q.role == "input"]
+
+
+def _try(inputs: Sequence[str]) -> str:
+    return f"; such as {inputs[0]} can" if inputs else ""
+
+
+def _overlap(a: frozenset[int] | None, b: frozenset[int] | None) -> bool:
+    return a is None or b is None or bool(a & b)
+
+
+def _cycles(couplings: Sequence[Coupling], known: dict[str, Quantity]) -> list[Fault]:
+    """Couplings that would need their own answer within one step: input → input → … → the same input."""
+    follows: dict[str, list[Coupling]] = {}
+    for c in couplings:
+        aggregate = aggregate_of(c.source)
+        source = aggregate.of if aggregate and aggregate.how != "count" else c.source
+        if source in known and known[source].role == "input":
+            follows.setdefault(source, []).append(c)
+    for start in follows:
+        path, seen = [start], {start}
+        while path[-1] in follows:
+            nxt = follows[path[-1]][0].target
+            path.append(nxt)
+            if nxt in seen:
+                loop = " → ".join(path[path.index(nxt) :])
+                culprit = follows[path[-2]][0]
+                return [Fault(f"the couplings form a cycle within one step: {loop}; cut one of them", culprit.index, "to")]
+            seen.add(nxt)
+    return []

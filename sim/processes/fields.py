@@ -1,0 +1,163 @@
+"""A diffusing substance, its boundaries, and what cells give to it and take from it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sim.core.process import Process
+from sim.core.quantity import Quantity
+
+if TYPE_CHECKING:
+    from mechanistic.fields import Grid
+
+
+@dataclass(frozen=True)
+class FieldSettings:
+    """What a scenario says of one field. Times in min, lengths in um, values in `unit`."""
+
+    name: str
+    unit: str
+    diffusion: float
+    decay: float
+    initial: float
+    boundary: dict[str, float | str]
+    steady: bool
+    #: by cell type code: uptake and secretion rate [1/min], saturation value
+    uptake: dict[int, float]
+    secretion: dict[int, float]
+    saturation: dict[int, float]
+
+
+class FieldProcess(Process):
+    """One substance: diffusion, decay and boundaries, with the exchange of the cells split around them (Strang).
+
+    What cells take up is booked in `internal.<field>` [value · um³], so that field and cells together keep
+    the amount to rounding.
+    """
+
+    def __init__(self, settings: FieldSettings, box: BoxSettings, step: float):
+        super().__init__(f"field.{settings.name}", step)
+        self.settings = settings
+        self.box = box
+        self.kind = "quasi-steady" if settings.steady else "dynamic"
+        name, unit = settings.name, settings.unit
+        self.states = (Quantity(f"internal.{name}", f"{unit}*um^3", f"net amount of {name} taken up", shared=True),)
+        self.inputs = (
+            Quantity(f"uptake.{name}", "1/min", f"uptake rate of {name}", "input", by_type=settings.uptake),
+            Quantity(f"secretion.{name}", "1/min", f"secretion rate of {name}", "input", by_type=settings.secretion),
+            Quantity(f"saturation.{name}", unit, f"value at which secretion of {name} stops", "input", by_type=settings.saturation),
+        )
+        self.readouts = (
+            Quantity(f"field.{name}", unit, f"{name} at the cell", "readout"),
+            Quantity(f"gradient.{name}", f"{unit}/um", f"steepness of {name} at the cell", "readout"),
+        )
+        self.reads = ("cell.position", "cell.volume", "cell.living")
+
+    def prepare(self, streams) -> None:
+        from mechanistic.fields import DiffusionSolver
+
+        super().prepare(streams)
+        self.grid = self.box.grid()
+        self.solver = DiffusionSolver(self.grid, self.settings.diffusion, self.settings.decay, self.settings.boundary)
+
+    def start(self, state) -> None:
+        """Give the state this field at its initial value."""
+        state.fields[self.settings.name] = np.full(self.grid.shape, self.settings.initial)
+
+    def advance(self, state, signals, dt: float) -> None:
+        u = state.fields[self.settings.name]
+        voxel = self.grid.voxel_of(state["cell.position"])
+        rates = self._rates(state, signals)
+        if self.kind == "quasi-steady":
+            self._settle(state, u, voxel, rates, dt)
+            return
+        # exchange is stiff beside diffusion: sub-steps keep U dt and D dt/dx² of the split parts comparable
+        for _ in range(steps := self._substeps(state, voxel, rates, dt)):
+            self._exchange(state, u, voxel, rates, dt / steps / 2)
+            self.solver.step(u, dt / steps)
+            self._exchange(state, u, voxel, rates, dt / steps / 2)
+
+    def readout(self, name, state, signals) -> np.ndarray:
+        from mechanistic.fields import sample
+
+        if name == f"gradient.{self.settings.name}":
+            return np.linalg.norm(self.gradient(state), axis=1)
+        return sample(state.fields[self.settings.name], self.grid.voxel_of(state["cell.position"]))
+
+    def gradient(self, state) -> np.ndarray:
+        """The field's gradient at each cell (cell, 3) [value/um]."""
+        from mechanistic.fields import gradient
+
+        return gradient(state.fields[self.settings.name], self.grid, state["cell.position"])
+
+    # ---- parts
+
+    def _rates(self, state, signals) -> tuple[np.ndarray, ...]:
+        living = signals["cell.living"]
+        name = self.settings.name
+        return (
+            np.ascontiguousarray(state["cell.volume"]),
+            signals[f"secretion.{name}"] * living,
+            np.ascontiguousarray(signals[f"saturation.{name}"]),
+            signals[f"uptake.{name}"] * living,
+        )
+
+    def _substeps(self, state, voxel, rates, dt: float) -> int:
+        volume, secretion, _, uptake = rates
+        if not len(voxel) or not (secretion.any() or uptake.any()):
+            return 1
+        per_voxel = np.bincount(voxel, weights=volume * (secretion + uptake)) / self.grid.voxel_volume
+        return int(np.clip(np.ceil(per_voxel.max() * dt / _EXCHANGE_PER_SUBSTEP), 1, _MOST_SUBSTEPS))
+
+    def _exchange(self, state, u, voxel, rates, dt: float) -> None:
+        from mechanistic.fields import exchange
+
+        if len(voxel):
+            volume, secretion, saturation, uptake = rates
+            internal = state[f"internal.{self.settings.name}"]
+            exchange(u, voxel, volume, secretion, saturation, uptake, dt, internal, self.grid.voxel_volume)
+
+    def _settle(self, state, u, voxel, rates, dt: float) -> None:
+        volume, secretion, saturation, uptake = rates
+        share = volume / self.grid.voxel_volume
+        count = u.size
+        source = np.bincount(voxel, weights=share * secretion * saturation, minlength=count).reshape(u.shape)
+        sink = np.bincount(voxel, weights=share * (secretion + uptake), minlength=count).reshape(u.shape)
+        self.solver.steady(u, source, sink)
+        taken = (uptake + secretion) * u.ravel()[voxel] - secretion * saturation
+        state[f"internal.{self.settings.name}"] += volume * taken * dt
+
+
+@dataclass(frozen=True)
+class BoxSettings:
+    """The domain: corners [um], voxel edge [um], periodic or not, 2 or 3 dimensions."""
+
+    lower: tuple[float, float, float]
+    upper: tuple[float, float, float]
+    voxel: float
+    periodic: bool
+    dims: int
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Voxels along (z, y, x)."""
+        counts = [max(1, round((b - a) / self.voxel)) for a, b in zip(self.lower, self.upper)]
+        return (counts[2] if self.dims == 3 else 1, counts[1], counts[0])
+
+    @property
+    def area(self) -> float:
+        """Area of the (x, y) plane [um²]."""
+        return (self.upper[0] - self.lower[0]) * (self.upper[1] - self.lower[1])
+
+    def grid(self) -> Grid:
+        from mechanistic.fields import Grid
+
+        return Grid(origin=self.lower, spacing=self.voxel, shape=self.shape)
+
+
+#: exchange per sub-step, as the largest relaxation of a voxel by its cells
+_EXCHANGE_PER_SUBSTEP = 0.5
+_MOST_SUBSTEPS = 200

@@ -1,0 +1,179 @@
+"""An SBML pathway in every cell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from sim.core.process import Process
+from sim.core.quantity import Quantity
+from sim.errors import SimulationError
+
+if TYPE_CHECKING:
+    from mechanistic.network import ReactionNetwork
+    from mechanistic.distributions import Distribution
+
+
+@dataclass(frozen=True)
+class PathwaySettings:
+    """What a scenario says of one pathway.
+
+    Attributes:
+        name: as in `pathway.<name>.<species>`.
+        model: path of the SBML or Antimony file.
+        minutes_per_unit: length of the model's unit of time [min].
+        dilutes: True where growth of the cell dilutes its species; False where synthesis is taken to keep pace.
+        set: parameter values in place of the model's.
+        vary: distributions of parameters over the cells.
+        active: ids of parameters that couplings, perturbations or `vary` reach.
+    """
+
+    name: str
+    model: Path
+    minutes_per_unit: float
+    dilutes: bool
+    set: Mapping[str, float] = field(default_factory=dict)
+    vary: Mapping[str, Distribution] = field(default_factory=dict)
+    active: tuple[str, ...] = ()
+    stored: frozenset[str] = frozenset()
+
+
+class PathwayProcess(Process):
+    """Every living cell of the given types carries its own copy of the network's state.
+
+    The state is amounts in the cell's volume: division shares them and, where `dilutes`, growth thins them.
+    Dying cells keep their last values.
+    """
+
+    def __init__(
+        self, settings: PathwaySettings, network: ReactionNetwork, volume: Mapping[int, float], types: frozenset[int], step: float
+    ):
+        super().__init__(f"pathway.{settings.name}", step, types)
+        self.settings = settings
+        self.network = network
+        self.reference_volume = volume
+        prefix = f"pathway.{settings.name}"
+        self.block = f"{prefix}.state"
+        ids = tuple(network.state_ids)
+        self.states = (
+            Quantity(self.block, "model units", f"amounts of {settings.name}", width=len(ids), labels=ids, shared=True),
+        )
+        self.inputs = tuple(
+            Quantity(
+                f"{prefix}.{i}",
+                network.units(i) or "1",
+                f"{i} of {settings.name}",
+                "input",
+                default=settings.set.get(i, network.value(i)),
+                stored=i in settings.stored,
+            )
+            for i in network.settable_ids
+        )
+        self.readouts = tuple(
+            Quantity(f"{prefix}.{i}", network.units(i) or "1", f"{i} of {settings.name}", "readout") for i in network.observable_ids
+        )
+        self.reads = ("cell.volume", "cell.living") if settings.dilutes else ("cell.living",)
+
+    def prepare(self, streams) -> None:
+        from mechanistic import load_model
+
+        super().prepare(streams)
+        self.model = load_model(self.settings.model)
+
+    def initialise(self, state, rows) -> None:
+        from mechanistic.distributions import sample
+
+        rows = rows[self.members(state)[rows]]
+        values = {i: np.full(len(rows), q.default) for i, q in zip(self.network.settable_ids, self.inputs)}
+        for k, (name, distribution) in enumerate(self.settings.vary.items()):
+            u = self.streams.uniforms(f"vary.{self.settings.name}.{name}", k, state.ids[rows])[:, 0]
+            values[name] = sample(distribution, values[name], u)
+        for name in self.settings.stored:
+            state[f"pathway.{self.settings.name}.{name}"][rows] = values[name]
+        changed = {i: values[i] for i in (*self.settings.set, *self.settings.vary)}
+        state[self.block][rows] = self.model.initial_state(len(rows), parameters=changed).amounts
+
+    def advance(self, state, signals, dt: float) -> None:
+        from mechanistic.errors import IntegrationError
+
+        rows = np.flatnonzero(self.members(state) & (signals["cell.living"] > 0))
+        if not rows.size:
+            return
+        cells = self._cells(state, signals, rows)
+        try:
+            self.model.advance(cells, dt / self.settings.minutes_per_unit)
+        except IntegrationError as error:
+            cell = state.ids[rows[error.cell]] if error.cell is not None else "?"
+            raise SimulationError(
+                f"{self.name}: cell {cell}, {error.species or 'state'} at t = {state.time:g} min: {error}"
+            ) from error
+        state[self.block][rows] = cells.amounts
+
+    def readout(self, name, state, signals) -> np.ndarray:
+        short = name.removeprefix(f"pathway.{self.settings.name}.")
+        values = np.full(len(state), np.nan)
+        rows = np.flatnonzero(self.members(state))
+        if rows.size:
+            values[rows] = self.model.observe(self._cells(state, signals, rows), (short,))[:, 0]
+        return values
+
+    def _cells(self, state, signals, rows: np.ndarray):
+        """The rows as the pathway engine takes them."""
+        from mechanistic.model import PathwayState
+
+        active = self.settings.active
+        scale = np.ones(len(rows))
+        if self.settings.dilutes:
+            for code, volume in self.reference_volume.items():
+                here = state["cell.type"][rows] == code
+                scale[here] = state["cell.volume"][rows][here] / volume
+        parameters = signals.stack([f"pathway.{self.settings.name}.{i}" for i in active])[rows]
+        time = np.full(len(rows), state.time / self.settings.minutes_per_unit)
+        return PathwayState(amounts=state[self.block][rows], parameters=parameters, active=active, scale=scale, time=time)
+
+
+class Membrane(Process):
+    """A species that passes the membrane: field and pathway exchange amounts, none is made or lost.
+
+    The inside of the membrane is the pathway's species; the model's concentration is taken to be in the field's
+    unit, so the cell's reference volume stands for the model's compartment.
+    """
+
+    def __init__(self, field_process, pathway: PathwayProcess, species: str, permeability: Mapping[int, float], step: float):
+        name = field_process.settings.name
+        super().__init__(f"membrane.{name}.{species}", step, pathway.types)
+        self.field = field_process
+        self.pathway = pathway
+        self.column = pathway.network.state_ids.index(species)
+        self.per_model_amount = {
+            code: volume / pathway.network.compartment_size_of(species) for code, volume in pathway.reference_volume.items()
+        }
+        self.inputs = (
+            Quantity(f"permeability.{name}", "1/min", f"permeability of the membrane for {name}", "input", by_type=permeability),
+        )
+        self.reads = (f"field.{name}", "cell.position", "cell.volume", "cell.living", f"pathway.{pathway.settings.name}.{species}")
+
+    def advance(self, state, signals, dt: float) -> None:
+        from mechanistic.fields import membrane_exchange
+
+        rows = np.flatnonzero(self.members(state))
+        if not rows.size:
+            return
+        grid = self.field.grid
+        factor = np.array([self.per_model_amount[int(code)] for code in state["cell.type"][rows]])
+        inside = state[self.pathway.block][rows, self.column] * factor
+        permeability = (signals[self.inputs[0].name] * signals["cell.living"])[rows]
+        membrane_exchange(
+            state.fields[self.field.settings.name],
+            grid.voxel_of(state["cell.position"][rows]),
+            state["cell.volume"][rows],
+            permeability,
+            inside,
+            dt,
+            grid.voxel_volume,
+        )
+        state[self.pathway.block][rows, self.column] = inside / factor
