@@ -1,0 +1,73 @@
+"""What is read out: virtual instruments, measured curves beside them, and what is stored."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator, Field, Strict, WithJsonSchema
+
+from sim.scenario.values import Duration, FilePath, Name, Part, Text, fault
+
+#: Kind of instrument -> its channels.
+INSTRUMENTS = {"incucyte": ("live_area", "annexin_v", "dead_dna")}
+
+_PATTERN = re.compile(r"[A-Za-z_*][A-Za-z0-9_.*]*(\[[0-9]{1,6}\]|\([A-Za-z0-9_.\[\]*]+\))?")
+
+
+def _pattern(value: object) -> str:
+    if not isinstance(value, str):
+        raise fault("must be the name of a quantity, such as volume or pathway.egfr.*")
+    if not value:
+        raise fault("must not be empty")
+    if len(value) > 200 or not _PATTERN.fullmatch(value):
+        raise fault("is not the name of a quantity, such as volume or pathway.egfr.*")
+    return value
+
+
+Pattern = Annotated[
+    str, BeforeValidator(_pattern), WithJsonSchema({"type": "string", "examples": ["pathway.egfr.*"]})
+]
+
+
+class Instrument(Part):
+    """A virtual instrument; its kind is its name unless `kind` says otherwise."""
+
+    kind: Name | None = Field(default=None, description="Kind of instrument; its name if left out.")
+    every: Duration = Field(description="Time between two readings.")
+    channels: Annotated[tuple[Name, ...], Strict(False), Field(min_length=1)] | None = Field(
+        default=None, description="What it reads; all its channels if left out."
+    )
+
+
+class Measurements(Part):
+    """Measured curves that the report lays over those of a simulated instrument."""
+
+    file: FilePath = Field(description="Table of measurements, .npz or .csv.")
+    instrument: Name | None = Field(default=None, description="The instrument; the only one if left out.")
+    condition: Text | None = Field(
+        default=None, description="Rows of the table to show: its condition column."
+    )
+    channels: dict[Name, Text] = Field(
+        default_factory=dict,
+        description="Channel of the instrument -> column of the table; equal names if left out.",
+    )
+
+
+def _fields(value: object) -> object:
+    if value == "all" or isinstance(value, list | tuple):
+        return value
+    raise fault("must be all or a list of fields")
+
+
+class Outputs(Part):
+    """What is stored at every saved time."""
+
+    cells: Annotated[tuple[Pattern, ...], Strict(False)] = Field(
+        default=("type", "position", "volume"), description="Quantities of each cell; * stands for any."
+    )
+    fields: Annotated[
+        Literal["all"] | Annotated[tuple[Name, ...], Strict(False)],
+        BeforeValidator(_fields),
+        WithJsonSchema({"anyOf": [{"const": "all"}, {"type": "array", "items": {"type": "string"}}]}),
+    ] = Field(default="all", description="Fields that are stored: all, or a list of names.")

@@ -1,0 +1,49 @@
+"""The scenario file, key by key. Attributes have the names of the keys; from, to and with differ (see Coupling)."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, Strict
+
+from sim.scenario.cells import CellType
+from sim.scenario.couplings import Coupling
+from sim.scenario.dynamics import Manipulator, Pathway, Tissue
+from sim.scenario.outputs import Instrument, Measurements, Outputs
+from sim.scenario.perturbations import Perturbation
+from sim.scenario.space import Space, Time
+from sim.scenario.values import Name, Part, Text, whole
+
+VERSION = 1
+LARGEST_SEED = 2**64 - 1
+
+
+class ScenarioSpec(Part):
+    """A cellweave scenario: a tissue, what its cells do, what is done to them and what is read out."""
+
+    scenario: whole(VERSION, VERSION) = Field(description="Version of this form: 1.")  # type: ignore[valid-type]
+    name: Text = Field(description="What this scenario is about, in a line.")
+    seed: whole(0, LARGEST_SEED) | None = Field(  # type: ignore[valid-type]
+        default=None, description="Seed of all random numbers; drawn and stored if left out."
+    )
+    time: Time = Field(description="The clock.")
+    space: Space = Field(description="The domain and its fields.")
+    cells: dict[Name, CellType] = Field(default_factory=dict, description="The cell types, by name.")
+    pathways: dict[Name, Pathway] = Field(default_factory=dict, description="Pathway models, by name.")
+    manipulators: dict[Name, Manipulator] = Field(
+        default_factory=dict, description="Learned dynamics, by name."
+    )
+    tissue: Tissue | None = Field(default=None, description="Neighbours and messages between cells.")
+    couplings: Annotated[tuple[Coupling, ...], Strict(False)] = Field(
+        default=(), description="What acts on what, through which response."
+    )
+    perturbations: Annotated[tuple[Perturbation, ...], Strict(False)] = Field(
+        default=(), description="What is done to the system, when."
+    )
+    instruments: dict[Name, Instrument] = Field(
+        default_factory=dict, description="Virtual instruments, by name."
+    )
+    measurements: Measurements | None = Field(
+        default=None, description="Measured curves to lay over simulated ones."
+    )
+    outputs: Outputs = Field(default_factory=Outputs, description="What is stored.")

@@ -1,0 +1,233 @@
+"""When and where: the clock, the domain and the fields that diffuse in it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, Field, Strict, WithJsonSchema, model_validator
+
+from sim.scenario.spelling import did_you_mean, one_of
+from sim.scenario.units import (
+    FIELD_DIMENSIONS,
+    LENGTH,
+    RATE,
+    Quantity,
+    UnitError,
+    dimension_of,
+    quantity,
+    same_dimension,
+)
+from sim.scenario.values import (
+    Diffusivity,
+    Duration,
+    FieldUnit,
+    FieldValue,
+    Length,
+    Name,
+    Part,
+    Position,
+    Rate,
+    default,
+    fault,
+)
+
+FACES = ("x_min", "x_max", "y_min", "y_max", "z_min", "z_max")
+_ROUNDING = 1e-9
+
+Interval = Annotated[tuple[Position, Position], Strict(False)]
+
+
+def is_multiple(whole: float, part: float) -> bool:
+    """True where `whole` is `part` taken a whole number of times, but for rounding."""
+    ratio = whole / part
+    return round(ratio) >= 1 and abs(ratio - round(ratio)) <= _ROUNDING * max(1.0, ratio)
+
+
+class Time(Part):
+    """The clock of the simulation."""
+
+    stop: Duration = Field(description="Simulated time at which the run ends; a multiple of save_every.")
+    save_every: Duration = Field(description="Time between two saved states.")
+    step: Duration | None = Field(
+        default=None,
+        description="Coupling step, after which processes exchange; divides save_every. Chosen if left out.",
+    )
+    splitting: Literal["strang", "lie"] = Field(
+        default="strang",
+        description="How a step is composed of processes: strang (second order) or lie (first).",
+    )
+
+    @model_validator(mode="after")
+    def _fit(self) -> Time:
+        if not is_multiple(self.stop, self.save_every):
+            raise fault(f"must be a multiple of save_every ({self.save_every})", "stop")
+        if self.step is not None and not is_multiple(self.save_every, self.step):
+            raise fault(f"must divide save_every ({self.save_every}) into whole steps", "step")
+        return self
+
+
+class Domain(Part):
+    """The box that holds cells and fields; without z it is two-dimensional."""
+
+    x: Interval = Field(description="Lower and upper end along x.", examples=[["-400 um", "400 um"]])
+    y: Interval = Field(description="Lower and upper end along y.", examples=[["-400 um", "400 um"]])
+    z: Interval | None = Field(
+        default=None, description="Lower and upper end along z; leave out for a 2-D tissue."
+    )
+
+    @model_validator(mode="after")
+    def _ordered(self) -> Domain:
+        for axis, (low, high) in self.axes.items():
+            if not low < high:
+                raise fault(f"the lower end ({low}) must lie below the upper end ({high})", axis)
+        return self
+
+    @property
+    def axes(self) -> dict[str, tuple[Quantity, Quantity]]:
+        """(lower, upper) [um] by axis, x first."""
+        ends = {"x": self.x, "y": self.y, "z": self.z}
+        return {axis: pair for axis, pair in ends.items() if pair is not None}
+
+
+def _face(value: object) -> object:
+    if value in ("no_flux", "periodic"):
+        return value
+    if isinstance(value, str) and value[:1].isalpha():
+        raise fault(
+            f"must be no_flux, periodic or a value such as 38 mmHg{did_you_mean(value, ('no_flux', 'periodic'))}"
+        )
+    try:
+        found = quantity(value, *FIELD_DIMENSIONS)
+    except UnitError as error:
+        raise fault(f"{error}, or no_flux or periodic") from None
+    if found < 0:
+        raise fault("must not be negative")
+    return found
+
+
+def _face_name(value: str) -> str:
+    if value not in FACES:
+        raise fault(f"unknown face; use {one_of(FACES)}{did_you_mean(value, FACES)}")
+    return value
+
+
+def _expanded(value: object) -> object:
+    return value if isinstance(value, dict) else dict.fromkeys(FACES, _face(value))
+
+
+def _all_faces(faces: dict[str, Any]) -> dict[str, Any]:
+    faces = {face: faces.get(face, "no_flux") for face in FACES}
+    for axis in "xyz":
+        if (faces[f"{axis}_min"] == "periodic") != (faces[f"{axis}_max"] == "periodic"):
+            raise fault(f"{axis}_min and {axis}_max must both be periodic, or neither")
+    return faces
+
+
+def _boundary_json() -> dict[str, Any]:
+    one = {"type": ["string", "number"], "examples": ["no_flux", "periodic", "38 mmHg"]}
+    return {
+        "anyOf": [
+            one,
+            {"type": "object", "properties": dict.fromkeys(FACES, one), "additionalProperties": False},
+        ]
+    }
+
+
+#: Face ("x_min", ... all six) -> "no_flux" | "periodic" | the value held there, in the field's unit.
+Boundary = Annotated[
+    dict[Annotated[str, BeforeValidator(_face_name)], Annotated[Quantity | str, BeforeValidator(_face)]],
+    BeforeValidator(_expanded),
+    AfterValidator(_all_faces),
+    WithJsonSchema(_boundary_json()),
+]
+
+
+class FieldSpec(Part):
+    """A substance that diffuses: du/dt = diffusion * laplacian(u) - decay * u + what cells exchange.
+
+    Once read, `unit` is set and `initial` and `boundary` are in it.
+    """
+
+    diffusion: Diffusivity = Field(description="Diffusion coefficient.")
+    decay: Rate = Field(default=default("0 /min", RATE), description="First-order decay.")
+    unit: FieldUnit = Field(
+        default="",
+        description="Unit of the field's values: that of initial or boundary if left out, else uM.",
+        examples=["uM"],
+    )
+    initial: FieldValue | None = Field(default=None, description="Value everywhere at time 0; 0 if left out.")
+    boundary: Boundary = Field(
+        default_factory=lambda: dict.fromkeys(FACES, "no_flux"),
+        description="no_flux (default), periodic, a value held at all faces, or one of these for each face.",
+    )
+    solve: Literal["transient", "steady"] = Field(
+        default="transient",
+        description="transient follows the equation in time; steady takes it to be in balance.",
+    )
+
+    @model_validator(mode="after")
+    def _in_one_unit(self) -> FieldSpec:
+        held = {face: value for face, value in self.boundary.items() if isinstance(value, Quantity)}
+        written = [q.unit for q in (self.initial, *held.values()) if q is not None]
+        unit = self.unit or (written[0] if written else "uM")
+
+        def convert(value: Quantity, key: str) -> Quantity:
+            if not same_dimension(value.unit, unit):
+                raise fault(f"is {dimension_of(value.unit)}; this field is in {unit or 'plain numbers'}", key)
+            return value.to(unit)
+
+        initial = (
+            convert(self.initial, "initial") if self.initial is not None else Quantity(0.0, unit, unit, 0.0)
+        )
+        boundary = {
+            f: convert(v, "boundary") if isinstance(v, Quantity) else v for f, v in self.boundary.items()
+        }
+        for name, value in (("unit", unit), ("initial", initial), ("boundary", boundary)):
+            object.__setattr__(self, name, value)
+        return self
+
+
+class Space(Part):
+    """The domain, its grid and the fields on it."""
+
+    domain: Domain = Field(description="The box that holds cells and fields.")
+    periodic: bool = Field(
+        default=False, description="Whether cells and fields that leave on one side return on the other."
+    )
+    voxel: Length = Field(
+        default=default("20 um", LENGTH), description="Edge of a voxel of the fields' grid."
+    )
+    fields: dict[Name, FieldSpec] = Field(
+        default_factory=dict, description="The substances that diffuse, by name."
+    )
+
+    @property
+    def dimensions(self) -> int:
+        """2 or 3."""
+        return len(self.domain.axes)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Voxels along x, y (and z)."""
+        return tuple(max(1, round((high - low) / self.voxel)) for low, high in self.domain.axes.values())
+
+    @model_validator(mode="after")
+    def _fit(self) -> Space:
+        for axis, (low, high) in self.domain.axes.items():
+            if self.fields and not is_multiple(high - low, self.voxel):
+                extent, count = high - low, max(1, round((high - low) / self.voxel))
+                fits = f"{count} voxels of {extent / count:.6g} um would"
+                raise fault(
+                    f"{extent:g} um along {axis} is not a whole number of voxels of {self.voxel}; {fits} fit",
+                    "voxel",
+                )
+        for name, field in self.fields.items():
+            self._check_faces(name, field)
+        return self
+
+    def _check_faces(self, name: str, field: FieldSpec) -> None:
+        if not self.periodic:
+            return
+        if "boundary" in field.model_fields_set and set(field.boundary.values()) != {"periodic"}:
+            raise fault("must be periodic, because space.periodic is true", "fields", name, "boundary")
+        object.__setattr__(field, "boundary", dict.fromkeys(FACES, "periodic"))
