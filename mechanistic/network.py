@@ -1,0 +1,269 @@
+"""A reaction network as plain data: what a model file says, and nothing that runs.
+
+Expression trees are numbers, ids or lists [operator, argument, ...]; `mechanistic.reading.mathml` lists the
+operators. Functions are inlined, local parameters promoted to `<reaction>_<parameter>`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+Tree = Any  # float | str | list
+
+
+@dataclass(frozen=True)
+class Compartment:
+    """A well-mixed space. `size` is None where a rule or an initial assignment sets it."""
+
+    id: str
+    name: str
+    size: float | None
+    dimensions: float
+    constant: bool
+    unit: str | None
+    line: int
+
+
+@dataclass(frozen=True)
+class Species:
+    """A pool of entities. `substance_only`: in math its id stands for the amount, else for amount / size."""
+
+    id: str
+    name: str
+    compartment: str
+    amount: float | None
+    concentration: float | None
+    substance_only: bool
+    boundary: bool
+    constant: bool
+    unit: str | None
+    conversion_factor: str | None
+    line: int
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A named number. `local`: it was declared inside a reaction."""
+
+    id: str
+    name: str
+    value: float | None
+    constant: bool
+    unit: str | None
+    local: bool
+    line: int
+
+
+@dataclass(frozen=True)
+class Reference:
+    """A species in a reaction, with its stoichiometry (a number or an expression tree)."""
+
+    id: str
+    species: str
+    stoichiometry: Tree
+    constant: bool
+    line: int
+
+
+@dataclass(frozen=True)
+class Reaction:
+    """`rate` is an extent per time [extent unit / time unit]."""
+
+    id: str
+    name: str
+    reversible: bool
+    rate: Tree
+    reactants: tuple[Reference, ...]
+    products: tuple[Reference, ...]
+    modifiers: tuple[str, ...]
+    line: int
+
+
+@dataclass(frozen=True)
+class Rule:
+    """`variable` = math ("assignment") or d(variable)/dt = math ("rate"), at all times."""
+
+    kind: str
+    variable: str
+    math: Tree
+    line: int
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """`variable` takes the value of `math`, at the start or when an event fires."""
+
+    variable: str
+    math: Tree
+    line: int
+
+
+@dataclass(frozen=True)
+class Event:
+    """Fires when `trigger` turns from false to true; `initial_value` is the trigger's value before the start."""
+
+    id: str
+    named: bool
+    name: str
+    trigger: Tree
+    initial_value: bool
+    persistent: bool
+    from_trigger_time: bool
+    delay: Tree
+    priority: Tree
+    assignments: tuple[Assignment, ...]
+    line: int
+
+
+@dataclass(frozen=True)
+class ReactionNetwork:
+    """A model of reactions, rules and events. Immutable; made by `mechanistic.sbml.read_network`.
+
+    Attributes:
+        time_unit, substance_unit, volume_unit, extent_unit: text such as "second" or "micromole", or None
+            where the model says nothing.
+        lines: line of every id in its file (empty for Antimony).
+        source: the model as SBML text.
+        file: where it was read from, or "<text>".
+    """
+
+    id: str
+    name: str
+    level: int
+    version: int
+    time_unit: str | None
+    substance_unit: str | None
+    volume_unit: str | None
+    extent_unit: str | None
+    conversion_factor: str | None
+    compartments: tuple[Compartment, ...]
+    species: tuple[Species, ...]
+    parameters: tuple[Parameter, ...]
+    reactions: tuple[Reaction, ...]
+    rules: tuple[Rule, ...]
+    initial_assignments: tuple[Assignment, ...]
+    events: tuple[Event, ...]
+    lines: Mapping[str, int] = field(repr=False)
+    source: str = field(repr=False)
+    file: str = "<text>"
+
+    @cached_property
+    def assignment_rules(self) -> dict[str, Rule]:
+        return {r.variable: r for r in self.rules if r.kind == "assignment"}
+
+    @cached_property
+    def rate_rules(self) -> dict[str, Rule]:
+        return {r.variable: r for r in self.rules if r.kind == "rate"}
+
+    @cached_property
+    def compartment_ids(self) -> tuple[str, ...]:
+        return tuple(c.id for c in self.compartments)
+
+    @cached_property
+    def species_ids(self) -> tuple[str, ...]:
+        return tuple(s.id for s in self.species)
+
+    @cached_property
+    def parameter_ids(self) -> tuple[str, ...]:
+        return tuple(p.id for p in self.parameters)
+
+    @cached_property
+    def reaction_ids(self) -> tuple[str, ...]:
+        return tuple(r.id for r in self.reactions)
+
+    @cached_property
+    def stoichiometry_ids(self) -> tuple[str, ...]:
+        """Ids of species references."""
+        return tuple(q.id for r in self.reactions for q in (*r.reactants, *r.products) if q.id)
+
+    @cached_property
+    def state_ids(self) -> tuple[str, ...]:
+        """What a cell must remember: what reactions, rate rules and events change, in document order.
+
+        Floating species (neither boundary, constant nor given by an assignment rule) come first, then every
+        other target of a rate rule or an event.
+        """
+        floating = [
+            s.id for s in self.species if not s.boundary and not s.constant and s.id not in self.assignment_rules
+        ]
+        changed = set(self.rate_rules) | {a.variable for e in self.events for a in e.assignments}
+        others = (*self.species_ids, *self.compartment_ids, *self.parameter_ids)
+        return tuple(floating) + tuple(i for i in others if i in changed and i not in set(floating))
+
+    @cached_property
+    def settable_ids(self) -> tuple[str, ...]:
+        """Ids of constants of a cell: parameters, boundary species and compartments that nothing else determines."""
+        determined = set(self.assignment_rules) | set(self.state_ids)
+        ids = (*self.parameter_ids, *self.species_ids, *self.compartment_ids)
+        return tuple(i for i in ids if i not in determined)
+
+    @cached_property
+    def _by_id(self) -> dict[str, Any]:
+        things = (*self.compartments, *self.species, *self.parameters, *self.reactions)
+        return {t.id: t for t in things}
+
+    def __contains__(self, name: str) -> bool:
+        return name in self._by_id or name in self.stoichiometry_ids
+
+    def __getitem__(self, name: str) -> Any:
+        """The compartment, species, parameter or reaction called `name`; KeyError where there is none."""
+        return self._by_id[name]
+
+    def units(self, name: str) -> str:
+        """The unit of an id as text: of a species the concentration (amount where it counts in amounts).
+
+        "" where the model declares none.
+        """
+        thing = self._by_id.get(name)
+        if isinstance(thing, Species):
+            size = self._by_id[thing.compartment].unit
+            if thing.substance_only:
+                return thing.unit or ""
+            return f"{thing.unit} / {size}" if thing.unit and size else ""
+        if isinstance(thing, Reaction):
+            extent = self.extent_unit or self.substance_unit
+            return f"{extent} / {self.time_unit}" if extent and self.time_unit else ""
+        return getattr(thing, "unit", None) or ""
+
+    def line_of(self, name: str) -> int | None:
+        """The line of the file on which `name` is declared, where known."""
+        return self.lines.get(name)
+
+
+def from_data(data: dict, source: str, file: str) -> ReactionNetwork:
+    """The network of the plain data that the guarded child hands back."""
+
+    def references(items: list[dict]) -> tuple[Reference, ...]:
+        return tuple(Reference(**q) for q in items)
+
+    def assignments(items: list[dict], key: str) -> tuple[Assignment, ...]:
+        return tuple(Assignment(a[key], a["math"], a["line"]) for a in items)
+
+    scalars = ("id", "name", "level", "version", "conversion_factor")
+    units = ("time_unit", "substance_unit", "volume_unit", "extent_unit")
+    return ReactionNetwork(
+        **{k: data[k] for k in scalars + units},
+        compartments=tuple(Compartment(**c) for c in data["compartments"]),
+        species=tuple(Species(**s) for s in data["species"]),
+        parameters=tuple(Parameter(**p) for p in data["parameters"]),
+        reactions=tuple(
+            Reaction(
+                **{k: r[k] for k in ("id", "name", "reversible", "rate", "line")},
+                reactants=references(r["reactants"]),
+                products=references(r["products"]),
+                modifiers=tuple(r["modifiers"]),
+            )
+            for r in data["reactions"]
+        ),
+        rules=tuple(Rule(**r) for r in data["rules"]),
+        initial_assignments=assignments(data["initial_assignments"], "symbol"),
+        events=tuple(
+            Event(**{**e, "assignments": assignments(e["assignments"], "variable")}) for e in data["events"]
+        ),
+        lines=data["lines"],
+        source=source,
+        file=file,
+    )

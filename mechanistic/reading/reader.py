@@ -1,0 +1,38 @@
+"""One model, from bytes to plain data or to the list of its faults."""
+
+from __future__ import annotations
+
+from mechanistic.reading.checks import Checker
+from mechanistic.reading.document import Document
+from mechanistic.reading.problems import Problems, Refused
+from mechanistic.reading.xmltree import parse
+
+
+def read(data: bytes, kind: str) -> dict:
+    """{"problems": [...]} or {"network": {...}, "sbml": text or None}.
+
+    Args:
+        data: the file as it is.
+        kind: "sbml" or "antimony". The SBML made from an Antimony text is handed back too.
+    """
+    problems = Problems()
+    sbml = None
+    try:
+        if kind == "antimony":
+            from mechanistic.reading.antimony_text import to_sbml
+
+            data = to_sbml(data, problems)
+            sbml = data.decode()
+        root, namespaces = parse(data, problems)
+        network = Document(root, namespaces, problems).data
+        if not problems.entries or network:
+            Checker(network, problems).run()
+    except Refused:
+        network = None
+    except MemoryError:
+        return {"problems": [{"message": "reading needs more memory than the limit", "line": None, "key": "size"}]}
+    except RecursionError:
+        return {"problems": [{"message": "math is nested beyond the limit of depth", "line": None, "key": "depth"}]}
+    if problems.entries:
+        return {"problems": [e | {"line": None} if sbml else e for e in problems.ordered()]}
+    return {"network": network, "sbml": sbml}
