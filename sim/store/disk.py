@@ -1,0 +1,90 @@
+"""Writing files so that a crash leaves either the old or the new content, and errors of the disk."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from sim.errors import StoreError
+
+PARTIAL = ".partial"
+_GIB = 1024**3
+_MOST_OPEN = 200
+
+
+@contextlib.contextmanager
+def disk_errors(path: Path, when: str = "") -> Iterator[None]:
+    """Turns an error of the operating system into a `StoreError` that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+        advice = "; free space and resume" if full and when else ("; free space" if full else "")
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        raise StoreError(f"{path}: {reason}{when}{advice}") from error
+
+
+def require_space(folder: Path, needed: int) -> None:
+    """Raises `StoreError` unless `folder` has room for `needed` bytes."""
+    with disk_errors(folder):
+        free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise StoreError(f"{folder}: needs {needed / _GIB:.3g} GiB, {free / _GIB:.3g} GiB free")
+
+
+def write(descriptor: int, content: bytes) -> None:
+    """Writes all of `content`."""
+    view = memoryview(content)
+    while view:
+        view = view[os.write(descriptor, view) :]
+
+
+def sync_folder(folder: Path) -> None:
+    """Makes the names in `folder` durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def replace_files(files: list[tuple[Path, bytes]], *, durable: bool = True) -> None:
+    """Writes each file beside its place, then moves all into place.
+
+    Each file changes atomically; when this returns all of them are durable. All are written before the first
+    is synced: the file system then commits its journal once, not once for each.
+
+    Raises:
+        OSError: nothing was replaced, or (while moving) some files are new and the others old.
+    """
+    for start in range(0, len(files), _MOST_OPEN):
+        _replace_some(files[start : start + _MOST_OPEN], durable)
+    if durable:
+        for folder in dict.fromkeys(path.parent for path, _ in files):
+            sync_folder(folder)
+
+
+def _replace_some(files: list[tuple[Path, bytes]], durable: bool) -> None:
+    partials = [path.with_name(path.name + PARTIAL) for path, _ in files]
+    try:
+        with contextlib.ExitStack() as opened:
+            descriptors = []
+            for partial, (_, content) in zip(partials, files, strict=True):
+                descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+                opened.callback(os.close, descriptor)
+                descriptors.append(descriptor)
+                write(descriptor, content)
+            if durable:
+                for descriptor in descriptors:
+                    os.fsync(descriptor)
+        for partial, (path, _) in zip(partials, files, strict=True):
+            os.replace(partial, path)
+    except OSError:
+        for partial in partials:
+            with contextlib.suppress(OSError):
+                partial.unlink()
+        raise

@@ -1,0 +1,69 @@
+"""One writer at a time: a lock file beside the run that the kernel frees when its holder dies."""
+
+from __future__ import annotations
+
+import datetime
+import fcntl
+import json
+import os
+import socket
+from pathlib import Path
+
+from sim.errors import StoreError
+from sim.store.disk import disk_errors
+
+
+class Lock:
+    """Exclusive right to write the run at `path`.
+
+    Raises:
+        StoreError: another process holds it; the message names process, host and time.
+    """
+
+    def __init__(self, path: Path):
+        self._path = path.with_name(f".{path.name}.lock")
+        with disk_errors(self._path):
+            self._descriptor = self._acquire(path)
+        holder = {
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "since": datetime.datetime.now().astimezone().isoformat(timespec="seconds"),
+        }
+        with disk_errors(self._path):
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, json.dumps(holder).encode(), 0)
+
+    def _acquire(self, path: Path) -> int:
+        while True:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                holder = os.pread(descriptor, 4096, 0)
+                os.close(descriptor)
+                raise StoreError(f"{path}: locked by {_holder(holder)}") from None
+            # the last holder removes the file: a lock on a removed file locks nothing
+            if self._still_named(descriptor):
+                return descriptor
+            os.close(descriptor)
+
+    def _still_named(self, descriptor: int) -> bool:
+        try:
+            return os.path.samestat(os.fstat(descriptor), os.stat(self._path))
+        except FileNotFoundError:
+            return False
+
+    def release(self) -> None:
+        """Frees the lock; safe to call twice."""
+        if self._descriptor >= 0:
+            self._path.unlink(missing_ok=True)
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+
+def _holder(content: bytes) -> str:
+    try:
+        who = json.loads(content)
+        return f"pid {who['pid']} on {who['host']} since {who['since']}"
+    except (ValueError, KeyError, TypeError):
+        return "a process that is just starting"
