@@ -36,8 +36,8 @@ def exchange(
         saturation: ρ* [value] (n,).
         uptake: U [1/min] (n,), not negative.
         dt: [min].
-        internal: what the cells hold [value·um^3] (n,); what is taken up is added, what is secreted subtracted, so
-            that Σ u·voxel_volume + Σ internal stays as it was.
+        internal: what the cells hold [value·um^3] (n,); what is taken up is added, what is secreted
+            subtracted, so that Σ u·voxel_volume + Σ internal stays as it was.
         voxel_volume: W [um^3].
     """
     total_rate = np.zeros(u.size)
@@ -59,9 +59,9 @@ def membrane_exchange(
 ) -> None:
     """Passage through the membranes for dt, in place: every cell and its voxel move to equal concentration.
 
-    dρ/dt = Σ_c V_c/W P_c (a_c/V_c − ρ), da_c/dt = V_c P_c (ρ − a_c/V_c). Exact where the cells of a voxel have one
-    permeability. Where they differ: cell by cell exactly in row order for dt/2, then in reverse order for dt/2,
-    which is second order in dt, keeps signs, and leaves the common equilibrium as it is.
+    dρ/dt = Σ_c V_c/W P_c (a_c/V_c − ρ), da_c/dt = V_c P_c (ρ − a_c/V_c). Exact where the cells of a voxel
+    have one permeability. Where they differ: cell by cell exactly in row order for dt/2, then in reverse
+    order for dt/2, which is second order in dt, keeps signs, and leaves the common equilibrium as it is.
 
     Args:
         u: the field (nz, ny, nx), changed.
@@ -92,7 +92,9 @@ def _group(voxel, start, order):
         start[voxel[i] + 1] += 1
     for v in range(start.size - 1):
         start[v + 1] += start[v]
-    for i in range(voxel.size):  # start[v] runs to the end of v's rows, which is the start of the next voxel's
+    for i in range(
+        voxel.size
+    ):  # start[v] runs to the end of v's rows, which is the start of the next voxel's
         order[start[voxel[i]]] = i
         start[voxel[i]] += 1
     for v in range(start.size - 1, 0, -1):
@@ -160,13 +162,25 @@ def _permeate(u, start, order, volume, permeability, inside, dt, voxel_volume):
                 room += volume[i]
             if same:
                 u[v] = _permeate_alike(
-                    u[v], order[first:last], volume, permeability[order[first]], inside, dt, voxel_volume, held, room
+                    u[v],
+                    order[first:last],
+                    volume,
+                    permeability[order[first]],
+                    inside,
+                    dt,
+                    voxel_volume,
+                    held,
+                    room,
                 )
             else:
                 for k in range(first, last):
-                    u[v] = _permeate_pair(u[v], order[k], volume, permeability, inside, 0.5 * dt, voxel_volume)
+                    u[v] = _permeate_pair(
+                        u[v], order[k], volume, permeability, inside, 0.5 * dt, voxel_volume
+                    )
                 for k in range(last - 1, first - 1, -1):
-                    u[v] = _permeate_pair(u[v], order[k], volume, permeability, inside, 0.5 * dt, voxel_volume)
+                    u[v] = _permeate_pair(
+                        u[v], order[k], volume, permeability, inside, 0.5 * dt, voxel_volume
+                    )
 
 
 @njit
@@ -182,8 +196,8 @@ def _permeate_pair(outside, i, volume, permeability, inside, dt, voxel_volume):
 def _permeate_alike(outside, cells, volume, permeability, inside, dt, voxel_volume, held, room):
     """Cells of one permeability: their mean and the voxel form one pair, and each cell follows the voxel.
 
-    With p = P t: c(t) = c0 e^−p + P ∫ e^−P(t−s) ρ(s) ds and ρ(s) = m + (ρ0 − m) e^−P(1+F)s, where m is the common
-    equilibrium and F the volume of the cells over that of the voxel.
+    With p = P t: c(t) = c0 e^−p + P ∫ e^−P(t−s) ρ(s) ds and ρ(s) = m + (ρ0 − m) e^−P(1+F)s, where m is the
+    common equilibrium and F the volume of the cells over that of the voxel.
     """
     share = room / voxel_volume
     middle = (outside * voxel_volume + held) / (voxel_volume + room)

@@ -48,7 +48,8 @@ def known_answer(counter, key):
 
 @njit(parallel=True)
 def fill(out, key, step, ids, normal):
-    """out[i, d] becomes draw d of ids[i]: uniform in [0, 1), or standard normal by Box–Muller on each pair."""
+    """out[i, d] becomes draw d of ids[i]: uniform in [0, 1), or standard normal by Box–Muller on each
+    pair."""
     k0 = uint32(key & _LOW)
     k1 = uint32(key >> _32)
     s = uint32(step)

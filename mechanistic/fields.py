@@ -1,12 +1,12 @@
 """Substances that diffuse, decay, and pass in and out of cells, on a box of equal voxels.
 
-A field is an array u (nz, ny, nx) of voxel means in the field's own unit; a 2-D field has nz = 1. A voxel's amount is
-its value times `Grid.voxel_volume` [value·um^3]. Time is in minutes and length in um.
+A field is an array u (nz, ny, nx) of voxel means in the field's own unit; a 2-D field has nz = 1. A voxel's
+amount is its value times `Grid.voxel_volume` [value·um^3]. Time is in minutes and length in um.
 
-Space is discretised by finite volumes (second order, exact in mass). Time is not: the operators of the three axes
-commute on a box, so exp(t(Ax + Ay + Az − decay)) is the product of one exponential per axis, each computed once per
-step size. Those exponentials have no negative entry and columns that sum to one, hence any step is stable, keeps
-positive values positive and keeps mass (Dirichlet faces and decay aside).
+Space is discretised by finite volumes (second order, exact in mass). Time is not: the operators of the three
+axes commute on a box, so exp(t(Ax + Ay + Az − decay)) is the product of one exponential per axis, each
+computed once per step size. Those exponentials have no negative entry and columns that sum to one, hence any
+step is stable, keeps positive values positive and keeps mass (Dirichlet faces and decay aside).
 """
 
 from __future__ import annotations
@@ -20,7 +20,16 @@ from numpy.typing import ArrayLike, NDArray
 from mechanistic._exchange import exchange, membrane_exchange
 from mechanistic._fields_kernels import along_axis, along_rows
 
-__all__ = ["FACES", "Boundary", "DiffusionSolver", "Grid", "exchange", "gradient", "membrane_exchange", "sample"]
+__all__ = [
+    "FACES",
+    "Boundary",
+    "DiffusionSolver",
+    "Grid",
+    "exchange",
+    "gradient",
+    "membrane_exchange",
+    "sample",
+]
 
 Array = NDArray[np.float64]
 FACES = ("x_min", "x_max", "y_min", "y_max", "z_min", "z_max")
@@ -83,7 +92,8 @@ class Grid:
 
 @dataclass(frozen=True)
 class Boundary:
-    """What happens at the faces of the box: each is "no_flux", "periodic", or a fixed value at the face itself.
+    """What happens at the faces of the box: each is "no_flux", "periodic", or a fixed value at the face
+    itself.
 
     Periodic faces come in pairs. A face of a 2-D field's third axis is ignored.
     """
@@ -106,7 +116,9 @@ class Boundary:
         for axis in "xyz":
             pair = {getattr(self, f"{axis}_min"), getattr(self, f"{axis}_max")}
             if "periodic" in pair and len(pair) > 1:
-                raise ValueError(f"{axis}: periodic faces come in pairs (got {axis}_min and {axis}_max that differ)")
+                raise ValueError(
+                    f"{axis}: periodic faces come in pairs (got {axis}_min and {axis}_max that differ)"
+                )
 
     @classmethod
     def everywhere(cls, value: float | Literal["no_flux", "periodic"]) -> Boundary:
@@ -172,7 +184,8 @@ class DiffusionSolver:
     ) -> Array:
         """Solves diffusion ∇²u − (decay + uptake) u + source = 0 for u, in place, and returns it.
 
-        Conjugate gradients, preconditioned by the exact inverse for the mean uptake. The start is what u holds.
+        Conjugate gradients, preconditioned by the exact inverse for the mean uptake. The start is what u
+        holds.
 
         Args:
             source: [value/min], shape of u or a number.
@@ -180,7 +193,8 @@ class DiffusionSolver:
             tolerance: largest residual, relative to the right-hand side (2-norm).
 
         Raises:
-            ValueError: where no steady state exists or is unique: nothing is lost by decay, uptake or fixed faces.
+            ValueError: where no steady state exists or is unique: nothing is lost by decay, uptake or fixed
+                faces.
             RuntimeError: if the tolerance is not reached.
         """
         self._check(u)
@@ -214,7 +228,8 @@ class DiffusionSolver:
         return u
 
     def _operator(self, axis: int) -> tuple[Array, Array]:
-        """The matrix of diffusion along one axis, symmetric (n, n) [1/min], and what fixed faces bring (n,)."""
+        """The matrix of diffusion along one axis, symmetric (n, n) [1/min], and what fixed faces bring
+        (n,)."""
         n = self.grid.shape[2 - axis]
         matrix, inflow = np.zeros((n, n)), np.zeros(n)
         if axis == 2 and self.grid.dims == 2:
@@ -246,14 +261,17 @@ class DiffusionSolver:
             if self._resting is not None:
                 gone = self._resting.copy()
                 self._apply(factors, gone)
-                gain = np.maximum(self._resting - gone * np.exp(-self.decay * dt), np.minimum(self._resting, 0.0))
+                gain = np.maximum(
+                    self._resting - gone * np.exp(-self.decay * dt), np.minimum(self._resting, 0.0)
+                )
             while len(self._propagators) >= _KEPT_STEP_SIZES:
                 self._propagators.pop(next(iter(self._propagators)))
             self._propagators[dt] = (factors, gain)
         return self._propagators[dt]
 
     def _apply(self, matrices: list[Array], u: Array) -> None:
-        """u becomes (Mx ⊗ My ⊗ Mz) u. Each matrix is given transposed for x; 1 × 1 matrices of ones are skipped."""
+        """u becomes (Mx ⊗ My ⊗ Mz) u. Each matrix is given transposed for x; 1 × 1 matrices of ones are
+        skipped."""
         nz, ny, nx = u.shape
         x, y, z = matrices
         scratch = self._scratch
@@ -308,7 +326,8 @@ def sample(u: Array, voxel: NDArray[np.int64]) -> Array:
 
 
 def gradient(u: Array, grid: Grid, positions: ArrayLike, periodic: bool = False) -> Array:
-    """Central differences of u at the voxel of each position (n, 3): (n, 3) [value/um], one-sided at faces."""
+    """Central differences of u at the voxel of each position (n, 3): (n, 3) [value/um], one-sided at
+    faces."""
     voxel = grid.voxel_of(positions)
     flat = u.reshape(-1)
     out = np.zeros((voxel.size, 3))
@@ -323,7 +342,9 @@ def gradient(u: Array, grid: Grid, positions: ArrayLike, periodic: bool = False)
             else:
                 ahead, behind = np.where(i == n - 1, 0, 1), np.where(i == 0, 0, -1)
                 width = (ahead - behind).astype(np.float64)
-            out[:, axis] = (flat[voxel + ahead * stride] - flat[voxel + behind * stride]) / (width * grid.spacing)
+            out[:, axis] = (flat[voxel + ahead * stride] - flat[voxel + behind * stride]) / (
+                width * grid.spacing
+            )
         stride *= n
     return out
 

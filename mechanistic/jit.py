@@ -1,12 +1,14 @@
 """Compiled kernels: Numba's `njit` with a cache on disk that only its user can write.
 
-A cache of machine code is code that will be run. Numba's own goes beside the sources or wherever an environment
-variable says, and is not refreshed when a kernel that another file inlines has changed. Here compiled kernels lie in
-`~/.cache/cellweave/kernels-<hash>` (base folder: CELLWEAVE_CACHE; an empty value turns caching off), the hash taken
-over every source file that holds kernels and over the compiler's version. A folder, or a parent of it, that somebody
-else could write is not used: kernels are then compiled anew in each process, nothing else changes.
+A cache of machine code is code that will be run. Numba's own goes beside the sources or wherever an
+environment variable says, and is not refreshed when a kernel that another file inlines has changed. Here
+compiled kernels lie in `~/.cache/cellweave/kernels-<hash>` (base folder: CELLWEAVE_CACHE; an empty value
+turns caching off), the hash taken over every source file that holds kernels and over the compiler's version.
+A folder, or a parent of it, that somebody else could write is not used: kernels are then compiled anew in
+each process, nothing else changes.
 
-Kernels that are cached together live in one package: constants that they share belong in files that import this one.
+Kernels that are cached together live in one package: constants that they share belong in files that import
+this one.
 """
 
 from __future__ import annotations
@@ -39,7 +41,9 @@ def njit(function: Callable | None = None, **options: Any) -> Any:
         TypeError: for `cache` or `fastmath` among the options.
     """
     if unwanted := {"cache", "fastmath"} & options.keys():
-        raise TypeError(f"njit() takes no {' or '.join(sorted(unwanted))} here: caching and rounding are the same for all")
+        raise TypeError(
+            f"njit() takes no {' or '.join(sorted(unwanted))} here: caching and rounding are the same for all"
+        )
 
     def compile_later(function: Callable) -> Any:
         dispatcher = numba.njit(**options)(function)
@@ -52,7 +56,8 @@ def njit(function: Callable | None = None, **options: Any) -> Any:
 
 
 def set_threads(count: int) -> int:
-    """Lets kernels use `count` threads, or as many as the process was given if fewer; returns the number in force."""
+    """Lets kernels use `count` threads, or as many as the process was given if fewer; returns the number in
+    force."""
     count = max(1, min(int(count), numba.config.NUMBA_NUM_THREADS))
     numba.set_num_threads(count)
     return count
@@ -77,8 +82,8 @@ def cache_root() -> Path | None:
 def private_folder(name: str) -> Path | None:
     """The folder `name` below the cache root, made if need be; None unless only this user can write it.
 
-    Machine code may be kept there. The folder and the root must belong to this user with no write permission for
-    others, and no parent may let a stranger put another folder in its place.
+    Machine code may be kept there. The folder and the root must belong to this user with no write permission
+    for others, and no parent may let a stranger put another folder in its place.
     """
     root = cache_root()
     if root is None:
@@ -103,9 +108,12 @@ def kernel_folder(package: str) -> Path | None:
 
 
 def _fingerprint(package: str) -> str:
-    """Hash of all that a kernel of `package` is compiled from: kernel sources here and there, and the compiler."""
+    """Hash of all that a kernel of `package` is compiled from: kernel sources here and there, and the
+    compiler."""
     digest = hashlib.sha256(
-        repr((numba.__version__, llvmlite.__version__, platform.python_version(), platform.machine())).encode()
+        repr(
+            (numba.__version__, llvmlite.__version__, platform.python_version(), platform.machine())
+        ).encode()
     )
     sources = {path.resolve() for folder in (_HERE, Path(package)) for path in folder.glob("*.py")}
     for path in sorted(sources):
@@ -121,7 +129,8 @@ def _mine(folder: Path) -> bool:
 
 
 def _safe_parent(folder: Path) -> bool:
-    """Whether no stranger can rename what lies in `folder`: owned by us or root, and not open (or sticky, as /tmp)."""
+    """Whether no stranger can rename what lies in `folder`: owned by us or root, and not open (or sticky, as
+    /tmp)."""
     status = folder.stat()
     owned = status.st_uid in (0, os.getuid())
     return owned and (not status.st_mode & 0o022 or bool(status.st_mode & stat.S_ISVTX))

@@ -1,8 +1,9 @@
 """Random numbers by counting: the same bits for any order of cells, number of threads, or point of resuming.
 
-A draw is a pure function of (key, step, id, draw), through Philox4x32-10 (Salmon, Moraes, Dror and Shaw, "Parallel
-random numbers: as easy as 1, 2, 3", SC11, doi:10.1145/2063384.2063405). The 128-bit counter is (id low, id high,
-step, block), a block giving two doubles; the 64-bit key is a hash of the run's seed and the purpose of the draw.
+A draw is a pure function of (key, step, id, draw), through Philox4x32-10 (Salmon, Moraes, Dror and Shaw,
+"Parallel random numbers: as easy as 1, 2, 3", SC11, doi:10.1145/2063384.2063405). The 128-bit counter is (id
+low, id high, step, block), a block giving two doubles; the 64-bit key is a hash of the run's seed and the
+purpose of the draw.
 """
 
 from __future__ import annotations
@@ -19,7 +20,8 @@ _STEP_END = 1 << 32
 
 
 def stream_key(seed: int, purpose: str) -> np.uint64:
-    """The key of the stream for `purpose` in the run with `seed`; streams of different purposes are independent.
+    """The key of the stream for `purpose` in the run with `seed`; streams of different purposes are
+    independent.
 
     Args:
         seed: 0 to 2^64 − 1.
@@ -53,7 +55,8 @@ def uniforms(key: int | np.uint64, step: int, ids: ArrayLike, draws: int) -> NDA
 
 
 def normals(key: int | np.uint64, step: int, ids: ArrayLike, draws: int) -> NDArray[np.float64]:
-    """Standard normal numbers (Box–Muller on the pairs of `uniforms`); arguments, shape and errors as there."""
+    """Standard normal numbers (Box–Muller on the pairs of `uniforms`); arguments, shape and errors as
+    there."""
     return _filled(key, step, ids, draws, normal=True)
 
 

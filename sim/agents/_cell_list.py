@@ -15,9 +15,11 @@ Array = NDArray[np.float64]
 def pairs_within(
     positions: Array, reaches: Array, skin: float, lengths: Array, dims: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """All pairs at most reaches[i] + reaches[j] + skin apart, as rows (indptr (n + 1,), indices), unsorted rows.
+    """All pairs at most reaches[i] + reaches[j] + skin apart, as rows (indptr (n + 1,), indices), unsorted
+    rows.
 
-    The order within a row is that of the bins, then of the rows of `positions`: a function of the arguments alone.
+    The order within a row is that of the bins, then of the rows of `positions`: a function of the arguments
+    alone.
 
     Args:
         positions: (n, 3) [um], C-contiguous, finite.
@@ -42,8 +44,11 @@ def pairs_within(
     return indptr, indices
 
 
-def _bins(positions: Array, reach: float, lengths: Array, dims: int) -> tuple[NDArray[np.int64], Array, Array]:
-    """Number of bins along (x, y, z), their lower corner and the inverse of their widths: none narrower than reach."""
+def _bins(
+    positions: Array, reach: float, lengths: Array, dims: int
+) -> tuple[NDArray[np.int64], Array, Array]:
+    """Number of bins along (x, y, z), their lower corner and the inverse of their widths: none narrower than
+    reach."""
     n = positions.shape[0]
     low = positions.min(axis=0)
     extent = positions.max(axis=0) - low
@@ -64,7 +69,8 @@ def _bins(positions: Array, reach: float, lengths: Array, dims: int) -> tuple[ND
 
 @njit
 def _sort(positions, reaches, low, inverse, bins, lengths, key, start, order, sorted_cells):
-    """Counting sort by bin: key of each cell, start of each bin, cells in order as (x, y, z, reach) with x wrapped."""
+    """Counting sort by bin: key of each cell, start of each bin, cells in order as (x, y, z, reach) with x
+    wrapped."""
     n = positions.shape[0]
     for i in range(n):
         k = 0
@@ -152,7 +158,8 @@ def _gather(cells, order, key, start, bins, lengths, skin, indptr, indices, fill
 
 @njit(parallel=True)
 def keep_within(positions, reaches, lengths, wide_ptr, wide, indptr, indices, filling):
-    """Of wider rows those at most reaches[i] + reaches[j] apart: counted, or, filling, written in ascending order."""
+    """Of wider rows those at most reaches[i] + reaches[j] apart: counted, or, filling, written in ascending
+    order."""
     lx, ly, lz = lengths[0], lengths[1], lengths[2]
     for i in prange(positions.shape[0]):
         found = 0

@@ -1,4 +1,5 @@
-"""The PhysiCell potential and the stages of its integration, as kernels; `sim.agents.mechanics` is the way in."""
+"""The PhysiCell potential and the stages of its integration, as kernels; `sim.agents.mechanics` is the way
+in."""
 
 from __future__ import annotations
 
@@ -8,7 +9,8 @@ import numpy as np
 
 from mechanistic.jit import njit, prange
 
-# what PhysiCell divides the sum of (1 − d/R)² by to give simple pressure: its value at confluence per neighbour
+# what PhysiCell divides the sum of (1 − d/R)² by to give simple pressure: its value at confluence per
+# neighbour
 PRESSURE_SCALE = 0.027288820670331
 
 
@@ -21,7 +23,8 @@ def _nearest(difference, length):
 def forces(positions, radii, roots, reach, lengths, indptr, indices, drift, free, velocity, pressure):
     """Velocity and simple pressure of each cell from the cells in its row, summed in the row's order.
 
-    roots: (n, 2), square roots of repulsion and adhesion; drift: (n, 3), velocity that the cell adds by itself;
+    roots: (n, 2), square roots of repulsion and adhesion; drift: (n, 3), velocity that the cell adds by
+        itself;
     free: (n,), 0.0 for cells that never move, else 1.0.
     """
     lx, ly, lz = lengths[0], lengths[1], lengths[2]
@@ -84,7 +87,8 @@ def stage(start, h, slopes, weights, lower, upper, built_at, out):
 
 @njit(parallel=True)
 def largest(h, slopes, weights):
-    """The largest component of h Σ_s weights[s] slopes[s] over all cells [um]; infinite if one is not finite."""
+    """The largest component of h Σ_s weights[s] slopes[s] over all cells [um]; infinite if one is not
+    finite."""
     n = slopes.shape[1]
     blocks = (n + 1023) // 1024
     most = np.zeros(blocks)

@@ -1,10 +1,10 @@
 """Cells that push and hold each other: overdamped, centre-based mechanics with the potential of PhysiCell.
 
-Velocity of cell i: Σ_j [√(ρ_i ρ_j) (1 − d/R)²₊ − √(α_i α_j) (1 − d/S)²₊] (x_i − x_j)/d + its own motile velocity,
-with R = r_i + r_j and S = reach · R (Ghaffarizadeh et al. 2018, doi:10.1371/journal.pcbi.1005991). PhysiCell steps it
-by 0.1 min; here the pair of orders 3(2) of Bogacki and Shampine (1989, doi:10.1016/0893-9659(89)90079-7) chooses its
-steps so that no cell is wrong by more than `tolerance` a step: short ones where cells have just divided, long ones
-in a tissue at rest.
+Velocity of cell i: Σ_j [√(ρ_i ρ_j) (1 − d/R)²₊ − √(α_i α_j) (1 − d/S)²₊] (x_i − x_j)/d + its own motile
+velocity, with R = r_i + r_j and S = reach · R (Ghaffarizadeh et al. 2018, doi:10.1371/journal.pcbi.1005991).
+PhysiCell steps it by 0.1 min; here the pair of orders 3(2) of Bogacki and Shampine (1989,
+doi:10.1016/0893-9659(89)90079-7) chooses its steps so that no cell is wrong by more than `tolerance` a step:
+short ones where cells have just divided, long ones in a tissue at rest.
 """
 
 from __future__ import annotations
@@ -50,7 +50,8 @@ def velocities(
         positions: (n, 3) [um].
         radii: (n,) [um].
         repulsion, adhesion: coefficients of each cell (n,) [um/min]; a pair has the geometric mean.
-        indptr, indices: neighbours as compressed rows that hold at least every pair nearer than reach·(r_i + r_j).
+        indptr, indices: neighbours as compressed rows that hold at least every pair nearer than reach·(r_i +
+            r_j).
         reach: how far adhesion reaches, in units of r_i + r_j.
         periodic: periods (3,) [um] or None.
     """
@@ -80,7 +81,8 @@ def move(
 ) -> Array:
     """Moves all cells for dt, in place; returns their simple pressure (n,) at the end.
 
-    A function of its arguments alone, with the same bits for every number of threads and any order of the rows.
+    A function of its arguments alone, with the same bits for every number of threads and any order of the
+    rows.
 
     Args:
         positions: (n, 3) [um], changed.
@@ -120,7 +122,9 @@ def move(
         low[:dims], high[:dims] = -np.inf, np.inf
     if dims == 2:
         low[2], high[2] = -np.inf, np.inf
-    tissue = _Sorted(positions, radii, repulsion, adhesion, reach, motile_velocity, fixed, low, high, lengths, dims)
+    tissue = _Sorted(
+        positions, radii, repulsion, adhesion, reach, motile_velocity, fixed, low, high, lengths, dims
+    )
     tissue.advance(float(dt), float(max_step), float(tolerance))
     positions[tissue.order] = tissue.positions
     if periodic:
@@ -158,7 +162,9 @@ class _Sorted:
         self.reaches = reach * self.radii
         self.reach = float(reach)
         self.roots = np.sqrt(np.stack([repulsion[self.order], adhesion[self.order]], axis=1))
-        self.drift = np.zeros((n, 3)) if drift is None else np.ascontiguousarray(drift[self.order], dtype=np.float64)
+        self.drift = (
+            np.zeros((n, 3)) if drift is None else np.ascontiguousarray(drift[self.order], dtype=np.float64)
+        )
         if dims == 2:
             self.drift[:, 2] = 0.0
         self.free = np.ones(n) if fixed is None else np.where(fixed[self.order], 0.0, 1.0)
@@ -188,14 +194,18 @@ class _Sorted:
                 x, y = y, x
                 k[0], k[3] = k[3], k[0].copy()
             elif h <= _SHORTEST_STEP:
-                raise FloatingPointError(f"mechanics: no step is short enough {done:g} min into the move (error {error:g} um)")
+                raise FloatingPointError(
+                    f"mechanics: no step is short enough {done:g} min into the move (error {error:g} um)"
+                )
             h *= min(5.0, max(0.1, 0.9 * (tolerance / max(error, 1e-300)) ** (1 / 3)))
         self.positions = x
 
     def _evaluate(self, positions: Array, slope: Array, moved: float) -> None:
         """Velocities and pressure at `positions`, that are √moved away from where the list was built."""
         if 4.0 * moved >= self.skin**2 * (1 - 1e-9):
-            self.indptr, self.indices = pairs_within(positions, self.reaches, self.skin, self.lengths, self.dims)
+            self.indptr, self.indices = pairs_within(
+                positions, self.reaches, self.skin, self.lengths, self.dims
+            )
             self.built_at = positions.copy()
         forces(
             positions, self.radii, self.roots, self.reach, self.lengths, self.indptr, self.indices, self.drift,
@@ -204,7 +214,8 @@ class _Sorted:
 
 
 def _spatial_order(positions: Array, width: float) -> NDArray[np.int64]:
-    """Rows by bins of the given width, then by x, y, z: near cells come near in memory, whatever their rows."""
+    """Rows by bins of the given width, then by x, y, z: near cells come near in memory, whatever their
+    rows."""
     b = np.floor((positions - positions.min(axis=0)) / max(width, 1e-300))
     x, y, z = positions.T
     return np.lexsort((z, y, x, b[:, 0], b[:, 1], b[:, 2]))

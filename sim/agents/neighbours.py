@@ -18,7 +18,8 @@ Lengths = Sequence[float] | Array | None
 
 
 class Neighbours:
-    """The neighbours of n cells as compressed rows: those of cell i are indices[indptr[i]:indptr[i + 1]], ascending.
+    """The neighbours of n cells as compressed rows: those of cell i are indices[indptr[i]:indptr[i + 1]],
+    ascending.
 
     Symmetric, and no cell is its own neighbour.
 
@@ -47,7 +48,8 @@ class Neighbours:
         return np.repeat(np.arange(len(self), dtype=np.int64), self.counts)
 
     def edge_index(self) -> NDArray[np.int64]:
-        """(2, e): a message goes from edge_index[0] (the neighbour) to edge_index[1] (the cell), sorted by the cell."""
+        """(2, e): a message goes from edge_index[0] (the neighbour) to edge_index[1] (the cell), sorted by
+        the cell."""
         return self._edges
 
     @cached_property
@@ -74,10 +76,10 @@ def neighbour_graph(
 
     Args:
         positions: (n, 3) [um].
-        reach: one distance [um]: neighbours are at most that far apart; or one per cell (n,): neighbours are at most
-            reach[i] + reach[j] apart.
-        periodic: periods (3,) [um] of the axes that wrap (0 or None: it does not). Distances are to the nearest
-            image, and a pair counts once.
+        reach: one distance [um]: neighbours are at most that far apart; or one per cell (n,): neighbours are
+            at most reach[i] + reach[j] apart.
+        periodic: periods (3,) [um] of the axes that wrap (0 or None: it does not). Distances are to the
+            nearest image, and a pair counts once.
         dims: 2 or 3; in two dimensions all z are equal.
 
     Raises:
@@ -89,7 +91,8 @@ def neighbour_graph(
 class VerletList:
     """Neighbour lists for cells that move little: candidates are found anew only when someone moved > skin/2.
 
-    What `neighbours` returns never depends on what was asked before: candidates are filtered by the exact reach.
+    What `neighbours` returns never depends on what was asked before: candidates are filtered by the exact
+    reach.
 
     Args:
         skin: how far beyond their reach candidates are kept [um].
@@ -108,7 +111,12 @@ class VerletList:
         self._indices = np.empty(0, np.int32)
 
     def neighbours(
-        self, positions: ArrayLike, reach: float | ArrayLike, *, periodic: Lengths = None, dims: Literal[2, 3] = 3
+        self,
+        positions: ArrayLike,
+        reach: float | ArrayLike,
+        *,
+        periodic: Lengths = None,
+        dims: Literal[2, 3] = 3,
     ) -> Neighbours:
         """As `neighbour_graph`, whose arguments and errors it has."""
         positions, reaches = _checked(positions, reach, dims)
@@ -117,10 +125,17 @@ class VerletList:
             return Neighbours(np.zeros(1, np.int64), np.empty(0, np.int32), lengths)
         if not self._serves(positions, reaches, lengths, dims):
             self._indptr, self._indices = pairs_within(positions, reaches, self.skin, lengths, dims)
-            self._positions, self._reaches, self._lengths, self._dims = positions.copy(), reaches, lengths, dims
+            self._positions, self._reaches, self._lengths, self._dims = (
+                positions.copy(),
+                reaches,
+                lengths,
+                dims,
+            )
             self.builds += 1
         indptr = np.zeros(len(positions) + 1, np.int64)
-        keep_within(positions, reaches, lengths, self._indptr, self._indices, indptr, self._indices[:0], False)
+        keep_within(
+            positions, reaches, lengths, self._indptr, self._indices, indptr, self._indices[:0], False
+        )
         np.cumsum(indptr, out=indptr)
         indices = np.empty(int(indptr[-1]), np.int32)
         keep_within(positions, reaches, lengths, self._indptr, self._indices, indptr, indices, True)
