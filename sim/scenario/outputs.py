@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal
+from typing import Annotated
 
-from pydantic import BeforeValidator, Field, Strict, WithJsonSchema
+from pydantic import BeforeValidator, Field, PlainValidator, Strict, WithJsonSchema
 
-from sim.scenario.values import Duration, FilePath, Name, Part, Text, fault
+from sim.scenario.values import Duration, FilePath, Name, Part, Text, fault, identifier, value_at
 
 #: Kind of instrument -> its channels.
 INSTRUMENTS = {"incucyte": ("live_area", "annexin_v", "dead_dna")}
@@ -54,10 +54,19 @@ class Measurements(Part):
     )
 
 
-def _fields(value: object) -> object:
-    if value == "all" or isinstance(value, list | tuple):
-        return value
-    raise fault("must be all or a list of fields")
+def _fields(value: object) -> str | tuple[str, ...]:
+    if value == "all":
+        return "all"
+    if not isinstance(value, list | tuple):
+        raise fault("must be all or a list of fields")
+    return tuple(value_at(identifier, value, i) for i in range(len(value)))
+
+
+FieldList = Annotated[
+    str | tuple[str, ...],
+    PlainValidator(_fields),
+    WithJsonSchema({"anyOf": [{"const": "all"}, {"type": "array", "items": {"type": "string"}}]}),
+]
 
 
 class Outputs(Part):
@@ -66,8 +75,4 @@ class Outputs(Part):
     cells: Annotated[tuple[Pattern, ...], Strict(False)] = Field(
         default=("type", "position", "volume"), description="Quantities of each cell; * stands for any."
     )
-    fields: Annotated[
-        Literal["all"] | Annotated[tuple[Name, ...], Strict(False)],
-        BeforeValidator(_fields),
-        WithJsonSchema({"anyOf": [{"const": "all"}, {"type": "array", "items": {"type": "string"}}]}),
-    ] = Field(default="all", description="Fields that are stored: all, or a list of names.")
+    fields: FieldList = Field(default="all", description="Fields that are stored: all, or a list of names.")

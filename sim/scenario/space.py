@@ -33,6 +33,8 @@ from sim.scenario.values import (
 
 FACES = ("x_min", "x_max", "y_min", "y_max", "z_min", "z_max")
 _ROUNDING = 1e-9
+_MOST_PARTS = 1e12
+MOST_SAVES = 1_000_000
 
 Interval = Annotated[tuple[Position, Position], Strict(False)]
 
@@ -40,7 +42,14 @@ Interval = Annotated[tuple[Position, Position], Strict(False)]
 def is_multiple(whole: float, part: float) -> bool:
     """True where `whole` is `part` taken a whole number of times, but for rounding."""
     ratio = whole / part
+    if not ratio < _MOST_PARTS:
+        return False
     return round(ratio) >= 1 and abs(ratio - round(ratio)) <= _ROUNDING * max(1.0, ratio)
+
+
+def voxels_along(extent: float, voxel: float) -> int:
+    """The whole number of voxels nearest to `extent`, at least one."""
+    return max(1, round(min(extent / voxel, 1e18)))
 
 
 class Time(Part):
@@ -59,6 +68,8 @@ class Time(Part):
 
     @model_validator(mode="after")
     def _fit(self) -> Time:
+        if self.stop / self.save_every > MOST_SAVES:
+            raise fault(f"would save more than {MOST_SAVES} times until {self.stop}", "save_every")
         if not is_multiple(self.stop, self.save_every):
             raise fault(f"must be a multiple of save_every ({self.save_every})", "stop")
         if self.step is not None and not is_multiple(self.save_every, self.step):
@@ -209,13 +220,13 @@ class Space(Part):
     @property
     def shape(self) -> tuple[int, ...]:
         """Voxels along x, y (and z)."""
-        return tuple(max(1, round((high - low) / self.voxel)) for low, high in self.domain.axes.values())
+        return tuple(voxels_along(high - low, self.voxel) for low, high in self.domain.axes.values())
 
     @model_validator(mode="after")
     def _fit(self) -> Space:
         for axis, (low, high) in self.domain.axes.items():
             if self.fields and not is_multiple(high - low, self.voxel):
-                extent, count = high - low, max(1, round((high - low) / self.voxel))
+                extent, count = high - low, voxels_along(high - low, self.voxel)
                 fits = f"{count} voxels of {extent / count:.6g} um would"
                 raise fault(
                     f"{extent:g} um along {axis} is not a whole number of voxels of {self.voxel}; {fits} fit",

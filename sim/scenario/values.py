@@ -6,8 +6,9 @@ whose message is for the user; sim.scenario.problems adds file, line, key and th
 
 from __future__ import annotations
 
+import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, WithJsonSchema
@@ -57,6 +58,8 @@ class Part(BaseModel):
 
 
 def _sign(number: float, sign: str) -> None:
+    if number == 0 and math.copysign(1, number) < 0:
+        raise fault("is a negative zero; write 0")
     if sign == "positive" and not number > 0:
         raise fault("must be greater than 0")
     if sign == "not negative" and number < 0:
@@ -87,6 +90,14 @@ def _quantity_type(sign: str, *dimensions: Dimension) -> Any:
         pattern if dimensions != FIELD_DIMENSIONS else {"anyOf": [pattern, {"type": "number"}]}
     )
     return Annotated[Quantity, BeforeValidator(_reader(sign, *dimensions)), WithJsonSchema(schema)]
+
+
+def value_at(read: Callable[[object], Any], values: Sequence[object], index: int) -> Any:
+    """`read(values[index])`, a fault of which names the position in the list."""
+    try:
+        return read(values[index])
+    except PydanticCustomError as error:
+        raise fault((error.context or {})["message"], index) from None
 
 
 def default(text: str, dimension: Dimension) -> Quantity:

@@ -1,0 +1,241 @@
+"""What single values cannot show: units of the quantity acted on, places, times, files and memory."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from pathlib import Path as FilePath
+
+from sim.scenario.files import MODELS, TABLES, WEIGHTS, FileProblem
+from sim.scenario.references import Fault
+from sim.scenario.schema import ScenarioSpec
+from sim.scenario.space import FieldSpec
+from sim.scenario.units import (
+    NUMBER,
+    RATE,
+    VOLUME,
+    Dimension,
+    Quantity,
+    UnitError,
+    dimension_of,
+    same_dimension,
+)
+from sim.scenario.yaml_text import Path
+
+_BYTES_PER_CELL = 1024  # state, lineage, neighbours and one row of results
+_BYTES_PER_VOXEL = 32  # two states, a right-hand side and one stored copy of a field, 8 bytes each
+_MOST_REPEATS = 100_000
+_GIB = float(1 << 30)
+
+_KNOWN: dict[str, Dimension] = {"cell.volume": VOLUME, "rate": RATE}
+
+
+def consistency_faults(spec: ScenarioSpec) -> Iterator[Fault]:
+    """Faults between values, after every name is known to be declared. Puts values into their fields' units."""
+    yield from _boundaries(spec)
+    yield from _placed(spec)
+    yield from _saturations(spec)
+    yield from _half_maxima(spec)
+    yield from _perturbed(spec)
+    yield from _memory(spec)
+
+
+def file_faults(spec: ScenarioSpec, find: Callable[[str, tuple[str, ...]], FilePath]) -> Iterator[Fault]:
+    """Faults of the files that the scenario names; `find` raises FileProblem."""
+    for path, value, extensions in named_files(spec):
+        try:
+            find(value, extensions)
+        except FileProblem as problem:
+            yield path, str(problem), False
+
+
+def named_files(spec: ScenarioSpec) -> Iterator[tuple[Path, str, tuple[str, ...]]]:
+    """(key path, file as written, accepted extensions) of every file that the scenario names."""
+    for name, pathway in spec.pathways.items():
+        yield ("pathways", name, "model"), pathway.model, MODELS
+    for name, manipulator in spec.manipulators.items():
+        yield ("manipulators", name, "weights"), manipulator.weights, WEIGHTS
+    if spec.tissue is not None and spec.tissue.weights is not None:
+        yield ("tissue", "weights"), spec.tissue.weights, WEIGHTS
+    for i, coupling in enumerate(spec.couplings):
+        if coupling.network is not None:
+            yield ("couplings", i, "network", "weights"), coupling.network.weights, WEIGHTS
+    if spec.measurements is not None:
+        yield ("measurements", "file"), spec.measurements.file, TABLES
+
+
+def _boundaries(spec: ScenarioSpec) -> Iterator[Fault]:
+    for name, field in spec.space.fields.items():
+        if spec.space.dimensions == 2 and len({str(field.boundary[f]) for f in ("z_min", "z_max")}) == 2:
+            yield (
+                ("space", "fields", name, "boundary"),
+                "names a face along z, but the domain has no z",
+                False,
+            )
+        if (
+            field.solve == "steady"
+            and field.decay == 0
+            and not any(isinstance(v, Quantity) for v in field.boundary.values())
+        ):
+            message = "a steady field needs decay or a value held at the boundary; otherwise its level is not determined"
+            yield ("space", "fields", name, "solve"), message, False
+
+
+def _placed(spec: ScenarioSpec) -> Iterator[Fault]:
+    ends = list(spec.space.domain.axes.items())
+    points = [
+        (("cells", name, "place", "points", i), point)
+        for name, cell in spec.cells.items()
+        for i, point in enumerate(cell.place.points or ())
+    ]
+    points += [
+        (("perturbations", i, "where", "disc", "center"), p.where.disc.center)
+        for i, p in enumerate(spec.perturbations)
+        if p.where.disc is not None
+    ]
+    for path, point in points:
+        if len(point) != len(ends):
+            yield path, f"has {len(point)} coordinates; the domain has {len(ends)} axes", False
+            continue
+        for i, (value, (axis, (low, high))) in enumerate(zip(point, ends)):
+            if not low <= value <= high:
+                yield (*path, i), f"lies outside the domain along {axis} ({low} to {high})", False
+    widest = min(high - low for _, (low, high) in ends)
+    for name, cell in spec.cells.items():
+        if cell.place.disc is not None and 2 * cell.place.disc.radius > widest * (1 + 1e-9):
+            yield (
+                ("cells", name, "place", "disc", "radius"),
+                f"does not fit into the domain, {widest:g} um wide",
+                False,
+            )
+
+
+def _saturations(spec: ScenarioSpec) -> Iterator[Fault]:
+    for name, cell in spec.cells.items():
+        for field_name, exchange in cell.exchange.items():
+            if exchange.saturation is None:
+                continue
+            field, path = spec.space.fields[field_name], ("cells", name, "exchange", field_name, "saturation")
+            message = _not_in_field(exchange.saturation, field)
+            if message:
+                yield path, message, False
+            else:
+                _replace(exchange, "saturation", exchange.saturation.to(field.unit))
+
+
+def _half_maxima(spec: ScenarioSpec) -> Iterator[Fault]:
+    for i, coupling in enumerate(spec.couplings):
+        if coupling.hill is None:
+            continue
+        value, message = _in_unit_of(spec, coupling.source, coupling.hill.half_max)
+        if message:
+            yield ("couplings", i, "hill", "half_max"), message, False
+        _replace(coupling.hill, "half_max", value)
+
+
+def _perturbed(spec: ScenarioSpec) -> Iterator[Fault]:
+    for i, p in enumerate(spec.perturbations):
+        at: Path = ("perturbations", i)
+        if p.at > spec.time.stop:
+            yield (*at, "at"), f"is after the end of the run ({spec.time.stop})", False
+        if p.until is not None and p.until > spec.time.stop:
+            yield (*at, "until"), f"is after the end of the run ({spec.time.stop})", False
+        if p.every is not None and (spec.time.stop - p.at) / p.every > _MOST_REPEATS:
+            yield (*at, "every"), f"would repeat more than {_MOST_REPEATS} times", False
+        if (
+            p.where.disc is not None
+            and (p.quantity is None or not p.quantity.startswith("field."))
+            and p.fraction < 1
+        ):
+            continue
+        yield from _perturbed_value(spec, i)
+
+
+def _perturbed_value(spec: ScenarioSpec, i: int) -> Iterator[Fault]:
+    p = spec.perturbations[i]
+    if p.quantity is None or p.value is None:
+        return
+    key = "to" if p.verb == "set" else "by"
+    path: Path = ("perturbations", i, key)
+    if p.verb == "scale":
+        if not same_dimension(p.value.unit, NUMBER.unit):
+            yield path, "is a factor and must be a number without unit", False
+        elif p.value < 0:
+            yield path, "is a factor and must not be negative", False
+        return
+    value, message = _in_unit_of(spec, p.quantity, p.value)
+    if (
+        message is None
+        and p.verb == "set"
+        and value < 0
+        and p.quantity.startswith(("field.", "rate.", "cell."))
+    ):
+        message = "must not be negative"
+    if message:
+        yield path, message, False
+    _replace(p, key, value)
+    if p.quantity.startswith("field.") and (p.cells is not None or p.fraction < 1):
+        wrong = "cells" if p.cells is not None else "fraction"
+        yield ("perturbations", i, wrong), "a field has no cells; choose a region with where", False
+
+
+def _in_unit_of(spec: ScenarioSpec, name: str, value: Quantity) -> tuple[Quantity, str | None]:
+    """`value` in the unit that the quantity `name` has inside, or what is wrong with it."""
+    if name.startswith("field."):
+        field = spec.space.fields[name.removeprefix("field.")]
+        message = _not_in_field(value, field)
+        return (value, message) if message else (value.to(field.unit), None)
+    wanted = _KNOWN.get(name) or _KNOWN.get(name.partition(".")[0])
+    unit = wanted.unit if wanted else NUMBER.unit
+    try:
+        return value.to(unit), None
+    except UnitError:
+        if wanted:
+            return value, f"is {dimension_of(value.unit)}; {name} is {wanted}"
+        return value, f"is {dimension_of(value.unit)}; {name} is a number in its own unit, so write none"
+
+
+def _not_in_field(value: Quantity, field: FieldSpec) -> str | None:
+    if same_dimension(value.unit, field.unit):
+        return None
+    if same_dimension(value.unit, NUMBER.unit):
+        return f"has no unit; the field is in {field.unit}, so write {value.written:g} {field.unit}"
+    return f"is {dimension_of(value.unit)}; the field is in {field.unit or 'plain numbers'}"
+
+
+def _memory(spec: ScenarioSpec) -> Iterator[Fault]:
+    free = free_memory()
+    voxels = 1
+    for count in spec.space.shape:
+        voxels *= count
+    grid = voxels * _BYTES_PER_VOXEL * len(spec.space.fields)
+    if grid > free:
+        shape = " x ".join(map(str, spec.space.shape))
+        yield ("space", "voxel"), f"a grid of {shape} voxels {_too_much(grid, free)}", False
+    total = 0
+    for name, cell in spec.cells.items():
+        total += cell.number * _BYTES_PER_CELL
+        if total > free:
+            yield ("cells", name, "count"), f"so many cells: {_too_much(total, free)}", False
+            return
+
+
+def _too_much(needed: float, free: float) -> str:
+    return f"needs {needed / _GIB:.1f} GiB, {free / _GIB:.1f} GiB free"
+
+
+def free_memory() -> float:
+    """Bytes of memory that can be had without swapping."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as lines:
+            for line in lines:
+                if line.startswith("MemAvailable:"):
+                    return 1024.0 * int(line.split()[1])
+    except OSError:
+        pass
+    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
+
+
+def _replace(part: object, key: str, value: object) -> None:
+    """Sets an attribute of a frozen model, before anyone has seen it."""
+    object.__setattr__(part, key, value)

@@ -1,0 +1,305 @@
+"""Names: what couplings, cells and outputs name must be declared, and what is declared must be used.
+
+A name that is not declared is reported with the nearest declared one and its line, so that a misspelt
+declaration is found from its uses. Ids inside models and weights are not known here; sim.build checks them.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from typing import Protocol
+
+from sim.errors import escaped
+from sim.scenario.cells import CellType
+from sim.scenario.outputs import INSTRUMENTS
+from sim.scenario.schema import ScenarioSpec
+from sim.scenario.spelling import nearest, one_of
+from sim.scenario.yaml_text import Path
+
+Fault = tuple[Path, str, bool]  # path, message, whether the key itself is at fault
+
+CELL_QUANTITIES = ("volume", "pressure")
+RATES = ("division", "death", "lysis", "clearance")
+FAMILIES = ("field", "pathway", "ur", "decoder", "cell", "rate", "condition", "neighbours", "message")
+COLUMNS = ("type", "position", "volume", "phase", "pressure", "age")
+
+_PARTS = re.compile(r"([A-Za-z_]\w*)(?:\.(.*))?", re.ASCII | re.DOTALL)
+_COUNT = re.compile(r"count\((.*)\)")
+_MEAN = re.compile(r"mean\((.*)\)")
+_INDEXED = re.compile(r"(\w+?)(\[\d+\])?", re.ASCII)
+
+
+class Where(Protocol):
+    """Gives the line of the key at a path."""
+
+    def __call__(self, path: Path) -> int: ...
+
+
+class Names:
+    """The declared names of a scenario and the lookups that report what is missing."""
+
+    def __init__(self, spec: ScenarioSpec, key_line: Where):
+        self.spec, self.key_line = spec, key_line
+        self.spaces: dict[str, Path] = {}
+        for name, cell in spec.cells.items():
+            if cell.representation is not None:
+                self.spaces.setdefault(cell.representation.space, ("cells", name, "representation", "space"))
+
+    def declared(self, kind: str) -> dict[str, Path]:
+        """Name -> path of its declaration, for field, cell type, pathway, manipulator, instrument, space."""
+        spec = self.spec
+        at: dict[str, tuple[Path, Iterable[str]]] = {
+            "field": (("space", "fields"), spec.space.fields),
+            "cell type": (("cells",), spec.cells),
+            "pathway": (("pathways",), spec.pathways),
+            "manipulator": (("manipulators",), spec.manipulators),
+            "instrument": (("instruments",), spec.instruments),
+        }
+        if kind == "space":
+            return self.spaces
+        base, names = at[kind]
+        return {name: (*base, name) for name in names}
+
+    def missing(self, kind: str, name: str) -> str | None:
+        """None where `name` is declared, else what to say."""
+        declared = self.declared(kind)
+        if name in declared:
+            return None
+        message = f"no {kind} '{escaped(name)}' is declared"
+        found = nearest(name, declared)
+        if found:
+            return f"{message}; did you mean '{escaped(found)}' (line {self.key_line(declared[found])})?"
+        return message + (
+            f"; declared: {', '.join(list(declared)[:8])}" if declared else f"; there is no {kind}"
+        )
+
+    def check(self, kind: str, name: str, path: Path, at_key: bool = False) -> Iterator[Fault]:
+        message = self.missing(kind, name)
+        if message:
+            yield path, message, at_key
+
+    def quantity(self, name: str, path: Path, cells: tuple[str, ...] | None = None) -> Iterator[Fault]:
+        """Faults of the name of a quantity, used for these cell types (all if None)."""
+        match = _PARTS.fullmatch(name)
+        family, rest = match.groups() if match else (name, None)
+        if family not in FAMILIES and not (family.startswith("ur") and "[" in name):
+            yield (
+                path,
+                f"unknown quantity; names start with {one_of(f + '.' for f in FAMILIES)}{_dym(family, FAMILIES, rest)}",
+                False,
+            )
+        elif not rest:
+            yield path, f"is not complete; write {family}.NAME", False
+        elif family == "field":
+            yield from self.check("field", rest, path)
+        elif family == "pathway":
+            yield from self._pathway(rest, path, cells)
+        elif family == "ur":
+            yield from self.check("space", _INDEXED.sub(r"\1", rest) if "[" in rest else rest, path)
+        elif family in ("cell", "rate"):
+            allowed = CELL_QUANTITIES if family == "cell" else RATES
+            if rest not in allowed:
+                yield (
+                    path,
+                    f"no such quantity; {family} has {one_of(allowed)}{_dym(rest, allowed, None, family + '.')}",
+                    False,
+                )
+        elif family in ("decoder", "condition"):
+            if not self.spec.manipulators:
+                yield path, f"{family}.* comes from the weights of a manipulator, and none is declared", False
+        elif self.spec.tissue is None:
+            yield path, f"{family}.* needs the section tissue, which says who is a neighbour", False
+        elif family == "neighbours":
+            yield from self._neighbours(rest, path)
+
+    def _pathway(self, rest: str, path: Path, cells: tuple[str, ...] | None) -> Iterator[Fault]:
+        pathway, _, species = rest.partition(".")
+        message = self.missing("pathway", pathway)
+        if message:
+            yield path, message, False
+        elif not species:
+            yield path, f"is not complete; write pathway.{pathway}.SPECIES", False
+        else:
+            for name in cells or ():
+                cell = self.spec.cells.get(name)
+                if cell is not None and pathway not in cell.pathways:
+                    yield (
+                        path,
+                        f"cell type '{name}' has no pathway '{pathway}'; add it to cells.{name}.pathways",
+                        False,
+                    )
+
+    def _neighbours(self, rest: str, path: Path) -> Iterator[Fault]:
+        count, mean = _COUNT.fullmatch(rest), _MEAN.fullmatch(rest)
+        if count:
+            yield from self.check("cell type", count.group(1), path)
+        elif mean:
+            yield from self.quantity(mean.group(1), path)
+        else:
+            yield path, "unknown quantity; write neighbours.count(TYPE) or neighbours.mean(QUANTITY)", False
+
+
+def _dym(word: str, allowed: Iterable[str], rest: str | None, before: str = "") -> str:
+    found = nearest(word, allowed)
+    return f"; did you mean '{before}{found}{'.' + escaped(rest, 60) if rest else ''}'?" if found else ""
+
+
+def reference_faults(spec: ScenarioSpec, key_line: Where) -> Iterator[Fault]:
+    """Every name that is used but not declared, then every pathway or manipulator that nothing uses."""
+    names = Names(spec, key_line)
+    for name, cell in spec.cells.items():
+        yield from _cell(names, name, cell)
+    for name, manipulator in spec.manipulators.items():
+        for drug, quantity in manipulator.conditions.items():
+            yield from names.quantity(quantity, ("manipulators", name, "conditions", drug))
+    yield from _actions(names)
+    yield from _readings(names)
+    yield from _unused(names)
+
+
+def _cell(names: Names, name: str, cell: CellType) -> Iterator[Fault]:
+    at: Path = ("cells", name)
+    if cell.motility and cell.motility.chemotaxis:
+        yield from names.check(
+            "field", cell.motility.chemotaxis.field, (*at, "motility", "chemotaxis", "field")
+        )
+    for field, exchange in cell.exchange.items():
+        yield from names.check("field", field, (*at, "exchange", field), at_key=True)
+        if exchange.partner is not None:
+            path = (*at, "exchange", field, "with")
+            if not exchange.partner.startswith("pathway."):
+                yield path, "must name a species of a pathway, such as pathway.egfr.EGF_in", False
+            else:
+                yield from names.quantity(exchange.partner, path, (name,))
+    for i, pathway in enumerate(cell.pathways):
+        yield from names.check("pathway", pathway, (*at, "pathways", i))
+        if pathway in cell.pathways[:i]:
+            yield (*at, "pathways", i), "is listed twice", False
+    if cell.representation is not None:
+        here = (*at, "representation")
+        if not names.spec.manipulators:
+            yield (
+                (*here, "space"),
+                "needs a manipulator whose weights have this space; none is declared",
+                False,
+            )
+        for i, manipulator in enumerate(cell.representation.manipulators or ()):
+            yield from names.check("manipulator", manipulator, (*here, "manipulators", i))
+
+
+def _actions(names: Names) -> Iterator[Fault]:
+    spec = names.spec
+    for i, coupling in enumerate(spec.couplings):
+        at: Path = ("couplings", i)
+        yield from names.quantity(coupling.source, (*at, "from"), coupling.cells)
+        yield from names.quantity(coupling.target, (*at, "to"), coupling.cells)
+        yield from _types(names, coupling.cells, (*at, "cells"))
+        if coupling.source == coupling.target:
+            yield (*at, "to"), "is the same as from; a quantity cannot be coupled to itself", False
+    for i, perturbation in enumerate(spec.perturbations):
+        at = ("perturbations", i)
+        if perturbation.quantity is not None:
+            yield from names.quantity(perturbation.quantity, (*at, perturbation.verb), perturbation.cells)
+        yield from _types(names, perturbation.cells, (*at, "cells"))
+        if perturbation.kill is not None:
+            yield from _types(names, perturbation.kill.cells, (*at, "kill", "cells"))
+
+
+def _types(names: Names, cells: tuple[str, ...] | None, path: Path) -> Iterator[Fault]:
+    for i, name in enumerate(cells or ()):
+        yield from names.check("cell type", name, (*path, i))
+
+
+def _readings(names: Names) -> Iterator[Fault]:
+    spec = names.spec
+    for name, instrument in spec.instruments.items():
+        kind = instrument.kind or name
+        at: Path = ("instruments", name)
+        if kind not in INSTRUMENTS:
+            path = (*at, "kind") if instrument.kind else at
+            yield (
+                path,
+                f"unknown instrument '{kind}'; use {one_of(INSTRUMENTS)}{_dym(kind, INSTRUMENTS, None)}",
+                not instrument.kind,
+            )
+            continue
+        for i, channel in enumerate(instrument.channels or ()):
+            if channel not in INSTRUMENTS[kind]:
+                allowed = INSTRUMENTS[kind]
+                yield (
+                    (*at, "channels", i),
+                    f"no such channel; {kind} has {one_of(allowed)}{_dym(channel, allowed, None)}",
+                    False,
+                )
+    yield from _measured(names)
+    for i, field in enumerate(spec.outputs.fields if spec.outputs.fields != "all" else ()):
+        yield from names.check("field", field, ("outputs", "fields", i))
+    for i, pattern in enumerate(spec.outputs.cells):
+        yield from _stored(names, pattern, ("outputs", "cells", i))
+
+
+def _measured(names: Names) -> Iterator[Fault]:
+    measurements = names.spec.measurements
+    if measurements is None:
+        return
+    named = measurements.instrument
+    if named is not None:
+        yield from names.check("instrument", named, ("measurements", "instrument"))
+    elif len(names.spec.instruments) != 1:
+        yield ("measurements",), "name the instrument whose readings were measured: instrument: NAME", False
+    chosen = named or next(iter(names.spec.instruments), "")
+    instrument = names.spec.instruments.get(chosen)
+    allowed = INSTRUMENTS.get((instrument.kind if instrument else None) or chosen, ())
+    for channel in measurements.channels if allowed else ():
+        if channel not in allowed:
+            path = ("measurements", "channels", channel)
+            yield (
+                path,
+                f"no such channel; the instrument has {one_of(allowed)}{_dym(channel, allowed, None)}",
+                True,
+            )
+
+
+def _stored(names: Names, pattern: str, path: Path) -> Iterator[Fault]:
+    family, dot, rest = pattern.partition(".")
+    if not dot:
+        if "*" not in pattern and pattern not in COLUMNS:
+            allowed = (*COLUMNS, *(f + ".*" for f in FAMILIES))
+            hint = _dym(pattern, COLUMNS, None)
+            yield path, f"unknown quantity of a cell; use {', '.join(allowed)}{hint}", False
+    elif "*" not in pattern:
+        yield from names.quantity(pattern, path)
+    elif family not in FAMILIES and "*" not in family:
+        yield (
+            path,
+            f"unknown quantity; names start with {one_of(f + '.' for f in FAMILIES)}{_dym(family, FAMILIES, rest)}",
+            False,
+        )
+    elif family in ("pathway", "ur") and "*" not in rest.split(".")[0]:
+        kind = "pathway" if family == "pathway" else "space"
+        yield from names.check(kind, rest.split(".")[0].split("[")[0], path)
+
+
+def _unused(names: Names) -> Iterator[Fault]:
+    spec = names.spec
+    used = {p for cell in spec.cells.values() for p in cell.pathways}
+    for pathway in spec.pathways:
+        if pathway not in used and not any(nearest(p, [pathway]) for p in used - set(spec.pathways)):
+            yield (
+                ("pathways", pathway),
+                "no cell type runs this pathway; list it in cells.TYPE.pathways",
+                True,
+            )
+    shaped = [cell.representation for cell in spec.cells.values() if cell.representation is not None]
+    listed = {m for r in shaped for m in r.manipulators or ()}
+    for manipulator in spec.manipulators:
+        if not shaped:
+            yield ("manipulators", manipulator), "no cell type has a representation for it to act on", True
+        elif all(r.manipulators is not None for r in shaped) and manipulator not in listed:
+            if not any(nearest(m, [manipulator]) for m in listed - set(spec.manipulators)):
+                yield (
+                    ("manipulators", manipulator),
+                    "no cell type lists it in representation.manipulators",
+                    True,
+                )
