@@ -1,0 +1,307 @@
+"""Fit of a drug manipulator to wells: control and single-drug wells only, through the population equations.
+
+One batch holds the whole ensemble: member 0 (the reference, which tissues step) sees every training well; member
+1 + k leaves out fold k, stops early on it, and so tells how far a prediction of an unseen well may be off. The
+reference stops at the folds' median best iteration. Laboratories differ from day to day: each experiment has its
+own small factors on rates and potency, each plate its own background and gains, all with priors that pull them to
+none; the shipped network is the laboratory's mean.
+
+Combination wells are never read here: `training_rows` drops them.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from neural.decoders import RateDecoders
+from neural.dynamics import DrugDynamics
+from neural.population import EPSILON, grow, log_signal
+from neural.wells import Wells
+
+_KNOTS_H = (0.0, 6.0, 12.0, 24.0, 48.0, 72.0)
+_NOISE = (0.20, 0.45, 0.50)
+_START_SHARES = (0.01, 0.005)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Choices of a fit, all from the training file.
+
+    Attributes:
+        pattern: (rate, component) readout that names the components.
+        tau: starting time constants [min].
+        hidden, residual: width and largest size of the residual network.
+        step: largest rk4 step [min].
+        folds, seed, iterations, rate: of the fit; `rate` is Adam's.
+    """
+
+    pattern: list[list[float]]
+    tau: list[float]
+    hidden: int = 16
+    residual: float = 0.5
+    step: float = 90.0
+    folds: int = 5
+    seed: int = 1
+    iterations: int = 500
+    rate: float = 0.02
+    check_every: int = 10
+
+
+class Laboratory(nn.Module):
+    """What differs between experiments (rates, potency) and plates (background, gains), per member."""
+
+    def __init__(self, members: int, experiments: int, drugs: int, plates: int):
+        super().__init__()
+        self.rates = nn.Parameter(torch.zeros(members, experiments, 4))
+        self.potency = nn.Parameter(torch.zeros(members, experiments, drugs))
+        self.background = nn.Parameter(torch.zeros(members, plates, len(_KNOTS_H), 2))
+        self.log_gain = nn.Parameter(torch.zeros(members, plates, 2))
+        self.common_gain = nn.Parameter(torch.log(torch.tensor([0.5, 0.2])).repeat(members, 1))
+        self.start = nn.Parameter(torch.log(torch.tensor(_START_SHARES)).repeat(members, plates, 1))
+
+    def signal(self, people: torch.Tensor, plate: torch.Tensor, knots: torch.Tensor) -> torch.Tensor:
+        """Channels (T, member, n, 3) of populations (T, member, n, 3); knots (T, knot) interpolates backgrounds."""
+        background = torch.einsum("tk,mpkc->tmpc", knots, self.background)[:, :, plate]
+        gain = torch.exp(self.log_gain + self.common_gain[:, None])[:, plate]
+        return torch.cat([people[..., :1], background + gain * people[..., 1:]], -1)
+
+    def shares(self, plate: torch.Tensor) -> torch.Tensor:
+        """Apoptotic and dead at the start, relative to live: (member, n, 2)."""
+        return torch.exp(self.start)[:, plate]
+
+    def penalty(self, starts: torch.Tensor) -> torch.Tensor:
+        """Priors, per member, in half squares; `starts` (plate, knot, 2) is where backgrounds began."""
+
+        def squares(x: torch.Tensor) -> torch.Tensor:
+            return x.flatten(1).square().sum(1)
+
+        common = torch.log(torch.tensor([0.5, 0.2]))
+        first = torch.log(torch.tensor(_START_SHARES))
+        return 0.5 * (
+            squares(self.rates / torch.tensor([0.1, 0.3, 0.2, 0.2]))
+            + squares(self.potency / 0.4)
+            + squares(self.log_gain / 0.3)
+            + squares((self.common_gain - common) / 0.4)
+            + squares((self.start - first) / 0.7)
+            + squares((self.background - starts) / torch.tensor([0.2, 0.1]))
+        )
+
+
+@dataclass
+class Fitted:
+    """An ensemble after the fit: modules with one member each row, and what held-out wells said.
+
+    Attributes:
+        best: (member,) iteration each member was taken from.
+        residuals: (well, T, 3) observed minus predicted log2 signal of each training well by the member that
+            had not seen it (NaN for wells that no fold left out); spread: the ensemble's sd there.
+        history: rows (iteration, training loss, held-out loss).
+    """
+
+    dynamics: DrugDynamics
+    decoders: RateDecoders
+    laboratory: Laboratory
+    best: np.ndarray
+    residuals: np.ndarray
+    spread: np.ndarray
+    history: list[tuple[int, float, float]] = field(default_factory=list)
+
+
+def training_rows(wells: Wells) -> np.ndarray:
+    """Rows to train on: control and single-drug wells, each measured curve once."""
+    rows = np.arange(len(wells.dose))
+    return rows[(wells.drugs_given < 2) & (wells.shared == rows)]
+
+
+def held_out_folds(wells: Wells, rows: np.ndarray, folds: int) -> np.ndarray:
+    """(row,) fold that leaves the well out; -1 for controls, which every plate needs. Doses go round in turn."""
+    fold = np.full(len(rows), -1)
+    order = np.lexsort((*wells.dose[rows].T, wells.experiment[rows]))
+    turn = 0
+    for i in order:
+        if wells.drugs_given[rows[i]] == 1:
+            fold[i] = turn % folds
+            turn += 1
+    return fold
+
+
+class DrugFit:
+    """The fit, an iteration at a time, so that it can report, be stopped and go on (`state`, `restore`)."""
+
+    def __init__(self, wells: Wells, plan: Plan):
+        self.wells, self.plan = wells, plan
+        self.rows = training_rows(wells)
+        self.fold = held_out_folds(wells, self.rows, plan.folds)
+        self.members = 1 + plan.folds
+        rows = self.rows
+        self.dose = torch.tensor(wells.dose[rows])
+        self.plate = torch.tensor(wells.plate[rows])
+        self.experiment = torch.tensor(wells.experiment[rows])
+        self.times = torch.tensor(wells.time)
+        self.epsilon = torch.tensor(EPSILON, dtype=torch.float64)
+        logs = np.log2(np.maximum(wells.curves[rows], 0.0) + np.array(EPSILON))
+        self.target = torch.tensor(logs.mean(1)).transpose(0, 1)
+        self.live0 = torch.tensor(2.0 ** logs.mean(1)[:, 0, 0] - EPSILON[0])
+        self.knots = torch.tensor(_interpolation(wells.time / 60.0))
+        silent = (np.abs(wells.curves[rows]) < 1e-12).all((1, 2))
+        self.valid = torch.tensor(~silent, dtype=torch.float64)
+        self.starts = torch.tensor(_backgrounds(wells, rows))
+        weight = np.ones((self.members, len(rows)))
+        for k in range(plan.folds):
+            weight[1 + k, self.fold == k] = 0.0
+        self.weight = torch.tensor(weight)
+        self.iteration = 0
+        self.history: list[tuple[int, float, float]] = []
+        generator = torch.Generator().manual_seed(plan.seed)
+        d = len(plan.tau)
+        positive = [wells.dose[rows][:, k][wells.dose[rows][:, k] > 0] for k in range(wells.dose.shape[1])]
+        self.dynamics = DrugDynamics(self.members, wells.dose.shape[1], d, 1, plan.hidden, plan.residual).double()
+        self.dynamics.start(plan.tau, [float(np.median(p)) for p in positive], generator, 0.5)
+        self.decoders = RateDecoders(self.members, plan.pattern).double()
+        self.laboratory = Laboratory(
+            self.members, len(wells.experiments), wells.dose.shape[1], len(wells.plates)
+        ).double()
+        with torch.no_grad():
+            self.laboratory.background.copy_(self.starts.expand_as(self.laboratory.background))
+        self.modules = nn.ModuleList([self.dynamics, self.decoders, self.laboratory])
+        self.optimizer = torch.optim.Adam(self.modules.parameters(), lr=plan.rate)
+        self.schedule = torch.optim.lr_scheduler.OneCycleLR(
+            self.optimizer, max_lr=plan.rate, total_steps=plan.iterations + 1, pct_start=0.1
+        )
+        self.best_loss = np.full(self.members, np.inf)
+        self.best_at = np.zeros(self.members, int)
+        self.best: dict[str, torch.Tensor] = {}
+        self.snapshots: dict[int, dict[str, torch.Tensor]] = {}
+
+    def predict(self, dose: torch.Tensor, live0: torch.Tensor, plate: torch.Tensor, experiment: torch.Tensor) -> torch.Tensor:
+        """log2 signal (T, member, n, 3) of wells on known plates."""
+        lab = self.laboratory
+        drive = self.dynamics.drive(dose, lab.potency[:, experiment])
+        live = live0.expand(self.members, len(live0))[..., None]
+        population = torch.cat([live, live * lab.shares(plate)], -1)
+        r0 = torch.zeros(self.members, len(live0), len(self.plan.tau), dtype=torch.float64)
+        factor = torch.exp(lab.rates)[:, experiment]
+        _, people = grow(self.dynamics, self.decoders, r0, population, drive, self.times, self.plan.step, factor)
+        return log_signal(lab.signal(people, plate, self.knots), self.epsilon)
+
+    def losses(self) -> tuple[torch.Tensor, torch.Tensor]:
+        """Misfit per member and well (member, n), robust; and the penalty (member,)."""
+        gap = (self.predict(self.dose, self.live0, self.plate, self.experiment) - self.target[:, None]) / torch.tensor(_NOISE)
+        robust = torch.sqrt(1.0 + (gap / 2.0) ** 2) * 4.0 - 4.0
+        per_well = (robust * self.valid[:, :]).mean(0).sum(-1)
+        penalty = self.dynamics.penalty() + self.decoders.penalty() + self.laboratory.penalty(self.starts)
+        return per_well, penalty
+
+    def advance(self) -> tuple[float, float]:
+        """One iteration; returns mean training loss and mean held-out loss over the fold members."""
+        self.optimizer.zero_grad()
+        per_well, penalty = self.losses()
+        trained = (per_well * self.weight).sum(1)
+        # a curve of 25 strongly correlated frames is worth about 4 independent ones
+        (4.0 * trained + penalty).sum().backward()
+        nn.utils.clip_grad_norm_(self.modules.parameters(), 200.0)
+        held = self._held_out(per_well.detach())
+        if self.iteration % self.plan.check_every == 0:
+            self._note(held)
+        self.optimizer.step()
+        self.schedule.step()
+        row = (self.iteration, float((trained.detach() / self.weight.sum(1)).mean()), float(held[1:].mean()))
+        self.history.append(row)
+        self.iteration += 1
+        return row[1], row[2]
+
+    def finish(self) -> Fitted:
+        """Each fold member from its best iteration, the reference from their median, and held-out residuals."""
+        stop = int(np.median(self.best_at[1:]) // self.plan.check_every * self.plan.check_every)
+        state = {k: v.clone() for k, v in self.best.items()}
+        for key, value in self.snapshots[stop].items():
+            state[key][0] = value
+        self.modules.load_state_dict(_with_buffers(self.modules, state))
+        self.best_at[0] = stop
+        with torch.no_grad():
+            predicted = self.predict(self.dose, self.live0, self.plate, self.experiment).numpy()
+        target = self.target.numpy()
+        residuals = np.full((len(self.rows), len(target), 3), np.nan)
+        for k in range(self.plan.folds):
+            out = self.fold == k
+            residuals[out] = (target - predicted[:, 1 + k])[:, out].transpose(1, 0, 2)
+        residuals[self.valid.numpy()[:, None, :].repeat(len(target), 1) == 0] = np.nan
+        spread = predicted[:, 1:].std(1).transpose(1, 0, 2)
+        modules = copy.deepcopy((self.dynamics, self.decoders, self.laboratory))
+        return Fitted(*modules, self.best_at.copy(), residuals, spread, list(self.history))
+
+    def state(self) -> dict[str, Any]:
+        """Everything needed to go on bit for bit."""
+        return {
+            "iteration": self.iteration,
+            "modules": self.modules.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "best_loss": self.best_loss.tolist(),
+            "best_at": self.best_at.tolist(),
+            "best": self.best,
+            "snapshots": self.snapshots,
+            "history": self.history,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Go on from `state`."""
+        self.modules.load_state_dict(state["modules"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.schedule.load_state_dict(state["schedule"])
+        self.iteration, self.history = state["iteration"], [tuple(row) for row in state["history"]]
+        self.best_loss, self.best_at = np.array(state["best_loss"]), np.array(state["best_at"])
+        self.best, self.snapshots = state["best"], state["snapshots"]
+
+    def _held_out(self, per_well: torch.Tensor) -> np.ndarray:
+        out = 1.0 - self.weight
+        held = (per_well * out).sum(1) / out.sum(1).clamp_min(1.0)
+        return held.numpy()
+
+    def _note(self, held: np.ndarray) -> None:
+        now = {k: v.detach().clone() for k, v in self.modules.named_parameters()}
+        if not self.best:
+            self.best = {k: v.clone() for k, v in now.items()}
+        for m in range(1, self.members):
+            if held[m] < self.best_loss[m]:
+                self.best_loss[m], self.best_at[m] = held[m], self.iteration
+                for key, value in now.items():
+                    self.best[key][m] = value[m]
+        self.snapshots[self.iteration] = {k: v[0].clone() for k, v in now.items()}
+
+
+def run(fit: DrugFit, progress: Callable[[int, int, float, float], None] | None = None, until: int | None = None) -> None:
+    """Iterate to the plan's end (or to `until`), calling progress(iteration, total, training, held_out)."""
+    total = fit.plan.iterations
+    while fit.iteration < min(total, total if until is None else until):
+        trained, held = fit.advance()
+        if progress is not None and fit.iteration % fit.plan.check_every == 0:
+            progress(fit.iteration, total, trained, held)
+
+
+def _with_buffers(modules: nn.Module, parameters: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {**modules.state_dict(), **parameters}
+
+
+def _interpolation(hours: np.ndarray) -> np.ndarray:
+    return np.stack([np.interp(hours, _KNOTS_H, row) for row in np.eye(len(_KNOTS_H))], 1)
+
+
+def _backgrounds(wells: Wells, rows: np.ndarray) -> np.ndarray:
+    """Starting backgrounds (plate, knot, 2): nine tenths of the faintest decile of a plate's training wells."""
+    out = np.zeros((len(wells.plates), len(_KNOTS_H), 2))
+    at = [int(np.argmin(np.abs(wells.time / 60.0 - h))) for h in _KNOTS_H]
+    for p in range(len(wells.plates)):
+        mine = rows[wells.plate[rows] == p]
+        if not len(mine):
+            continue
+        faint = np.quantile(wells.curves[mine].mean(1)[:, at, 1:], 0.1, axis=0)
+        out[p] = 0.9 * faint
+    return out

@@ -1,0 +1,308 @@
+"""Manipulators: learned dynamics of cell representations, loaded from weights and stepped inside a tissue.
+
+    m = Manipulator.load("weights/pc9_drugs.safetensors")
+    ur = np.tile(m.initial("untreated"), (1000, 1))
+    ur = m.step(ur, conditions, message, dt=30.0)         # one coupling step [min]
+    rates = m.decode(ur, conditions, message)             # {"division": (n,), ...} [1/min]
+    m.evolve(ur, times, conditions)                       # xarray: mean, lower, upper (90 %)
+
+Cells go through the network in blocks of one fixed size, padded with zeros, on one torch thread: a cell's result
+does not depend on its place, on the other cells, or on how many threads there are. Bits are the same.
+"""
+
+from __future__ import annotations
+
+import copy
+import os
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from neural import weights
+from neural.errors import WeightsError
+from neural.threads import one_thread
+
+if TYPE_CHECKING:
+    import torch
+    import xarray
+
+    from neural.decoders import RateDecoders
+    from neural.dynamics import DrugDynamics
+
+BLOCK = 1024
+_NORMAL_90 = 1.6448536269514722
+
+
+class Manipulator:
+    """UR -> UR over time under drugs and the tissue's message, and the rates that a UR means.
+
+    Attributes:
+        card: what the weights file says about itself.
+        space: name of the representation space.
+        dimension: number of components.
+        condition_names: drugs, in the order of the columns of `conditions`; doses in `card.condition_units`.
+        message_names: inputs from the tissue, in the order of the columns of `message`.
+        decoder_names: rates that `decode` returns.
+    """
+
+    def __init__(self, card: weights.Card, tensors: Mapping[str, np.ndarray], file: object = "<memory>"):
+        self.card = card
+        self.space: str = card.space or ""
+        self.dimension: int = card.dimension
+        self.condition_names: list[str] = card.condition_names
+        self.message_names: list[str] = card.message_names
+        self.decoder_names: list[str] = card.decoder_names
+        self._tensors = dict(tensors)
+        self._dynamics, self._decoders = _build(card, tensors, file)
+        self._reference = _build(card, _first_member(tensors), file, members=1)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> Manipulator:
+        """Read weights of kind "manipulator".
+
+        Raises:
+            WeightsError: the file fails a check of `neural.weights.read_card` or is of another kind.
+        """
+        card, tensors = weights.load(path, "manipulator")
+        return cls(card, tensors, path)
+
+    def save(self, path: str | os.PathLike) -> str:
+        """Write these weights; returns their sha256."""
+        return weights.save(path, self._tensors, self.card.raw)
+
+    def initial(self, name: str) -> np.ndarray:
+        """The space's reference state `name` (d,), for example "untreated".
+
+        Raises:
+            KeyError: no such state; the message lists the states there are.
+        """
+        states = self.card.raw["space"]["reference_states"]
+        if name not in states:
+            raise KeyError(f"space '{self.space}' has no state '{name}'; it has {', '.join(states)}")
+        return np.array(states[name], float)
+
+    def zeroed(self) -> Manipulator:
+        """The same manipulator with its output set to zero: `step` returns the UR unchanged, rates are 0."""
+        still = copy.copy(self)
+        still._tensors = {k: np.zeros_like(v) if k.endswith(".scale") else v for k, v in self._tensors.items()}
+        still._dynamics, still._decoders = _build(self.card, still._tensors, "<memory>")
+        still._reference = _build(self.card, _first_member(still._tensors), "<memory>", members=1)
+        return still
+
+    def step(self, ur: np.ndarray, conditions: np.ndarray, message: np.ndarray, dt: float) -> np.ndarray:
+        """Representations after `dt` [min] with conditions and message held: (n, d) -> (n, d), float64.
+
+        Args:
+            ur: (n, d); conditions: (n, c) in the card's units; message: (n, m).
+        """
+        import torch
+
+        dynamics, _ = self._reference
+        longest = float(self.card.architecture["step"])
+        step = dt / max(1, int(np.ceil(dt / longest - 1e-9)))
+        times = torch.tensor([0.0, float(dt)], dtype=torch.float64)
+
+        def advance(r: torch.Tensor, dose: torch.Tensor, said: torch.Tensor) -> torch.Tensor:
+            from neural.population import integrate
+
+            drive = dynamics.drive(dose)
+            return integrate(lambda _t, y: dynamics(y, drive, said[None]), r[None], times, step)[-1, 0]
+
+        return self._in_blocks(advance, self.dimension, ur, conditions, message)
+
+    def decode(self, ur: np.ndarray, conditions: np.ndarray, message: np.ndarray) -> dict[str, np.ndarray]:
+        """Rates [1/min] of each cell, name -> (n,), for ur (n, d), conditions (n, c), message (n, m)."""
+        _, decoders = self._reference
+        rates = self._in_blocks(
+            lambda r, _dose, said: decoders(r[None], said[None])[0], len(self.decoder_names), ur, conditions, message
+        )
+        return {name: np.ascontiguousarray(rates[:, i]) for i, name in enumerate(self.decoder_names)}
+
+    def evolve(
+        self,
+        ur: np.ndarray,
+        times: np.ndarray | Sequence[float],
+        conditions: np.ndarray | Mapping[str, Any],
+        message: np.ndarray | float | None = None,
+        live_area: np.ndarray | float | None = None,
+        method: str = "rk4",
+    ) -> xarray.Dataset:
+        """Time courses with 90 % intervals.
+
+        Args:
+            ur: (n, d) or (d,), at the first of `times`; times: (T,) [min], ascending.
+            conditions: (n, c), or a mapping from condition to a dose or (n,) doses (absent ones are 0).
+            message: confluence held over the time course, scalar or (n,); 0 by default.
+            live_area: % of the image covered at the start, scalar or (n,): the population is followed and its own
+                live area is the message.
+            method: "rk4" or "dopri5".
+
+        Returns:
+            Dataset with `mean`, `lower`, `upper` (cell, time, quantity); quantities are `ur.<space>[k]`,
+            `decoder.<name>` and, with `live_area`, the instrument channels `channel.<name>` [% of the image].
+            Intervals of channels hold what held-out wells missed the ensemble by (conformal); those of
+            representation and rates are the ensemble's spread alone. `extrapolated` (cell) marks doses above
+            the trained range.
+        """
+        import torch
+        import xarray as xr
+
+        from neural.population import grow
+
+        dose = self._doses(conditions)
+        start = np.atleast_2d(np.asarray(ur, float))
+        n = max(len(dose), len(start), np.size(live_area if live_area is not None else 0), np.size(message or 0))
+        dose, start = (np.broadcast_to(a, (n, a.shape[1])) for a in (dose, start))
+        members = int(self.card.architecture["members"])
+        area = np.broadcast_to(np.asarray(0.0 if live_area is None else live_area, float), (n,))
+        said = None if live_area is not None else np.broadcast_to(np.asarray(message or 0.0, float), (n,))
+        with one_thread(), torch.no_grad():
+            population = self._population0(torch.tensor(area.copy()), members)
+            r0 = torch.tensor(start.copy()).expand(members, n, self.dimension)
+            drive = self._dynamics.drive(torch.tensor(dose.copy()))
+            held = None if said is None else torch.tensor(said.copy())
+            t = torch.as_tensor(np.asarray(times, float))
+            r, people = grow(
+                self._dynamics,
+                self._decoders,
+                r0,
+                population,
+                drive,
+                t,
+                float(self.card.architecture["step"]),
+                confluence=held,
+                method=method,
+            )
+            crowd = people[..., :1] / 100.0 if held is None else held[None, None, :, None].expand(*r.shape[:3], 1)
+            rates = torch.stack([self._decoders(r[i], crowd[i]) for i in range(len(t))])
+        names = [f"ur.{self.space}[{k}]" for k in range(self.dimension)]
+        units = ["1"] * self.dimension
+        names += [f"decoder.{d}" for d in self.decoder_names]
+        units += [self.card.decoder_units[d] for d in self.decoder_names]
+        bounds = [_spread(torch.cat([r, rates], -1).numpy())]
+        if live_area is not None:
+            from neural.population import CHANNELS
+
+            names += [f"channel.{c}" for c in CHANNELS]
+            units += ["percent"] * len(CHANNELS)
+            bounds.append(self._channels(people.numpy()))
+        mean, lower, upper = (np.concatenate([b[i] for b in bounds], -1) for i in range(3))
+        dims = ("cell", "time", "quantity")
+        return xr.Dataset(
+            {"mean": (dims, mean), "lower": (dims, lower), "upper": (dims, upper)}
+            | {"extrapolated": ("cell", self.extrapolated(dose))},
+            coords={
+                "time": ("time", np.asarray(times, float), {"units": "min"}),
+                "quantity": names,
+                "units": ("quantity", units),
+            },
+            attrs={"weights": self.card.sha256, "interval": 0.9},
+        )
+
+    def extrapolated(self, conditions: np.ndarray) -> np.ndarray:
+        """(n,) True where a dose (n, c) lies above the range that was trained."""
+        top = np.array([c["range"][1] for c in self.card.raw["conditions"]])
+        return (np.asarray(conditions) > top * (1 + 1e-9)).any(1)
+
+    def linear_part(self) -> dict[str, np.ndarray]:
+        """What a person reads: `effect` (drug, component) at full dose, `half_max` (drug, component) in the dose's
+        unit, `coupling` (component, component; row is driven by column), `tau` (component,) [min]."""
+        import torch
+
+        dynamics, _ = self._reference
+        with torch.no_grad():
+            return {
+                "effect": dynamics.effect[0].numpy().copy(),
+                "half_max": torch.exp(dynamics.log_half[0][:, None] + dynamics.log_half_shift[0]).numpy(),
+                "coupling": (dynamics.coupling[0] * dynamics.below).numpy(),
+                "tau": torch.exp(dynamics.log_tau[0]).numpy(),
+            }
+
+    def _doses(self, conditions: np.ndarray | Mapping[str, Any]) -> np.ndarray:
+        if not isinstance(conditions, Mapping):
+            return np.atleast_2d(np.asarray(conditions, float))
+        unknown = sorted(set(conditions) - set(self.condition_names))
+        if unknown:
+            raise KeyError(f"no condition '{unknown[0]}'; these weights know {', '.join(self.condition_names)}")
+        columns = [np.asarray(conditions.get(name, 0.0), float) for name in self.condition_names]
+        return np.stack(np.broadcast_arrays(*[np.atleast_1d(c) for c in columns]), 1)
+
+    def _population0(self, area: torch.Tensor, members: int) -> torch.Tensor:
+        import torch
+
+        shares = torch.as_tensor(self._tensors["instrument.start"])[:, None, :]
+        live = area.expand(members, len(area))[..., None]
+        return torch.cat([live, live * shares], -1)
+
+    def _channels(self, people: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        from neural.population import EPSILON
+
+        gain, background = self._tensors["instrument.gain"], self._tensors["instrument.background"]
+        signal = people.copy()
+        signal[..., 1:] = background + gain * people[..., 1:]
+        epsilon = np.array(EPSILON)
+        logs = np.log2(np.maximum(signal, 0.0) + epsilon)
+        middle, sd = logs.mean(1), logs.std(1)
+        width = self._tensors["interval.quantile"] * np.sqrt(sd**2 + self._tensors["interval.floor"] ** 2)
+        values = [np.maximum(2.0**x - epsilon, 0.0) for x in (middle, middle - width, middle + width)]
+        return tuple(np.swapaxes(v, 0, 1) for v in values)  # type: ignore[return-value]
+
+    def _in_blocks(
+        self, function: Callable[..., torch.Tensor], width: int, *columns: np.ndarray
+    ) -> np.ndarray:
+        import torch
+
+        arrays = [np.asarray(c, np.float64) for c in columns]
+        n = len(arrays[0])
+        wanted = (self.dimension, len(self.condition_names), len(self.message_names))
+        for name, array, k in zip(("ur", "conditions", "message"), arrays, wanted, strict=True):
+            if array.shape != (n, k):
+                raise ValueError(f"{name} must have shape ({n}, {k}), got {array.shape}")
+        out = np.empty((n, width))
+        with one_thread(), torch.no_grad():
+            for start in range(0, n, BLOCK):
+                stop = min(start + BLOCK, n)
+                padded = []
+                for array in arrays:
+                    block = torch.zeros(BLOCK, array.shape[1], dtype=torch.float64)
+                    block[: stop - start] = torch.from_numpy(array[start:stop])
+                    padded.append(block)
+                out[start:stop] = function(*padded)[: stop - start].numpy()
+        return out
+
+
+def _spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Mean and 90 % range of an ensemble (T, member, n, k), each (n, T, k)."""
+    mean, sd = np.swapaxes(values.mean(1), 0, 1), np.swapaxes(values.std(1), 0, 1)
+    return mean, mean - _NORMAL_90 * sd, mean + _NORMAL_90 * sd
+
+
+def _first_member(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    shared = (".scale", ".pattern")
+    return {k: v if k.endswith(shared) or not k.startswith(("dynamics.", "decoders.")) else v[:1] for k, v in tensors.items()}
+
+
+def _build(
+    card: weights.Card, tensors: Mapping[str, np.ndarray], file: object, members: int | None = None
+) -> tuple[DrugDynamics, RateDecoders]:
+    import torch
+
+    from neural.decoders import RATES, RateDecoders
+    from neural.dynamics import DrugDynamics
+
+    a = card.architecture
+    if card.decoder_names != list(RATES):
+        raise WeightsError(file, f"decoders must be {', '.join(RATES)} (got {', '.join(card.decoder_names)})")
+    try:
+        k = int(a["members"]) if members is None else members
+        dynamics = DrugDynamics(
+            k, len(card.condition_names), card.dimension, len(card.message_names), int(a["hidden"]), float(a["residual"])
+        ).double()
+        decoders = RateDecoders(k, a["pattern"]).double()
+        for part, module in (("dynamics", dynamics), ("decoders", decoders)):
+            own = {key.split(".", 1)[1]: torch.tensor(v) for key, v in tensors.items() if key.startswith(part + ".")}
+            module.load_state_dict(own, strict=True)
+    except (KeyError, TypeError, ValueError, RuntimeError) as error:
+        raise WeightsError(file, f"the tensors do not fit the card's architecture ({error})") from None
+    return dynamics.requires_grad_(False), decoders.requires_grad_(False)

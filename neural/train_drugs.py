@@ -1,0 +1,152 @@
+"""From a training file of kind "manipulator" to a weights file: fit, conformal intervals, scores, card."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from neural import weights
+from neural.decoders import MEANING, RATES, UNIT
+from neural.fit_drugs import DrugFit, Fitted, Plan, run
+from neural.population import CHANNELS
+from neural.scores import by_experiment, combination_scores
+from neural.uncertainty import conformal_quantile
+from neural.wells import Wells, read_wells
+
+Progress = Callable[[int, int, str], None]
+_FLOOR = (0.1, 0.3, 0.3)
+
+
+def plan_of(spec: dict[str, Any]) -> Plan:
+    """The fit's choices as the training file has them."""
+    components = spec["space"]["components"]
+    pattern = [[float(c.get("reads", {}).get(rate, 0.0)) for c in components] for rate in RATES]
+    options = {**spec.get("architecture", {}), **spec.get("fit", {})}
+    return Plan(pattern=pattern, tau=[60.0 * float(c["hours"]) for c in components], **options)
+
+
+def train_manipulator(
+    spec: dict[str, Any], data: Path, output: Path, checkpoint: Path, resume: bool, progress: Progress | None
+) -> dict[str, Any]:
+    """Fit, score on the combination wells, write `output`; returns the card."""
+    wells = read_wells(data, spec["drugs"], int(spec["data"]["replicates"]))
+    fit = DrugFit(wells, plan_of(spec))
+    mark = f"{wells.sha256} {sorted_text(spec)}"
+    if resume and checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        if state.pop("mark") == mark:
+            fit.restore(state)
+
+    def report(i: int, total: int, trained: float, held: float) -> None:
+        if i % 50 == 0 and i < total:
+            part = checkpoint.with_name(checkpoint.name + ".part")
+            torch.save({"mark": mark, **fit.state()}, part)
+            part.replace(checkpoint)
+        if progress is not None:
+            progress(i, total, f"training {trained:.3f}, held-out {held:.3f}")
+
+    run(fit, report)
+    fitted = fit.finish()
+    predicted = predict_wells(fit, fitted, wells)
+    tensors = tensors_of(fit, fitted)
+    card = card_of(spec, wells, fit, fitted, tensors, predicted)
+    weights.save(output, tensors, card)
+    checkpoint.unlink(missing_ok=True)
+    return card
+
+
+def sorted_text(spec: dict[str, Any]) -> str:
+    """The training file's content in one order."""
+    import json
+
+    return json.dumps(spec, sort_keys=True, default=str)
+
+
+def predict_wells(fit: DrugFit, fitted: Fitted, wells: Wells) -> np.ndarray:
+    """Ensemble mean (well, T, 3) of log2 signals relative to 0 h, for every well from its own start."""
+    live0 = torch.tensor(np.maximum(wells.curves[:, :, 0, 0].mean(1), 0.1))
+    fit.dynamics, fit.decoders, fit.laboratory = fitted.dynamics, fitted.decoders, fitted.laboratory
+    with torch.no_grad():
+        logs = fit.predict(
+            torch.tensor(wells.dose), live0, torch.tensor(wells.plate), torch.tensor(wells.experiment)
+        ).numpy()
+    mean = logs.mean(1).transpose(1, 0, 2)
+    return mean - mean[:, :1]
+
+
+def tensors_of(fit: DrugFit, fitted: Fitted) -> dict[str, np.ndarray]:
+    """Everything that goes into the file."""
+    out = {f"dynamics.{k}": v.numpy() for k, v in fitted.dynamics.state_dict().items()}
+    out |= {f"decoders.{k}": v.numpy() for k, v in fitted.decoders.state_dict().items()}
+    lab = fitted.laboratory
+    with torch.no_grad():
+        plates = sorted(set(fit.plate.tolist()))
+        out["instrument.gain"] = torch.exp(lab.common_gain + lab.log_gain[:, plates].mean(1)).mean(0).numpy()
+        middle = lab.background[:, plates].mean(0).mean(1)
+        out["instrument.background"] = middle.median(0).values.clamp_min(0.0).numpy()
+        out["instrument.start"] = torch.exp(lab.start[:, plates].mean(1)).numpy()
+    floor = np.array(_FLOOR)
+    score = np.abs(fitted.residuals) / np.sqrt(fitted.spread**2 + floor**2)
+    out["interval.floor"] = floor
+    out["interval.quantile"] = np.array([conformal_quantile(score[..., c], 0.9) for c in range(len(CHANNELS))])
+    return out
+
+
+def card_of(
+    spec: dict[str, Any],
+    wells: Wells,
+    fit: DrugFit,
+    fitted: Fitted,
+    tensors: dict[str, np.ndarray],
+    predicted: np.ndarray,
+) -> dict[str, Any]:
+    """The card: what the weights are, where they come from, and how good they are beside their controls."""
+    components = spec["space"]["components"]
+    rms = np.sqrt(np.nanmean(fitted.residuals**2, (0, 1)))
+    return {
+        "kind": "manipulator",
+        "name": spec["name"],
+        "architecture": {
+            "members": fit.members,
+            "hidden": fit.plan.hidden,
+            "residual": fit.plan.residual,
+            "step": fit.plan.step,
+            "pattern": fit.plan.pattern,
+        },
+        "space": {
+            "name": spec["space"]["name"],
+            "dimension": len(components),
+            "labels": [c["name"] for c in components],
+            "unit": "1",
+            "reference_states": {"untreated": [0.0] * len(components)},
+        },
+        "conditions": [
+            {"name": name, "unit": "uM", "range": [0.0, float(wells.dose[:, k].max())]}
+            for k, name in enumerate(wells.drugs)
+        ],
+        "messages": [{"name": "confluence", "unit": "1", "range": [0.0, 1.0]}],
+        "decoders": [{"name": d, "unit": UNIT, "meaning": MEANING[d]} for d in RATES],
+        "data": {
+            "sha256": wells.sha256,
+            "wells": len(fit.rows),
+            "experiments": wells.experiments,
+            "replicates": wells.curves.shape[1],
+            "hours": float(wells.time[-1] / 60.0),
+        },
+        "split": {
+            "training": "control and single-drug wells, each measured curve once",
+            "test": f"{int((wells.drugs_given == 2).sum())} combination wells, never read in training",
+            "folds": fit.plan.folds,
+        },
+        "seeds": [fit.plan.seed],
+        "iterations": {"run": fit.iteration, "taken_from": fitted.best.tolist()},
+        "scores": {
+            "held_out_single_wells": {"rmse_log": dict(zip(CHANNELS, map(float, rms), strict=True))},
+            "combinations": combination_scores(wells, predicted),
+            "combinations_by_experiment": by_experiment(wells, predicted),
+        },
+    }
