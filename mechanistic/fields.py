@@ -75,7 +75,8 @@ class Grid:
 
     def centres(self, axis: int) -> Array:
         """Centres of the voxels along an axis (0 = x, 1 = y, 2 = z) [um], shape (shape[2 - axis],)."""
-        return self.origin[axis] + self.spacing * (np.arange(self.shape[2 - axis]) + 0.5)
+        index = np.arange(self.shape[2 - axis], dtype=np.float64)
+        return self.origin[axis] + self.spacing * (index + 0.5)
 
     def voxel_of(self, positions: ArrayLike) -> NDArray[np.int64]:
         """Flat index (into u.ravel()) of the voxel that holds each of the positions (n, 3) [um], shape (n,).
@@ -155,7 +156,7 @@ class DiffusionSolver:
         self._modes: list[tuple[Array, Array]] = []
         for axis in range(3):
             matrix, inflow = self._operator(axis)
-            self._modes.append(_symmetric_modes(matrix))
+            self._modes.append(_symmetric_modes(matrix, conserves=not self._has_fixed_face(axis)))
             shape = [1, 1, 1]
             shape[2 - axis] = grid.shape[2 - axis]
             self._inflow += inflow.reshape(shape)
@@ -251,6 +252,10 @@ class DiffusionSolver:
                 inflow[i] += 2 * rate * face
         return matrix, inflow
 
+    def _has_fixed_face(self, axis: int) -> bool:
+        used = axis < self.grid.dims
+        return used and any(not isinstance(face, str) for face in self.boundary.of_axis(axis))
+
     def _propagator(self, dt: float) -> tuple[list[Array], Array | None]:
         """Per axis exp(dt A), and what the fixed faces add in dt; kept for the last few step sizes."""
         if not (np.isfinite(dt) and dt >= 0):
@@ -316,7 +321,8 @@ class DiffusionSolver:
     def _check(self, u: Array) -> None:
         if u.shape != self.grid.shape or u.dtype != np.float64 or not u.flags.c_contiguous:
             raise ValueError(
-                f"a field must be a C-contiguous float64 array of shape {self.grid.shape} (got {u.shape}, {u.dtype})"
+                f"a field must be a C-contiguous float64 array of shape {self.grid.shape} "
+                f"(got {u.shape}, {u.dtype})"
             )
 
 
@@ -349,22 +355,28 @@ def gradient(u: Array, grid: Grid, positions: ArrayLike, periodic: bool = False)
     return out
 
 
-def _symmetric_modes(matrix: Array) -> tuple[Array, Array]:
-    """Eigenvalues (n,), none above zero, and orthonormal vectors (n, n) in columns."""
+def _symmetric_modes(matrix: Array, conserves: bool) -> tuple[Array, Array]:
+    """Eigenvalues (n,), none above zero, and orthonormal vectors (n, n) in columns.
+
+    Where nothing is lost the slowest mode is the mean, which stays: put in exactly, it keeps mass to the last
+        digit.
+    """
     values, vectors = np.linalg.eigh(matrix)
+    if conserves and matrix.any():
+        values[-1], vectors[:, -1] = 0.0, len(values) ** -0.5
     return np.minimum(values, 0.0), vectors
 
 
 def _exponential(values: Array, vectors: Array, dt: float) -> Array:
     """exp(dt A) of a symmetric A with no negative entry off its diagonal: symmetric and not negative.
 
-    Without fixed faces rows sum to one; the diagonal takes up the rounding so that they do to the last digit.
+    Where nothing is lost rows sum to one; the diagonal takes up the rounding so that they do to the last
+    digit.
     """
     out = (vectors * np.exp(dt * values)) @ vectors.T
     out = np.maximum(0.5 * (out + out.T), 0.0)
-    excess = out.sum(axis=1) - 1.0
-    if np.abs(excess).max() < 1e-12:
-        out[np.diag_indices_from(out)] -= excess
+    if values[-1] == 0.0:
+        out[np.diag_indices_from(out)] -= out.sum(axis=1) - 1.0
     return out
 
 

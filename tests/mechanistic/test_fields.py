@@ -1,0 +1,300 @@
+"""Fields against matrices of their own operators: exact steps, exact exchange, nothing lost."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from scipy.linalg import expm
+
+from mechanistic import jit
+from mechanistic._exchange import group_by_voxel
+from mechanistic.fields import Boundary, DiffusionSolver, Grid, exchange, gradient, membrane_exchange, sample
+
+_PERIODIC = Boundary.everywhere("periodic")
+_MIXED = Boundary(x_min=2.0, x_max="no_flux", y_min="periodic", y_max="periodic", z_min=1.0, z_max=3.0)
+
+
+def _line(n: int, rate: float, low, high) -> tuple[np.ndarray, np.ndarray]:
+    """The finite-volume matrix along one axis, written voxel by voxel, and the inflow."""
+    matrix, inflow = np.zeros((n, n)), np.zeros(n)
+    for i in range(n):
+        for j, face in ((i - 1, low), (i + 1, high)):
+            if 0 <= j < n or face == "periodic":
+                matrix[i, j % n] += rate
+                matrix[i, i] -= rate
+            elif face != "no_flux":
+                matrix[i, i] -= 2 * rate
+                inflow[i] += 2 * rate * face
+    return matrix, inflow
+
+
+def _whole(grid: Grid, diffusion: float, decay: float, boundary: Boundary) -> tuple[np.ndarray, np.ndarray]:
+    """The matrix of the whole field (u.ravel()) and its inflow."""
+    (nz, ny, nx), rate = grid.shape, diffusion / grid.spacing**2
+    (x, bx), (y, by) = (_line(n, rate, *boundary.of_axis(axis)) for axis, n in ((0, nx), (1, ny)))
+    z, bz = _line(nz, rate, *boundary.of_axis(2)) if nz > 1 else (np.zeros((1, 1)), np.zeros(1))
+    i, j, k = np.eye(nx), np.eye(ny), np.eye(nz)
+    matrix = np.kron(k, np.kron(j, x)) + np.kron(k, np.kron(y, i)) + np.kron(z, np.kron(j, i))
+    inflow = bz[:, None, None] + by[None, :, None] + bx[None, None, :]
+    return matrix - decay * np.eye(nx * ny * nz), inflow.ravel()
+
+
+_CASES = list(
+    itertools.product([(1, 6, 5), (4, 3, 5), (1, 1, 9)], [Boundary(), _PERIODIC, _MIXED], [0.0, 0.3])
+)
+
+
+@pytest.mark.parametrize(("shape", "boundary", "decay"), _CASES)
+@pytest.mark.parametrize("dt", [0.01, 1.0, 50.0])
+def test_a_step_is_the_exponential_of_the_whole_operator(shape, boundary, decay, dt):
+    grid = Grid((0, 0, 0), 20.0, shape)
+    u = np.random.default_rng(0).random(shape)
+    matrix, inflow = _whole(grid, 300.0, decay, boundary)
+    joint = np.block([[matrix, inflow[:, None]], [np.zeros((1, u.size + 1))]])
+    expected = (expm(dt * joint) @ np.append(u.ravel(), 1.0))[:-1]
+    got = DiffusionSolver(grid, 300.0, decay, boundary).step(u, dt)
+    assert got is u
+    np.testing.assert_allclose(u.ravel(), expected, rtol=1e-11, atol=1e-13)
+
+
+@pytest.mark.parametrize("boundary", [Boundary(), _PERIODIC])
+@pytest.mark.parametrize("shape", [(1, 30, 41), (12, 13, 14)])
+def test_mass_is_kept_and_nothing_gets_negative(boundary, shape):
+    grid = Grid((0, 0, 0), 20.0, shape)
+    solver = DiffusionSolver(grid, 1e5, 0.0, boundary)
+    u = np.zeros(shape)
+    u[0, 3, 4] = 1.0
+    for dt in (1e-6, 0.01, 1.0, 6.0) * 10:
+        solver.step(u, dt)
+        assert u.min() >= 0
+    assert abs(u.sum() - 1) < 1e-13
+
+
+def test_positive_faces_keep_the_field_positive_and_within_them():
+    solver = DiffusionSolver(Grid((0, 0, 0), 20.0, (6, 7, 8)), 1e5, 0.1, Boundary.everywhere(38.0))
+    u = np.zeros((6, 7, 8))
+    for dt in (1e-4, 0.1, 6.0):
+        solver.step(u, dt)
+        assert u.min() >= 0 and u.max() <= 38.0 * (1 + 1e-14)
+
+
+@pytest.mark.parametrize("boundary", [Boundary(), _PERIODIC])
+def test_without_diffusion_there_is_decay_alone(boundary):
+    u = np.random.default_rng(3).random((1, 5, 6))
+    start = u.copy()
+    DiffusionSolver(Grid((0, 0, 0), 20.0, u.shape), 0.0, 0.5, boundary).step(u, 2.0)
+    np.testing.assert_allclose(u, start * np.exp(-1.0), rtol=1e-14)
+
+
+def test_two_half_steps_are_one():
+    grid = Grid((0, 0, 0), 20.0, (1, 20, 30))
+    solver = DiffusionSolver(grid, 1e4, 0.02, _MIXED)
+    once = np.random.default_rng(1).random(grid.shape)
+    twice = once.copy()
+    solver.step(once, 3.0)
+    solver.step(solver.step(twice, 1.0), 2.0)
+    np.testing.assert_allclose(once, twice, rtol=1e-12)
+
+
+@pytest.mark.parametrize("boundary", [Boundary(), _PERIODIC, _MIXED])
+@pytest.mark.parametrize("shape", [(1, 9, 8), (4, 5, 6)])
+def test_the_steady_field_solves_its_equation(boundary, shape):
+    rng = np.random.default_rng(2)
+    grid = Grid((0, 0, 0), 20.0, shape)
+    source, uptake = rng.random(shape), np.where(rng.random(shape) < 0.3, 10.0, 0.0)
+    matrix, inflow = _whole(grid, 1e3, 0.1, boundary)
+    expected = np.linalg.solve(np.diag(uptake.ravel()) - matrix, inflow + source.ravel())
+    u = np.full(shape, 7.0)
+    DiffusionSolver(grid, 1e3, 0.1, boundary).steady(u, source, uptake)
+    np.testing.assert_allclose(u.ravel(), expected, rtol=1e-8)
+
+
+def test_steady_is_where_steps_lead():
+    grid = Grid((0, 0, 0), 20.0, (1, 10, 10))
+    solver = DiffusionSolver(grid, 1e3, 0.1, _MIXED)
+    steady, u = solver.steady(np.zeros(grid.shape)), np.zeros(grid.shape)
+    solver.step(u, 1e4)
+    np.testing.assert_allclose(u, steady, rtol=1e-9)
+
+
+@pytest.mark.parametrize("boundary", [Boundary(), _PERIODIC])
+def test_no_steady_field_without_a_loss(boundary):
+    solver = DiffusionSolver(Grid((0, 0, 0), 20.0, (1, 4, 4)), 1e3, 0.0, boundary)
+    with pytest.raises(ValueError, match="no steady state"):
+        solver.steady(np.zeros((1, 4, 4)), 1.0)
+    uptake = np.zeros((1, 4, 4))
+    uptake[0, 0, 0] = 2.0
+    u = solver.steady(np.zeros((1, 4, 4)), 1.0, uptake)
+    assert u[0, 0, 0] == pytest.approx(8.0)  # all that 16 voxels make leaves there
+
+
+def _cells(rng: np.random.Generator, n: int, voxels: int) -> dict[str, np.ndarray]:
+    return {
+        "voxel": rng.integers(0, voxels, n),
+        "volume": rng.uniform(200, 5000, n),
+        "secretion": rng.choice([0.0, 0.3, 5.0], n),
+        "saturation": rng.uniform(0, 4, n),
+        "uptake": rng.choice([0.0, 0.2, 10.0, 1e-9], n),
+    }
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1e-6, 0.01, 1.0, 300.0]))
+def test_exchange_is_exact_per_voxel_and_loses_nothing(seed, dt):
+    rng, (w, voxels, n) = np.random.default_rng(seed), (8000.0, 6, 25)
+    cells = _cells(rng, n, voxels)
+    u, internal = rng.uniform(0, 3, (1, 2, 3)), rng.uniform(-1, 1, n)
+    before, held = u.ravel().copy(), internal.copy()
+    exchange(u, **cells, dt=dt, internal=internal, voxel_volume=w)
+    for v in range(voxels):
+        rows = np.flatnonzero(cells["voxel"] == v)
+        m = len(rows)
+        size, s, u_, top = (cells[k][rows] for k in ("volume", "secretion", "uptake", "saturation"))
+        joint = np.zeros((m + 2, m + 2))  # the voxel, its cells, and a one
+        joint[0, 0], joint[0, -1] = -(size * (s + u_)).sum() / w, (size * s * top).sum() / w
+        joint[1 : m + 1, 0], joint[1 : m + 1, -1] = size * (s + u_), -size * s * top
+        end = expm(dt * joint) @ np.concatenate([[before[v]], held[rows], [1.0]])
+        throughput = 1 + (size * (s + u_)).sum() * 4 * dt
+        np.testing.assert_allclose(u.ravel()[v], end[0], rtol=1e-11, atol=1e-13)
+        np.testing.assert_allclose(internal[rows], end[1:-1], rtol=1e-10, atol=1e-11 * throughput)
+    scale = w * before.sum() + (cells["volume"] * cells["secretion"] * cells["saturation"]).sum() * dt
+    assert abs(w * (u.sum() - before.sum()) + (internal - held).sum()) <= 1e-12 * scale
+    assert u.min() >= 0
+
+
+@settings(max_examples=40, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1e-6, 0.05, 2.0, 500.0]))
+def test_membranes_of_one_permeability_are_exact_and_lose_nothing(seed, dt):
+    rng, (w, voxels, n) = np.random.default_rng(seed), (8000.0, 4, 14)
+    voxel, volume = rng.integers(0, voxels, n), rng.uniform(200, 5000, n)
+    permeability = np.array([0.0, 0.1, 1.0, 20.0])[voxel]
+    u, inside = rng.uniform(0, 3, (1, 2, 2)), rng.uniform(0, 9000, n)
+    before, held = u.ravel().copy(), inside.copy()
+    membrane_exchange(u, voxel, volume, permeability, inside, dt, w)
+    for v in range(voxels):
+        rows = np.flatnonzero(voxel == v)
+        end = expm(dt * _star(volume[rows], permeability[rows], w)) @ np.append(before[v], held[rows])
+        np.testing.assert_allclose(np.append(u.ravel()[v], inside[rows]), end, rtol=1e-10, atol=1e-9)
+    total = w * before.sum() + held.sum()
+    assert abs(w * u.sum() + inside.sum() - total) <= 1e-12 * total
+    assert u.min() >= 0 and inside.min() >= 0
+
+
+def _star(volume: np.ndarray, permeability: np.ndarray, w: float) -> np.ndarray:
+    """The matrix of one voxel's value and its cells' amounts."""
+    m = len(volume)
+    joint = np.zeros((m + 1, m + 1))
+    joint[0, 0], joint[0, 1:] = -(volume * permeability).sum() / w, permeability / w
+    joint[1:, 0], joint[1:, 1:] = volume * permeability, -np.diag(permeability)
+    return joint
+
+
+def test_membranes_of_different_permeability_are_second_order_and_lose_nothing():
+    rng, w = np.random.default_rng(5), 8000.0
+    volume, permeability = rng.uniform(500, 3000, 4), np.array([0.1, 1.0, 0.4, 2.0])
+    held, before, voxel = rng.uniform(0, 9000, 4), 1.5, np.zeros(4, np.int64)
+    end = expm(1.0 * _star(volume, permeability, w)) @ np.append(before, held)
+    errors = []
+    for steps in (4, 8, 16):
+        u, inside = np.full((1, 1, 1), before), held.copy()
+        for _ in range(steps):
+            membrane_exchange(u, voxel, volume, permeability, inside, 1.0 / steps, w)
+        errors.append(np.abs(np.append(u * w, inside) - end * [w, 1, 1, 1, 1]).max())
+        assert w * u.sum() + inside.sum() == pytest.approx(w * before + held.sum(), rel=1e-13)
+    orders = np.log2(np.array(errors[:-1]) / errors[1:])
+    assert np.all(np.abs(orders - 2) < 0.1)
+    u, inside = np.full((1, 1, 1), 2.0), 2.0 * volume  # already equal: nothing moves
+    membrane_exchange(u, voxel, volume, permeability, inside, 10.0, w)
+    np.testing.assert_allclose(inside / volume, 2.0, rtol=1e-14)
+
+
+def test_bits_do_not_depend_on_the_number_of_threads():
+    rng = np.random.default_rng(6)
+    shape, n = (9, 21, 22), 3000
+    cells, permeability = _cells(rng, n, 9 * 21 * 22), rng.choice([0.5, 1.0], n)
+    start = rng.random(shape)
+    results = []
+    before = jit.threads()
+    try:
+        for count in (1, 2):
+            jit.set_threads(count)
+            u, internal = start.copy(), np.ones(n)
+            solver = DiffusionSolver(Grid((0, 0, 0), 20.0, shape), 1e4, 0.1, _MIXED)
+            exchange(u, **cells, dt=0.5, internal=internal, voxel_volume=8000.0)
+            membrane_exchange(u, cells["voxel"], cells["volume"], permeability, internal, 0.5, 8000.0)
+            solver.step(u, 0.5)
+            steady = solver.steady(u.copy(), 0.1, start)
+            results.append((u.tobytes(), internal.tobytes(), steady.tobytes()))
+    finally:
+        jit.set_threads(before)
+    assert results[0] == results[1]
+
+
+def test_cells_are_grouped_in_row_order():
+    voxel = np.array([3, 0, 3, 2, 0, 3])
+    start, order = group_by_voxel(voxel, 5)
+    assert [order[start[v] : start[v + 1]].tolist() for v in range(5)] == [[1, 4], [], [3], [0, 2, 5], []]
+
+
+def test_a_grid_knows_its_voxels():
+    grid = Grid((-40.0, 0.0, 10.0), 20.0, (2, 3, 4))
+    z, y, x = np.meshgrid(*(grid.centres(axis) for axis in (2, 1, 0)), indexing="ij")
+    centres = np.stack([x.ravel(), y.ravel(), z.ravel()], axis=1)
+    assert grid.voxel_of(centres).tolist() == list(range(grid.size))
+    assert grid.voxel_of(centres[5] + np.array([9.9, -9.9, 9.9])).tolist() == [5]
+    assert grid.voxel_of([[-1e9, -1e9, -1e9], [1e9, 1e9, 1e9]]).tolist() == [0, grid.size - 1]
+    assert (grid.dims, grid.size, grid.voxel_volume) == (3, 24, 8000.0)
+    u = np.arange(24.0).reshape(grid.shape)
+    assert sample(u, grid.voxel_of(centres[::-1])).tolist() == list(range(23, -1, -1))
+
+
+def test_a_layer_ignores_z():
+    grid = Grid((0, 0, -10.0), 20.0, (1, 2, 2))
+    assert grid.dims == 2
+    assert grid.voxel_of([[30.0, 5.0, -500.0], [5.0, 30.0, 500.0]]).tolist() == [1, 2]
+
+
+@pytest.mark.parametrize("periodic", [False, True])
+def test_the_gradient_of_a_plane_and_of_a_wave(periodic):
+    grid = Grid((0, 0, 0), 10.0, (5, 6, 40))
+    z, y, x = np.meshgrid(*(grid.centres(axis) for axis in (2, 1, 0)), indexing="ij")
+    points = np.stack([x.ravel(), y.ravel(), z.ravel()], axis=1)
+    if periodic:
+        k = 2 * np.pi / 400.0
+        got = gradient(np.sin(k * x), grid, points, periodic=True)
+        expected = np.cos(k * points[:, 0]) * np.sin(10 * k) / 10
+        np.testing.assert_allclose(got, np.stack([expected, 0 * expected, 0 * expected], axis=1), atol=1e-13)
+    else:
+        got = gradient(3 * x - 2 * y + 0.5 * z, grid, points)
+        np.testing.assert_allclose(got, np.broadcast_to([3, -2, 0.5], got.shape), rtol=1e-11)
+
+
+def test_what_makes_no_sense_is_refused():
+    grid = Grid((0, 0, 0), 20.0, (1, 4, 4))
+    with pytest.raises(ValueError, match="shape"):
+        Grid((0, 0, 0), 20.0, (0, 4, 4))
+    with pytest.raises(ValueError, match="spacing"):
+        Grid((0, 0, 0), 0.0, (1, 4, 4))
+    with pytest.raises(ValueError, match="origin"):
+        Grid((0, np.nan, 0), 1.0, (1, 4, 4))
+    with pytest.raises(ValueError, match="pairs"):
+        Boundary(x_min="periodic")
+    with pytest.raises(ValueError, match="finite"):
+        Boundary(x_min=np.inf)
+    with pytest.raises(ValueError, match="open"):
+        Boundary(x_min="open")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="diffusion"):
+        DiffusionSolver(grid, -1.0)
+    with pytest.raises(ValueError, match="decay"):
+        DiffusionSolver(grid, 1.0, np.nan)
+    solver = DiffusionSolver(grid, 1.0)
+    with pytest.raises(ValueError, match="float64"):
+        solver.step(np.zeros((1, 4, 4), np.float32), 1.0)
+    with pytest.raises(ValueError, match="dt"):
+        solver.step(np.zeros((1, 4, 4)), -1.0)
+    with pytest.raises(ValueError, match="uptake"):
+        solver.steady(np.zeros((1, 4, 4)), 0.0, -1.0)
