@@ -290,10 +290,10 @@ def two_cells(runner, times, b, difference):
     d, n, _ = homogeneous(b)
     runner.resetAll()
     for cell, sign in (("A", 1), ("B", -1)):
-        runner[f"{cell}__b"] = b
-        runner[f"[{cell}__D]"] = d * (1 + sign * difference)
-        runner[f"[{cell}__N]"] = n
-    return np.asarray(runner.simulate(times=times, selections=["[A__D]", "[B__D]"]))
+        runner[f"{cell}_b"] = b
+        runner[f"[{cell}_D]"] = d * (1 + sign * difference)
+        runner[f"[{cell}_N]"] = n
+    return np.asarray(runner.simulate(times=times, selections=["[A_D]", "[B_D]"]))
 
 
 def test_two_equal_cells_become_different(pair):
