@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, Strict, model_validator
 
+from sim.scenario.spelling import did_you_mean
 from sim.scenario.units import RATE, SPEED, VOLUME
 from sim.scenario.values import (
     Duration,
@@ -16,6 +17,7 @@ from sim.scenario.values import (
     Position,
     QuantityName,
     Rate,
+    Reads,
     Speed,
     Text,
     Volume,
@@ -58,7 +60,7 @@ class Hexagonal(Part):
     spacing: Length = Field(description="Distance of neighbouring cells.")
     shape: Literal["disc", "lattice"] = Field(
         default="disc",
-        description="disc: the nodes nearest the centre of the domain; lattice: row by row from its lower corner.",
+        description="disc: the nodes nearest the domain's centre; lattice: by row from its lower corner.",
     )
 
 
@@ -100,7 +102,13 @@ class Phase(Part):
         return self
 
 
-PhaseName = Literal[PHASES]  # type: ignore[valid-type]
+def _phase(value: object) -> str:
+    if value not in PHASES:
+        raise fault(f"unknown phase; use {', '.join(PHASES)}{did_you_mean(str(value), PHASES)}")
+    return str(value)
+
+
+PhaseName = Annotated[str, Reads(_phase, {"type": "string", "enum": list(PHASES)})]
 
 
 class Cycle(Part):
@@ -143,7 +151,7 @@ class Chemotaxis(Part):
     """Movement along the gradient of a field."""
 
     field: Name = Field(description="The field that is followed.")
-    bias: number(low=-1, high=1) = Field(  # type: ignore[valid-type]
+    bias: Annotated[float, number(low=-1, high=1)] = Field(
         description="From 0 (random direction) to 1 (straight up the gradient); negative: away."
     )
 
@@ -180,13 +188,11 @@ class Exchange(Part):
     def _complete(self) -> Exchange:
         if self.uptake is None and self.secretion is None and self.permeability is None:
             raise fault("needs uptake, secretion or permeability")
-        for one, other in (("secretion", "saturation"), ("permeability", "partner")):
-            first, second = getattr(self, one), getattr(self, other)
+        pairs = (("secretion", self.secretion, "saturation", self.saturation),)
+        pairs += (("permeability", self.permeability, "with", self.partner),)
+        for one, first, other, second in pairs:
             if (first is None) != (second is None):
-                missing = other if second is None else one
-                raise fault(
-                    f"{one} and {other.replace('partner', 'with')} go together; {missing.replace('partner', 'with')} is missing"
-                )
+                raise fault(f"{one} and {other} go together; '{other if second is None else one}' is missing")
         return self
 
 
@@ -205,7 +211,7 @@ class Representation(Part):
 class CellType(Part):
     """A type of cell."""
 
-    count: whole(0, MOST_CELLS) | None = Field(  # type: ignore[valid-type]
+    count: Annotated[int, whole(0, MOST_CELLS)] | None = Field(
         default=None, description="Number of cells at time 0; with place.points it may be left out."
     )
     place: Place = Field(description="Where they are at time 0.")

@@ -31,7 +31,7 @@ _KNOWN: dict[str, Dimension] = {"cell.volume": VOLUME, "rate": RATE}
 
 
 def consistency_faults(spec: ScenarioSpec) -> Iterator[Fault]:
-    """Faults between values, after every name is known to be declared. Puts values into their fields' units."""
+    """Faults between values, once every name is known. Puts values into their fields' units."""
     yield from _boundaries(spec)
     yield from _placed(spec)
     yield from _saturations(spec)
@@ -77,7 +77,7 @@ def _boundaries(spec: ScenarioSpec) -> Iterator[Fault]:
             and field.decay == 0
             and not any(isinstance(v, Quantity) for v in field.boundary.values())
         ):
-            message = "a steady field needs decay or a value held at the boundary; otherwise its level is not determined"
+            message = "a steady field needs decay or a value held at the boundary to determine its level"
             yield ("space", "fields", name, "solve"), message, False
 
 

@@ -24,7 +24,7 @@ class Hill(Part):
     half_max: AnyQuantity = Field(
         description="Value of the source at half of the response, in the source's unit."
     )
-    power: number(above=0, high=100) = Field(default=1.0, description="Hill coefficient.")  # type: ignore[valid-type]
+    power: Annotated[float, number(above=0, high=100)] = Field(default=1.0, description="Hill coefficient.")
     low: Number = Field(default=0.0, description="Lower end of the response.")
     high: Number = Field(default=1.0, description="Upper end of the response.")
     falling: bool = Field(default=False, description="Whether the response falls as the source rises.")

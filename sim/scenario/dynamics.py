@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, WithJsonSchema
+from pydantic import Field
 
 from sim.scenario.spelling import did_you_mean
-from sim.scenario.values import Duration, FilePath, Length, Name, Number, Part, QuantityName, fault
+from sim.scenario.values import Duration, FilePath, Length, Name, Number, Part, QuantityName, Reads, fault
 
 _CALL = re.compile(r"\s*([A-Za-z_]\w{0,20})\s*\(([^()]{0,80})\)\s*")
 _ARGUMENT = re.compile(
@@ -27,7 +27,7 @@ class Distribution:
     uniform draws the value itself between `low` and `high`.
     """
 
-    kind: Literal["lognormal", "normal", "uniform"]
+    kind: str
     cv: float = 0.0
     low: float = 0.0
     high: float = 0.0
@@ -56,14 +56,12 @@ def distribution(text: object) -> Distribution:
         raise fault("low must be less than high")
     if kind != "uniform" and not 0 <= values["cv"] <= 10:
         raise fault("cv must be between 0 and 10")
-    return Distribution(kind, **values)  # type: ignore[arg-type]
+    return Distribution(kind, **values)
 
 
-_DistributionText: Any = Annotated[
-    Distribution,
-    BeforeValidator(distribution),
-    WithJsonSchema({"type": "string", "examples": ["lognormal(cv=0.2)", "uniform(low=0.5, high=2)"]}),
-]
+_READS = Reads(
+    distribution, {"type": "string", "examples": ["lognormal(cv=0.2)", "uniform(low=0.5, high=2)"]}
+)
 
 TimeUnit = Literal["ms", "s", "min", "h", "d"]
 
@@ -87,9 +85,9 @@ class Pathway(Part):
     set: dict[str, Number] = Field(
         default_factory=dict, description="Values that replace those of the model, by id."
     )
-    vary: dict[str, _DistributionText] = Field(
+    vary: dict[str, Annotated[Distribution, _READS]] = Field(
         default_factory=dict,
-        description="Cell-to-cell variation by id: lognormal(cv=), normal(cv=) are factors, uniform(low=, high=) values.",
+        description="Variation between cells by id: lognormal(cv=), normal(cv=): factors; uniform(low=, high=).",
     )
 
 
@@ -121,7 +119,7 @@ class Tissue(Part):
     neighbours: Neighbours = Field(description="Which cells are neighbours.")
     weights: FilePath | None = Field(
         default=None,
-        description="Weights (.safetensors) of the message-passing network; without them only neighbours.* exist.",
+        description="Weights (.safetensors) of the network; without them there is no message.*.",
     )
     step: Duration | None = Field(
         default=None, description="Step of the network; the coupling step if left out."

@@ -1,4 +1,4 @@
-"""Files that a scenario names: inside its folder, regular, of the right kind. Their content is never read here."""
+"""Files that a scenario names: inside its folder, regular, of the right kind. They are not read here."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def read_regular(path: str | Path, limit: int) -> bytes:
 def resolve(
     value: str, folder: Path, *, extensions: tuple[str, ...] = (), allow_outside: bool = False
 ) -> Path:
-    """The absolute path of `value`, looked up in `folder`, then among the shipped files. Raises FileProblem."""
+    """The absolute path of `value`, looked for in `folder`, then in what is shipped. Raises FileProblem."""
     _check_text(value)
     target = Path(os.path.normpath(folder / value))
     if not allow_outside and not target.is_relative_to(os.path.normpath(folder)):

@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, PlainValidator, Strict, WithJsonSchema
+from pydantic import Field, Strict
 
-from sim.scenario.values import Duration, FilePath, Name, Part, Text, fault, identifier, value_at
+from sim.scenario.values import Duration, FilePath, Name, Part, Reads, Text, fault, identifier, value_at
 
 #: Kind of instrument -> its channels.
 INSTRUMENTS = {"incucyte": ("live_area", "annexin_v", "dead_dna")}
@@ -25,9 +25,7 @@ def _pattern(value: object) -> str:
     return value
 
 
-Pattern = Annotated[
-    str, BeforeValidator(_pattern), WithJsonSchema({"type": "string", "examples": ["pathway.egfr.*"]})
-]
+Pattern = Annotated[str, Reads(_pattern, {"type": "string", "examples": ["pathway.egfr.*"]})]
 
 
 class Instrument(Part):
@@ -64,8 +62,7 @@ def _fields(value: object) -> str | tuple[str, ...]:
 
 FieldList = Annotated[
     str | tuple[str, ...],
-    PlainValidator(_fields),
-    WithJsonSchema({"anyOf": [{"const": "all"}, {"type": "array", "items": {"type": "string"}}]}),
+    Reads(_fields, {"anyOf": [{"const": "all"}, {"type": "array", "items": {"type": "string"}}]}),
 ]
 
 

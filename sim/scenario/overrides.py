@@ -29,7 +29,10 @@ def key_path(text: str | Path) -> Path:
 
 
 def apply(document: Document, given: Mapping[str, str]) -> dict[Path, str]:
-    """Replaces values of `document`; returns path -> text given. Raises ScenarioError naming each `--set` at fault."""
+    """Replaces values of `document`; returns path -> text given.
+
+    Raises ScenarioError naming each `--set` at fault.
+    """
     overridden: dict[Path, str] = {}
     problems: list[Problem] = []
     for key, text in given.items():

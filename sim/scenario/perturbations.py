@@ -69,7 +69,7 @@ class Kill(Part):
     """Cells that die at once."""
 
     cells: Names = Field(description="Cell types that are hit.")
-    fraction: Fraction01 = Field(default=1.0, description="Fraction of them.")  # type: ignore[valid-type]
+    fraction: Fraction01 = Field(default=1.0, description="Fraction of them.")
 
 
 class Perturbation(Part):
@@ -87,7 +87,7 @@ class Perturbation(Part):
     by: AnyQuantity | None = Field(default=None, description="What is added, or the factor.")
     kill: Kill | None = Field(default=None, description="Cells that die.")
     cells: Names | None = Field(default=None, description="Cell types it applies to; all if left out.")
-    fraction: Fraction01 = Field(  # type: ignore[valid-type]
+    fraction: Fraction01 = Field(
         default=1.0, description="Fraction of these cells, drawn once for each time."
     )
     where: Region = Field(default_factory=Where, description="everywhere (default) or a disc.")

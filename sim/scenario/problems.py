@@ -64,7 +64,7 @@ def in_file_order(problems: list[Problem]) -> list[Problem]:
 def problem_at(
     document: Document, overridden: Overridden, path: Path, message: str, at_key: bool = False
 ) -> Problem:
-    """A Problem with the line of the value at `path` (or of its key), and the value got put into the message."""
+    """A Problem with the line of the value at `path` (or of its key) and the value got."""
     for given, text in overridden.items():
         if path[: len(given)] == given:
             return Problem(

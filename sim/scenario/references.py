@@ -86,7 +86,7 @@ class Names:
         if family not in FAMILIES and not (family.startswith("ur") and "[" in name):
             yield (
                 path,
-                f"unknown quantity; names start with {one_of(f + '.' for f in FAMILIES)}{_dym(family, FAMILIES, rest)}",
+                _unknown_family(family, rest),
                 False,
             )
         elif not rest:
@@ -102,7 +102,7 @@ class Names:
             if rest not in allowed:
                 yield (
                     path,
-                    f"no such quantity; {family} has {one_of(allowed)}{_dym(rest, allowed, None, family + '.')}",
+                    f"no such quantity; {family} has {one_of(allowed)}{_dym(rest, allowed, before=family + '.')}",
                     False,
                 )
         elif family in ("decoder", "condition"):
@@ -140,9 +140,14 @@ class Names:
             yield path, "unknown quantity; write neighbours.count(TYPE) or neighbours.mean(QUANTITY)", False
 
 
-def _dym(word: str, allowed: Iterable[str], rest: str | None, before: str = "") -> str:
+def _dym(word: str, allowed: Iterable[str], rest: str | None = None, before: str = "") -> str:
     found = nearest(word, allowed)
     return f"; did you mean '{before}{found}{'.' + escaped(rest, 60) if rest else ''}'?" if found else ""
+
+
+def _unknown_family(family: str, rest: str | None) -> str:
+    starts = one_of(f + "." for f in FAMILIES)
+    return f"unknown quantity; names start with {starts}{_dym(family, FAMILIES, rest)}"
 
 
 def reference_faults(spec: ScenarioSpec, key_line: Where) -> Iterator[Fault]:
@@ -273,7 +278,7 @@ def _stored(names: Names, pattern: str, path: Path) -> Iterator[Fault]:
     elif family not in FAMILIES and "*" not in family:
         yield (
             path,
-            f"unknown quantity; names start with {one_of(f + '.' for f in FAMILIES)}{_dym(family, FAMILIES, rest)}",
+            _unknown_family(family, rest),
             False,
         )
     elif family in ("pathway", "ur") and "*" not in rest.split(".")[0]:
@@ -297,7 +302,8 @@ def _unused(names: Names) -> Iterator[Fault]:
         if not shaped:
             yield ("manipulators", manipulator), "no cell type has a representation for it to act on", True
         elif all(r.manipulators is not None for r in shaped) and manipulator not in listed:
-            if not any(nearest(m, [manipulator]) for m in listed - set(spec.manipulators)):
+            undeclared = listed - set(spec.manipulators)
+            if not any(nearest(m, [manipulator]) for m in undeclared):
                 yield (
                     ("manipulators", manipulator),
                     "no cell type lists it in representation.manipulators",

@@ -47,10 +47,10 @@ class Scenario(ScenarioSpec):
     ) -> Scenario:
         """Reads a scenario file.
 
-        `overrides` maps dotted keys ("time.stop", "couplings[0].hill.power") to YAML text that replaces their
-        values before anything is checked; `seed` replaces the scenario's. With `allow_outside` the scenario may
-        name files outside its folder. Raises ScenarioError with every problem of the first stage that has any:
-        text, then keys and values, then names, then files.
+        `overrides` maps dotted keys ("time.stop", "couplings[0].hill.power") to YAML text that replaces
+        their values before anything is checked; `seed` replaces the scenario's. With `allow_outside` the
+        scenario may name files outside its folder. Raises ScenarioError with every problem of the first stage
+        that has any: text, then keys and values, then names, then units and files.
         """
         try:
             content = files.read_regular(path, MOST_BYTES)

@@ -1,4 +1,4 @@
-"""The scenario file, key by key. Attributes have the names of the keys; from, to and with differ (see Coupling)."""
+"""The scenario file, key by key. Attributes have the names of the keys, but for `from`, `to` and `with`."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ LARGEST_SEED = 2**64 - 1
 class ScenarioSpec(Part):
     """A cellweave scenario: a tissue, what its cells do, what is done to them and what is read out."""
 
-    scenario: whole(VERSION, VERSION) = Field(description="Version of this form: 1.")  # type: ignore[valid-type]
+    scenario: Annotated[int, whole(VERSION, VERSION)] = Field(description="Version of this form: 1.")
     name: Text = Field(description="What this scenario is about, in a line.")
-    seed: whole(0, LARGEST_SEED) | None = Field(  # type: ignore[valid-type]
+    seed: Annotated[int, whole(0, LARGEST_SEED)] | None = Field(
         default=None, description="Seed of all random numbers; drawn and stored if left out."
     )
     time: Time = Field(description="The clock.")

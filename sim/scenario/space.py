@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, Field, Strict, WithJsonSchema, model_validator
+from pydantic import Field, Strict, model_validator
 
 from sim.scenario.spelling import did_you_mean, one_of
 from sim.scenario.units import (
@@ -27,10 +27,13 @@ from sim.scenario.values import (
     Part,
     Position,
     Rate,
+    Reads,
     default,
     fault,
+    value_at,
 )
 
+WORDS = ("no_flux", "periodic")
 FACES = ("x_min", "x_max", "y_min", "y_max", "z_min", "z_max")
 _ROUNDING = 1e-9
 _MOST_PARTS = 1e12
@@ -100,13 +103,15 @@ class Domain(Part):
         return {axis: pair for axis, pair in ends.items() if pair is not None}
 
 
-def _face(value: object) -> object:
-    if value in ("no_flux", "periodic"):
+#: Face ("x_min", ... all six) -> "no_flux" | "periodic" | the value held there, in the field's unit.
+Boundary = dict[str, str | Quantity]
+
+
+def _face(value: object) -> str | Quantity:
+    if isinstance(value, str) and value in WORDS:
         return value
     if isinstance(value, str) and value[:1].isalpha():
-        raise fault(
-            f"must be no_flux, periodic or a value such as 38 mmHg{did_you_mean(value, ('no_flux', 'periodic'))}"
-        )
+        raise fault(f"must be no_flux, periodic or a value such as 38 mmHg{did_you_mean(value, WORDS)}")
     try:
         found = quantity(value, *FIELD_DIMENSIONS)
     except UnitError as error:
@@ -116,18 +121,13 @@ def _face(value: object) -> object:
     return found
 
 
-def _face_name(value: str) -> str:
-    if value not in FACES:
-        raise fault(f"unknown face; use {one_of(FACES)}{did_you_mean(value, FACES)}")
-    return value
-
-
-def _expanded(value: object) -> object:
-    return value if isinstance(value, dict) else dict.fromkeys(FACES, _face(value))
-
-
-def _all_faces(faces: dict[str, Any]) -> dict[str, Any]:
-    faces = {face: faces.get(face, "no_flux") for face in FACES}
+def _boundary(value: object) -> Boundary:
+    if not isinstance(value, dict):
+        return dict.fromkeys(FACES, _face(value))
+    for face in value:
+        if face not in FACES:
+            raise fault(f"unknown face; use {one_of(FACES)}{did_you_mean(face, FACES)}", face)
+    faces = {face: value_at(_face, value, face) if face in value else "no_flux" for face in FACES}
     for axis in "xyz":
         if (faces[f"{axis}_min"] == "periodic") != (faces[f"{axis}_max"] == "periodic"):
             raise fault(f"{axis}_min and {axis}_max must both be periodic, or neither")
@@ -144,15 +144,6 @@ def _boundary_json() -> dict[str, Any]:
     }
 
 
-#: Face ("x_min", ... all six) -> "no_flux" | "periodic" | the value held there, in the field's unit.
-Boundary = Annotated[
-    dict[Annotated[str, BeforeValidator(_face_name)], Annotated[Quantity | str, BeforeValidator(_face)]],
-    BeforeValidator(_expanded),
-    AfterValidator(_all_faces),
-    WithJsonSchema(_boundary_json()),
-]
-
-
 class FieldSpec(Part):
     """A substance that diffuses: du/dt = diffusion * laplacian(u) - decay * u + what cells exchange.
 
@@ -167,7 +158,7 @@ class FieldSpec(Part):
         examples=["uM"],
     )
     initial: FieldValue | None = Field(default=None, description="Value everywhere at time 0; 0 if left out.")
-    boundary: Boundary = Field(
+    boundary: Annotated[Boundary, Reads(_boundary, _boundary_json())] = Field(
         default_factory=lambda: dict.fromkeys(FACES, "no_flux"),
         description="no_flux (default), periodic, a value held at all faces, or one of these for each face.",
     )

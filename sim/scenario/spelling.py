@@ -33,7 +33,7 @@ def distance(a: str, b: str, limit: int = MOST_EDITS) -> int:
 
 
 def nearest(word: str, allowed: Iterable[str], limit: int = MOST_EDITS) -> str | None:
-    """The allowed word at the fewest edits from `word`, at most `limit`; a difference of case counts as none."""
+    """The allowed word at the fewest edits from `word`, at most `limit`; case counts for nothing."""
     if not word or len(word) > _LONGEST_WORD:
         return None
     best, fewest = None, limit + 1

@@ -16,7 +16,7 @@ from functools import lru_cache
 from sim.errors import escaped
 from sim.scenario.spelling import did_you_mean
 
-Exponents = tuple[int, int, int, int, int]  # of time, length, amount of substance, mass, temperature
+Exponents = tuple[int, ...]  # of time, length, amount of substance, mass, temperature
 
 _LONGEST_TEXT = 100
 _LARGEST_EXPONENT = 400
@@ -47,10 +47,10 @@ class Unit:
 
     def __mul__(self, other: Unit) -> Unit:
         exponents = tuple(a + b for a, b in zip(self.exponents, other.exponents))
-        return Unit(self.factor * other.factor, exponents)  # type: ignore[arg-type]
+        return Unit(self.factor * other.factor, exponents)
 
     def __pow__(self, power: int) -> Unit:
-        return Unit(self.factor**power, tuple(power * e for e in self.exponents))  # type: ignore[arg-type]
+        return Unit(self.factor**power, tuple(power * e for e in self.exponents))
 
 
 def _table() -> dict[str, Unit]:
@@ -59,7 +59,7 @@ def _table() -> dict[str, Unit]:
     volume, molar, pressure = (0, 3, 0, 0, 0), (0, -3, 1, 0, 0), (-2, -1, 0, 1, 0)
     table: dict[str, Unit] = {}
 
-    def add(names: str, factor: str | int, exponents: Exponents, prefixes: str = "") -> None:
+    def add(names: str, factor: str | int | Fraction, exponents: Exponents, prefixes: str = "") -> None:
         for name in names.split():
             table[name] = Unit(Fraction(factor), exponents)
             for prefix in prefixes:
@@ -80,7 +80,7 @@ def _table() -> dict[str, Unit]:
     add("g", "1e-3", mass, "fpnumkµμ")
     add("Pa", 1, pressure, "mhk")
     add("mmHg", "133.322387415", pressure)
-    add("Torr torr", Fraction(101325, 760), pressure)  # type: ignore[arg-type]
+    add("Torr torr", Fraction(101325, 760), pressure)
     add("atm", 101325, pressure)
     add("bar", 100000, pressure, "m")
     add("K kelvin", 1, temperature)
@@ -158,7 +158,7 @@ def dimension_of(text: str) -> str:
     for dimension in DIMENSIONS:
         if unit(dimension.unit).exponents == exponents:
             return dimension.name
-    named = {
+    named: dict[Exponents, str] = {
         (0, 0, 1, 0, 0): "an amount of substance",
         (0, 0, 0, 1, 0): "a mass",
         (0, 0, 0, 0, 1): "a temperature",
@@ -184,7 +184,7 @@ class Quantity(float):
         self.inside, self.unit, self.written = inside, unit, written
         return self
 
-    def __getnewargs__(self) -> tuple[float, str, str, float]:  # type: ignore[override]
+    def __getnewargs__(self) -> tuple[float, str, str, float]:
         return float(self), self.inside, self.unit, self.written
 
     def __getstate__(self) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, WithJsonSchema
-from pydantic_core import PydanticCustomError
+from pydantic_core import PydanticCustomError, core_schema
 
 from sim.scenario.units import (
     CONCENTRATION,
@@ -57,6 +58,20 @@ class Part(BaseModel):
     )
 
 
+@dataclass(frozen=True, eq=False)
+class Reads:
+    """Annotation of a value: `read` checks it and gives what is used inside; `json` is its JSON Schema."""
+
+    read: Callable[[object], Any]
+    json: dict[str, Any]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: Any) -> core_schema.CoreSchema:
+        return core_schema.no_info_plain_validator_function(self.read)
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        return dict(self.json)
+
+
 def _sign(number: float, sign: str) -> None:
     if number == 0 and math.copysign(1, number) < 0:
         raise fault("is a negative zero; write 0")
@@ -80,7 +95,7 @@ def _reader(sign: str, *dimensions: Dimension) -> Callable[[object], Quantity]:
     return read
 
 
-def _quantity_type(sign: str, *dimensions: Dimension) -> Any:
+def _quantity(sign: str, *dimensions: Dimension) -> Reads:
     pattern = {
         "type": "string",
         "pattern": QUANTITY_PATTERN,
@@ -89,15 +104,15 @@ def _quantity_type(sign: str, *dimensions: Dimension) -> Any:
     schema: dict[str, Any] = (
         pattern if dimensions != FIELD_DIMENSIONS else {"anyOf": [pattern, {"type": "number"}]}
     )
-    return Annotated[Quantity, BeforeValidator(_reader(sign, *dimensions)), WithJsonSchema(schema)]
+    return Reads(_reader(sign, *dimensions), schema)
 
 
-def value_at(read: Callable[[object], Any], values: Sequence[object], index: int) -> Any:
-    """`read(values[index])`, a fault of which names the position in the list."""
+def value_at(read: Callable[[object], Any], values: Any, key: str | int) -> Any:
+    """`read(values[key])`, a fault of which names the key or the position in the list."""
     try:
-        return read(values[index])
+        return read(values[key])
     except PydanticCustomError as error:
-        raise fault((error.context or {})["message"], index) from None
+        raise fault((error.context or {})["message"], key) from None
 
 
 def default(text: str, dimension: Dimension) -> Quantity:
@@ -106,18 +121,18 @@ def default(text: str, dimension: Dimension) -> Quantity:
 
 
 #: Quantities, named after what they measure. [min], [um], [um^3], [1/min], [um/min], [um^2/min].
-Time = _quantity_type("not negative", TIME)
-Duration = _quantity_type("positive", TIME)
-Position = _quantity_type("any", LENGTH)
-Length = _quantity_type("positive", LENGTH)
-Volume = _quantity_type("positive", VOLUME)
-Rate = _quantity_type("not negative", RATE)
-Speed = _quantity_type("not negative", SPEED)
-Diffusivity = _quantity_type("not negative", DIFFUSIVITY)
+Time = Annotated[Quantity, _quantity("not negative", TIME)]
+Duration = Annotated[Quantity, _quantity("positive", TIME)]
+Position = Annotated[Quantity, _quantity("any", LENGTH)]
+Length = Annotated[Quantity, _quantity("positive", LENGTH)]
+Volume = Annotated[Quantity, _quantity("positive", VOLUME)]
+Rate = Annotated[Quantity, _quantity("not negative", RATE)]
+Speed = Annotated[Quantity, _quantity("not negative", SPEED)]
+Diffusivity = Annotated[Quantity, _quantity("not negative", DIFFUSIVITY)]
 #: A value of a field, in the field's own unit once the field is known.
-FieldValue = _quantity_type("not negative", *FIELD_DIMENSIONS)
+FieldValue = Annotated[Quantity, _quantity("not negative", *FIELD_DIMENSIONS)]
 #: A number, or a quantity of any dimension that a quantity of the simulation can have.
-AnyQuantity = _quantity_type("any", *FIELD_DIMENSIONS, TIME, LENGTH, VOLUME, RATE, SPEED)
+AnyQuantity = Annotated[Quantity, _quantity("any", *FIELD_DIMENSIONS, TIME, LENGTH, VOLUME, RATE, SPEED)]
 
 
 def _field_unit(value: object) -> str:
@@ -134,7 +149,7 @@ def _field_unit(value: object) -> str:
     return value
 
 
-FieldUnit = Annotated[str, BeforeValidator(_field_unit)]
+FieldUnit = Annotated[str, Reads(_field_unit, {"type": "string", "minLength": 1})]
 
 
 def identifier(value: object) -> str:
@@ -150,9 +165,7 @@ def identifier(value: object) -> str:
     return value
 
 
-Name = Annotated[
-    str, BeforeValidator(identifier), WithJsonSchema({"type": "string", "pattern": f"^{_IDENTIFIER}$"})
-]
+Name = Annotated[str, Reads(identifier, {"type": "string", "pattern": f"^{_IDENTIFIER}$"})]
 
 
 def _free_text(value: object) -> str:
@@ -168,11 +181,7 @@ def _free_text(value: object) -> str:
 
 
 #: Free text on one line, 1 to 200 printable characters.
-Text = Annotated[
-    str,
-    BeforeValidator(_free_text),
-    WithJsonSchema({"type": "string", "minLength": 1, "maxLength": LONGEST_TEXT}),
-]
+Text = Annotated[str, Reads(_free_text, {"type": "string", "minLength": 1, "maxLength": LONGEST_TEXT})]
 
 _QUANTITY_NAME = re.compile(
     r"[A-Za-z_][A-Za-z0-9_]*(\.[A-Za-z_][A-Za-z0-9_]*)*(\[[0-9]{1,6}\]|\([A-Za-z0-9_.\[\]]+\))?"
@@ -187,9 +196,7 @@ def _quantity_name(value: object) -> str:
 
 
 #: The name of a quantity: field.oxygen, pathway.egfr.ppERK, ur.drug[3], neighbours.count(pc9).
-QuantityName = Annotated[
-    str, BeforeValidator(_quantity_name), WithJsonSchema({"type": "string", "examples": ["field.oxygen"]})
-]
+QuantityName = Annotated[str, Reads(_quantity_name, {"type": "string", "examples": ["field.oxygen"]})]
 
 
 def _path_text(value: object) -> str:
@@ -201,7 +208,7 @@ def _path_text(value: object) -> str:
 
 
 #: The path of a file, relative to the scenario's folder; sim.scenario.files says what is accepted.
-FilePath = Annotated[str, BeforeValidator(_path_text), WithJsonSchema({"type": "string", "minLength": 1})]
+FilePath = Annotated[str, Reads(_path_text, {"type": "string", "minLength": 1})]
 
 
 def _number(value: object) -> float:
@@ -213,7 +220,7 @@ def _number(value: object) -> float:
     return number
 
 
-def number(*, low: float | None = None, high: float | None = None, above: float | None = None) -> Any:
+def number(*, low: float | None = None, high: float | None = None, above: float | None = None) -> Reads:
     """A strict finite number, within [low, high], or greater than `above`."""
 
     def read(value: object) -> float:
@@ -232,14 +239,14 @@ def number(*, low: float | None = None, high: float | None = None, above: float 
     schema |= {
         k: v for k, v in (("minimum", low), ("maximum", high), ("exclusiveMinimum", above)) if v is not None
     }
-    return Annotated[float, BeforeValidator(read), WithJsonSchema(schema)]
+    return Reads(read, schema)
 
 
-Number = number()
-Fraction01 = number(low=0, high=1)
+Number = Annotated[float, number()]
+Fraction01 = Annotated[float, number(low=0, high=1)]
 
 
-def whole(low: int, high: int) -> Any:
+def whole(low: int, high: int) -> Reads:
     """A strict whole number within [low, high]."""
 
     def read(value: object) -> int:
@@ -249,9 +256,7 @@ def whole(low: int, high: int) -> Any:
             raise fault(f"must be between {low} and {high}")
         return value
 
-    return Annotated[
-        int, BeforeValidator(read), WithJsonSchema({"type": "integer", "minimum": low, "maximum": high})
-    ]
+    return Reads(read, {"type": "integer", "minimum": low, "maximum": high})
 
 
 def _one_or_many(value: object) -> object:

@@ -78,7 +78,7 @@ class Document:
     marks: dict[Path, Mark] = field(default_factory=dict)
 
     def line(self, path: Path) -> int:
-        """Line of the value at `path`, of its key where it is a mapping or list, else of the nearest parent."""
+        """Line of the value at `path`, of its key if it is a mapping or list, else of the nearest parent."""
         while path and path not in self.marks:
             path = path[:-1]
         mark = self.marks.get(path)
@@ -118,7 +118,7 @@ def plain_value(text: str) -> Any:
 
 
 def read_text(content: bytes, file: str) -> str:
-    """The text of the file, line ends as \\n. Raises TextError for what is not UTF-8 text within the limits."""
+    """The text of the file, line ends as \\n. Raises TextError unless it is UTF-8 within the limits."""
 
     def stop(message: str, line: int = 1) -> TextError:
         return TextError(Problem(file, message, line))

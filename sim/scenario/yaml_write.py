@@ -10,9 +10,7 @@ from typing import Any
 
 from sim.scenario.yaml_text import plain_value
 
-_SAFE = re.compile(
-    r"[A-Za-z/][A-Za-z0-9_./^()=*+-]*( [A-Za-z0-9_./^()=*+-]+)*|-?[0-9][A-Za-z0-9_./^()=*+-]*( [A-Za-z0-9_./^()=*+-]+)*"
-)
+_SAFE = re.compile(r"([A-Za-z/]|-?[0-9])[A-Za-z0-9_./^()=*+-]*( [A-Za-z0-9_./^()=*+-]+)*")
 
 
 def write_yaml(data: dict[str, Any]) -> str:
