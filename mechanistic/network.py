@@ -175,9 +175,14 @@ class ReactionNetwork:
         return tuple(r.id for r in self.reactions)
 
     @cached_property
+    def references(self) -> dict[str, Reference]:
+        """The species references that have an id."""
+        return {q.id: q for r in self.reactions for q in (*r.reactants, *r.products) if q.id}
+
+    @property
     def stoichiometry_ids(self) -> tuple[str, ...]:
-        """Ids of species references."""
-        return tuple(q.id for r in self.reactions for q in (*r.reactants, *r.products) if q.id)
+        """Ids of species references, in document order."""
+        return tuple(self.references)
 
     @cached_property
     def state_ids(self) -> tuple[str, ...]:
@@ -187,7 +192,9 @@ class ReactionNetwork:
         other target of a rate rule or an event.
         """
         floating = [
-            s.id for s in self.species if not s.boundary and not s.constant and s.id not in self.assignment_rules
+            s.id
+            for s in self.species
+            if not s.boundary and not s.constant and s.id not in self.assignment_rules
         ]
         changed = set(self.rate_rules) | {a.variable for e in self.events for a in e.assignments}
         others = (*self.species_ids, *self.compartment_ids, *self.parameter_ids)
@@ -195,9 +202,13 @@ class ReactionNetwork:
 
     @cached_property
     def settable_ids(self) -> tuple[str, ...]:
-        """Ids of constants of a cell: parameters, boundary species and compartments that nothing else determines."""
+        """Ids of constants of a cell: parameters, boundary species and compartments that nothing else determines.
+
+        And the stoichiometries that an initial assignment sets.
+        """
         determined = set(self.assignment_rules) | set(self.state_ids)
-        ids = (*self.parameter_ids, *self.species_ids, *self.compartment_ids)
+        computed = tuple(a.variable for a in self.initial_assignments if a.variable in self.references)
+        ids = (*self.parameter_ids, *self.species_ids, *self.compartment_ids, *computed)
         return tuple(i for i in ids if i not in determined)
 
     @cached_property
@@ -206,7 +217,7 @@ class ReactionNetwork:
         return {t.id: t for t in things}
 
     def __contains__(self, name: str) -> bool:
-        return name in self._by_id or name in self.stoichiometry_ids
+        return name in self._by_id or name in self.references
 
     def __getitem__(self, name: str) -> Any:
         """The compartment, species, parameter or reaction called `name`; KeyError where there is none."""

@@ -45,7 +45,9 @@ def _source(path_or_text: str | os.PathLike) -> tuple[bytes, str, str]:
         kind = "sbml" if path_or_text.lstrip("\ufeff \t\r\n").startswith("<") else "antimony"
         data = path_or_text.encode("utf-8", "surrogatepass")
         if len(data) > LARGEST_FILE:
-            raise ModelError("<text>", f"a model of {len(data)} bytes is over the limit of size ({LARGEST_FILE})")
+            raise ModelError(
+                "<text>", f"a model of {len(data)} bytes is over the limit of size ({LARGEST_FILE})"
+            )
         return data, kind, "<text>"
     file = os.fspath(path_or_text)
     data = _read_file(file)

@@ -45,7 +45,9 @@ def _scan(text: str, problems: Problems) -> None:
             raise problems.refuse(f"a line of {len(line)} characters (at most {_LONGEST_LINE})", i, "line")
         code = re.sub(r'"[^"]*"', "", line.split("//")[0].split("#")[0])
         if re.match(r"\s*import\b", code):
-            raise problems.refuse("import reads another file, which is refused; put the text in this file", i, "import")
+            raise problems.refuse(
+                "import reads another file, which is refused; put the text in this file", i, "import"
+            )
         for character in code:
             depth += (character == "(") - (character == ")")
             if depth > MOST_DEPTH:

@@ -66,11 +66,19 @@ class Checker:
                 add(f"a rule for '{name}', which is declared constant", line, name)
             (self.assigned if rule["kind"] == "assignment" else self.rated)[name] = rule
             if name in self.stoichiometries and rule["kind"] == "rate":
-                add(f"the stoichiometry '{name}' changes in time by a rate rule, which is not supported", line, name)
+                add(
+                    f"the stoichiometry '{name}' changes in time by a rate rule, which is not supported",
+                    line,
+                    name,
+                )
         for a in self.data["initial_assignments"]:
             name, line = a["symbol"], a["line"]
             if name not in self.symbols:
-                add(f"an initial assignment to '{name}', which is not declared{closest(name, self.symbols)}", line, name)
+                add(
+                    f"an initial assignment to '{name}', which is not declared{closest(name, self.symbols)}",
+                    line,
+                    name,
+                )
             elif name in self.initialised:
                 add(f"two initial assignments to '{name}'", line, name)
             elif name in self.assigned:
@@ -93,7 +101,11 @@ class Checker:
         elif name in self.assigned:
             add(f"the event assigns '{name}', which has an assignment rule", line, f"{event['id']}.{name}")
         elif name in self.stoichiometries:
-            add(f"the event changes the stoichiometry '{name}', which is not supported", line, f"{event['id']}.{name}")
+            add(
+                f"the event changes the stoichiometry '{name}', which is not supported",
+                line,
+                f"{event['id']}.{name}",
+            )
         if name in seen:
             add(f"the event assigns '{name}' twice", line, f"{event['id']}.{name}")
         seen.add(name)
@@ -103,21 +115,33 @@ class Checker:
         for s in self.data["species"]:
             if s["compartment"] not in self.compartments:
                 hint = closest(s["compartment"], self.compartments)
-                add(f"compartment: '{s['compartment']}' is not declared{hint}", s["line"], f"{s['id']}.compartment")
+                add(
+                    f"compartment: '{s['compartment']}' is not declared{hint}",
+                    s["line"],
+                    f"{s['id']}.compartment",
+                )
             if s["amount"] is not None and s["concentration"] is not None:
                 add("has both an initial amount and an initial concentration", s["line"], s["id"])
         for holder in [self.data, *self.data["species"]]:
             factor = holder["conversion_factor"]
             if factor is not None and factor not in self.parameters:
                 hint = closest(factor, self.parameters)
-                add(f"the conversion factor '{factor}' is not a parameter{hint}", holder["line"], holder["id"] or "model")
+                add(
+                    f"the conversion factor '{factor}' is not a parameter{hint}",
+                    holder["line"],
+                    holder["id"] or "model",
+                )
         for r in self.data["reactions"]:
             named = {q["species"] for q in r["reactants"] + r["products"]} | set(r["modifiers"])
             for q in r["reactants"] + r["products"]:
                 self._check_reference(r, q)
             for name in r["modifiers"]:
                 if name not in self.species:
-                    add(f"the modifier '{name}' is not a species{closest(name, self.species)}", r["line"], r["id"])
+                    add(
+                        f"the modifier '{name}' is not a species{closest(name, self.species)}",
+                        r["line"],
+                        r["id"],
+                    )
             for name in sorted(references(r["rate"]) - named):
                 if name in self.species:
                     message = f"the rate uses the species '{name}', which is no reactant, product or modifier"
@@ -130,7 +154,11 @@ class Checker:
             add(f"'{name}' is not a species{closest(name, self.species)}", line, f"{reaction['id']}.{name}")
         elif not s["boundary"]:
             if s["constant"]:
-                add(f"the reaction changes '{name}', which is declared constant", line, f"{reaction['id']}.{name}")
+                add(
+                    f"the reaction changes '{name}', which is declared constant",
+                    line,
+                    f"{reaction['id']}.{name}",
+                )
             elif name in self.assigned or name in self.rated:
                 rule = self.assigned.get(name) or self.rated[name]
                 message = f"'{name}' is changed by a rule (line {rule['line']}) and by the reaction '{reaction['id']}'"
@@ -158,7 +186,9 @@ class Checker:
             if value is None:
                 add("a species without an initial amount or concentration", s["line"], s["id"])
             elif value < 0:
-                add(f"the initial value of a species must not be negative (got {value:g})", s["line"], s["id"])
+                add(
+                    f"the initial value of a species must not be negative (got {value:g})", s["line"], s["id"]
+                )
         used = self._used()
         for p in self.data["parameters"]:
             if p["value"] is None and p["id"] not in determined and p["id"] in used:
@@ -190,7 +220,9 @@ class Checker:
             for name in sorted(references(tree)):
                 if name not in self.names:
                     hint = closest(name, self.names)
-                    self.problems.add(f"'{name}' is used in math but not declared{hint}", line, f"{key}.{name}")
+                    self.problems.add(
+                        f"'{name}' is used in math but not declared{hint}", line, f"{key}.{name}"
+                    )
             if not_finite(tree):
                 self.problems.add("math holds an infinite or undefined constant", line, key)
 
@@ -240,7 +272,9 @@ class Checker:
         if target in self.rated:
             return [self.rated[target]["math"]]
         return [
-            r["rate"] for r in self.data["reactions"] if any(q["species"] == target for q in r["reactants"] + r["products"])
+            r["rate"]
+            for r in self.data["reactions"]
+            if any(q["species"] == target for q in r["reactants"] + r["products"])
         ]
 
 

@@ -42,7 +42,9 @@ class Document:
 
     def _level(self, root: Element) -> tuple[int, int]:
         if root.tag != "sbml":
-            raise self.problems.refuse(f"this is not an SBML file (its root is <{shown(root.tag)}>)", root.line, "sbml")
+            raise self.problems.refuse(
+                f"this is not an SBML file (its root is <{shown(root.tag)}>)", root.line, "sbml"
+            )
         texts = root.attributes.get("level", ""), root.attributes.get("version", "")
         if not all(re.fullmatch("[0-9]{1,2}", t) for t in texts) or int(texts[1]) not in _KNOWN_VERSIONS.get(
             int(texts[0]), ()
@@ -64,14 +66,18 @@ class Document:
                 self._refuse_package(root, name, uri)
 
     def _used(self, root: Element, uri: str) -> bool:
-        return any(e.namespace == uri or any(u == uri for u, _ in e.prefixed) for e in _walk(root) if e is not root)
+        return any(
+            e.namespace == uri or any(u == uri for u, _ in e.prefixed) for e in _walk(root) if e is not root
+        )
 
     def _refuse_package(self, root: Element, name: str, uri: str) -> None:
         first = next((e for e in _walk(root) if e.namespace == uri), root)
         if name == "comp":
             external = next((e for e in _walk(root) if e.tag == "externalModelDefinition"), None)
             if external is not None:
-                self.problems.add("comp: an external model definition is not followed", external.line, "external")
+                self.problems.add(
+                    "comp: an external model definition is not followed", external.line, "external"
+                )
                 return
         self.problems.add(f"the SBML package '{shown(name)}' is not supported", first.line, shown(name))
 
@@ -149,7 +155,9 @@ class Document:
         if text is None:
             return default
         if text.strip() not in ("true", "false", "1", "0"):
-            self.problems.add(f"{attribute} must be true or false (got {shown(text)})", e.line, e.attributes.get("id"))
+            self.problems.add(
+                f"{attribute} must be true or false (got {shown(text)})", e.line, e.attributes.get("id")
+            )
         return text.strip() in ("true", "1")
 
     def _function(self, e: Element) -> dict:
@@ -166,7 +174,9 @@ class Document:
         for argument in head.children[:-1]:
             text = "".join(c.text for c in argument.children).strip()
             if text in result["arguments"]:
-                self.problems.add(f"two arguments of '{name}' are called '{shown(text)}'", argument.line, name)
+                self.problems.add(
+                    f"two arguments of '{name}' are called '{shown(text)}'", argument.line, name
+                )
             result["arguments"].append(text)
         if not head.children or head.children[-1].tag == "bvar":
             self.problems.add(f"the function '{shown(name)}' has no body", e.line, name)
@@ -244,7 +254,9 @@ class Document:
             for p in law.listed("listOfLocalParameters") + law.listed("listOfParameters"):
                 local = p.attributes.get("id", "")
                 if not _SID.fullmatch(local) or local in renamed:
-                    self.problems.add(f"the id {shown(local)} of a local parameter is not usable", p.line, f"{name}.id")
+                    self.problems.add(
+                        f"the id {shown(local)} of a local parameter is not usable", p.line, f"{name}.id"
+                    )
                     continue
                 renamed[local] = f"{name}_{local}"
                 promoted = self._parameter(p, renamed[local]) | {"constant": True, "local": True}
@@ -271,7 +283,9 @@ class Document:
         name = self._id(e, required=False)
         value: object = self._number(e, "stoichiometry", reaction, None if self.level > 2 else 1.0)
         if isinstance(value, float) and not 0 <= value < 1e100:
-            self.problems.add(f"stoichiometry must be 0 or more, and below 1e100 (got {value:g})", e.line, reaction)
+            self.problems.add(
+                f"stoichiometry must be 0 or more, and below 1e100 (got {value:g})", e.line, reaction
+            )
         formula = e.child("stoichiometryMath")
         if formula is not None:
             value = self.math.read(formula, reaction)
@@ -286,7 +300,11 @@ class Document:
     def _rule(self, e: Element) -> dict | None:
         variable = e.attributes.get("variable", "")
         if e.tag == "algebraicRule":
-            self.problems.add("an algebraic rule (a differential-algebraic equation) is not supported", e.line, "algebraicRule")
+            self.problems.add(
+                "an algebraic rule (a differential-algebraic equation) is not supported",
+                e.line,
+                "algebraicRule",
+            )
             return None
         if e.tag not in ("assignmentRule", "rateRule"):
             self.problems.add(f"unknown rule <{shown(e.tag)}>", e.line, shown(variable))

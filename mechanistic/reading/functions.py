@@ -51,7 +51,9 @@ class Functions:
         if name in self.broken:
             raise _Wrong(f"calls the function '{name}', which cannot be used", name)
         if len(tree) - 2 != len(f["arguments"]):
-            raise _Wrong(f"the function '{name}' takes {len(f['arguments'])} arguments (got {len(tree) - 2})", name)
+            raise _Wrong(
+                f"the function '{name}' takes {len(f['arguments'])} arguments (got {len(tree) - 2})", name
+            )
         values = {}
         for argument, part in zip(f["arguments"], tree[2:]):
             before = self._terms
@@ -78,7 +80,9 @@ class Functions:
         cycle = find_cycle(calls)
         if cycle:
             f = self.known[cycle[0]]
-            self.problems.add(f"functions call each other in a circle: {' -> '.join(cycle)}", f["line"], cycle[0])
+            self.problems.add(
+                f"functions call each other in a circle: {' -> '.join(cycle)}", f["line"], cycle[0]
+            )
             self.broken |= set(self.known)
 
 

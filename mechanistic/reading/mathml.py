@@ -94,7 +94,9 @@ class MathReader:
             return float("inf") if tag == "infinity" else float("nan")
         if tag == "semantics" and e.children:
             return self._tree(e.children[0])
-        raise _Wrong(f"'{shown(tag)}' is not in SBML's subset of MathML", e.line, tag if _SID.fullmatch(tag) else "")
+        raise _Wrong(
+            f"'{shown(tag)}' is not in SBML's subset of MathML", e.line, tag if _SID.fullmatch(tag) else ""
+        )
 
     def _apply(self, e: Element):
         if not e.children:
@@ -107,7 +109,11 @@ class MathReader:
         if tag == "csymbol":
             return self._symbol_call(head, rest)
         if tag not in _OPERATORS:
-            raise _Wrong(f"'{shown(tag)}' is not in SBML's subset of MathML", head.line, tag if _SID.fullmatch(tag) else "")
+            raise _Wrong(
+                f"'{shown(tag)}' is not in SBML's subset of MathML",
+                head.line,
+                tag if _SID.fullmatch(tag) else "",
+            )
         if tag in ("root", "log"):
             return self._root_or_log(tag, rest)
         operator, (fewest, most), _, _ = _OPERATORS[tag]
@@ -175,13 +181,17 @@ class MathReader:
     def _symbol_call(self, head: Element, rest: list[Element]):
         name = head.attributes.get("definitionURL", "").strip().rpartition("/")[2]
         if name == "delay":
-            raise _Wrong("a delay in math (a delay differential equation) is not supported", head.line, "delay")
+            raise _Wrong(
+                "a delay in math (a delay differential equation) is not supported", head.line, "delay"
+            )
         if name == "rateOf" and len(rest) == 1:
             target = self._tree(rest[0])
             if not isinstance(target, str):
                 raise _Wrong("rateOf takes one id", head.line, "rateOf")
             return ["rateOf", target]
-        raise _Wrong(f"unknown csymbol {shown(head.attributes.get('definitionURL', ''))}", head.line, "csymbol")
+        raise _Wrong(
+            f"unknown csymbol {shown(head.attributes.get('definitionURL', ''))}", head.line, "csymbol"
+        )
 
     def _piecewise(self, e: Element):
         tree: list = ["piecewise"]

@@ -30,9 +30,15 @@ def read(data: bytes, kind: str) -> dict:
     except Refused:
         network = None
     except MemoryError:
-        return {"problems": [{"message": "reading needs more memory than the limit", "line": None, "key": "size"}]}
+        return {
+            "problems": [{"message": "reading needs more memory than the limit", "line": None, "key": "size"}]
+        }
     except RecursionError:
-        return {"problems": [{"message": "math is nested beyond the limit of depth", "line": None, "key": "depth"}]}
+        return {
+            "problems": [
+                {"message": "math is nested beyond the limit of depth", "line": None, "key": "depth"}
+            ]
+        }
     if problems.entries:
         return {"problems": [e | {"line": None} if sbml else e for e in problems.ordered()]}
     return {"network": network, "sbml": sbml}

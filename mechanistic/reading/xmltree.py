@@ -52,7 +52,9 @@ class _Builder:
     def doctype(self, *_):
         line = self.parser.CurrentLineNumber
         raise self.problems.refuse(
-            "a DOCTYPE is refused: it can pull in other files and grow without bound; remove it", line, "DOCTYPE"
+            "a DOCTYPE is refused: it can pull in other files and grow without bound; remove it",
+            line,
+            "DOCTYPE",
         )
 
     def start(self, name, attributes):
@@ -111,7 +113,9 @@ def parse(data: bytes, problems: Problems) -> tuple[Element, dict[str, str]]:
     except expat.ExpatError as error:
         line = error.lineno
         reason = expat.errors.messages.get(error.code) or "not well-formed"
-        if builder.root is None and not data.lstrip().startswith((b"<", b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")):
+        if builder.root is None and not data.lstrip().startswith(
+            (b"<", b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
+        ):
             raise problems.refuse("this is not an SBML file (it is no XML)", line, "sbml") from None
         if builder.root is not None and builder.root.tag.lower() == "html":
             raise problems.refuse("this is a web page, not an SBML file", line, "sbml") from None
@@ -123,7 +127,9 @@ def parse(data: bytes, problems: Problems) -> tuple[Element, dict[str, str]]:
 def _check_encoding(data: bytes, problems: Problems) -> None:
     if data.startswith((b"\xff\xfe", b"\xfe\xff")):
         return
-    declared = re.match(rb"""(?:\xef\xbb\xbf)?<\?xml[^>]*encoding\s*=\s*["']([A-Za-z0-9._-]+)["']""", data[:200])
+    declared = re.match(
+        rb"""(?:\xef\xbb\xbf)?<\?xml[^>]*encoding\s*=\s*["']([A-Za-z0-9._-]+)["']""", data[:200]
+    )
     if declared and declared[1].lower() not in (b"utf-8", b"us-ascii", b"ascii"):
         return
     try:

@@ -1,0 +1,140 @@
+"""The state and the constants of a cell before anything has happened."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from mechanistic.codegen.graph import Graph
+from mechanistic.codegen.numeric import evaluate
+from mechanistic.codegen.system import Resolver, varies
+from mechanistic.errors import ModelError, ModelProblem
+from mechanistic.network import ReactionNetwork, Species
+
+
+def initial_values(
+    network: ReactionNetwork, given: Mapping[str, Any], cells: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """The stored state (cell, state_ids) and constants (cell, settable_ids).
+
+    What is given replaces what the model declares, before initial assignments are evaluated, so whatever is
+    computed from it follows.
+
+    Args:
+        given: values by id, each a scalar or one a cell; a species as concentration, or as `amount.<id>`.
+
+    Raises:
+        ModelError: an id that is not in the model, or that a rule determines; a value that is not finite.
+    """
+    initial = _Initial(network, given)
+    names = (*network.state_ids, *network.settable_ids)
+    nodes = [initial.stored(name) for name in names]
+    inputs = [np.asarray(v, dtype=float) for v in given.values()]
+    values = evaluate(initial.graph, nodes, inputs)
+    table = np.empty((cells, len(names)))
+    for i, value in enumerate(values):
+        table[:, i] = value
+    states = len(network.state_ids)
+    return np.ascontiguousarray(table[:, :states]), np.ascontiguousarray(table[:, states:])
+
+
+class _Initial:
+    def __init__(self, network: ReactionNetwork, given: Mapping[str, Any]):
+        self.network, self.graph = network, Graph()
+        self.inputs = {name: i for i, name in enumerate(given)}
+        self.initial = {a.variable: a.math for a in network.initial_assignments}
+        self.resolver = Resolver(self.graph, self._formula, network.file)
+        for name, value in given.items():
+            self._check(name, value)
+
+    def stored(self, name: str) -> int:
+        """As the state and the constants keep it (see `codegen.system`)."""
+        thing = None if name in self.network.references else self.network[name]
+        if isinstance(thing, Species):
+            kept = name in self.network.state_ids or (
+                not thing.substance_only and varies(self.network, thing.compartment)
+            )
+            return self.resolver.node(f"amount:{name}" if kept else name)
+        return self.resolver.node(name)
+
+    def _formula(self, name: str) -> Any:
+        network = self.network
+        if name == "time:":
+            return 0.0
+        kind, _, rest = name.partition(":")
+        if kind == "amount" and rest:
+            return self._amount(network[rest])
+        if rest:
+            message = f"an initial value depends on the rate of '{rest}', which is not supported"
+            raise ModelError(network.file, [ModelProblem(message, network.line_of(rest), "rateOf")])
+        if name in self.inputs and name not in network.species_ids:
+            return self.graph.input(self.inputs[name])
+        if name in network.assignment_rules:
+            return network.assignment_rules[name].math
+        if name in network.species_ids:
+            return self._species_value(network[name])
+        if name in self.initial:
+            return self.initial[name]
+        if name in network.reaction_ids:
+            return network[name].rate
+        if name in self.network.references:
+            value = self.network.references[name].stoichiometry
+        else:
+            thing = network[name]
+            value = thing.size if name in network.compartment_ids else thing.value
+        return float("nan") if value is None else value
+
+    def _species_value(self, s: Species) -> Any:
+        given, amount = self.inputs.get(s.id), self.inputs.get(f"amount.{s.id}")
+        if given is not None:
+            concentration = self.graph.input(given)
+            if not s.substance_only:
+                return concentration
+            return self.graph.op("*", concentration, self.resolver.node(s.compartment))
+        if amount is not None:
+            node = self.graph.input(amount)
+            return node if s.substance_only else self.graph.op("/", node, self.resolver.node(s.compartment))
+        if s.id in self.initial:
+            return self.initial[s.id]
+        if s.amount is not None:
+            return s.amount if s.substance_only else ["/", s.amount, s.compartment]
+        if s.concentration is not None:
+            return ["*", s.concentration, s.compartment] if s.substance_only else s.concentration
+        return float("nan")
+
+    def _amount(self, s: Species) -> Any:
+        amount = self.inputs.get(f"amount.{s.id}")
+        if amount is not None:
+            return self.graph.input(amount)
+        declared = (
+            s.id not in self.inputs and s.id not in self.initial and s.id not in self.network.assignment_rules
+        )
+        if declared and s.amount is not None:
+            return s.amount
+        return s.id if s.substance_only else ["*", s.id, s.compartment]
+
+    def _check(self, name: str, value: Any) -> None:
+        network = self.network
+        species = name[7:] if name.startswith("amount.") else name
+        if species not in network or (species != name and species not in network.species_ids):
+            from difflib import get_close_matches
+
+            known = (*network.species_ids, *network.parameter_ids, *network.compartment_ids)
+            close = get_close_matches(name, known, 1, 0.6)
+            hint = f"; did you mean '{close[0]}'?" if close else ""
+            raise ModelError(network.file, [ModelProblem(f"'{name}' is not in the model{hint}", None, name)])
+        if species in network.assignment_rules or species in network.reaction_ids:
+            rule = network.assignment_rules.get(species)
+            what = f"the rule at line {rule.line}" if rule else "its rate law"
+            message = f"'{name}' cannot be set: {what} determines it"
+            raise ModelError(network.file, [ModelProblem(message, network.line_of(species), name)])
+        if not np.all(np.isfinite(np.asarray(value, dtype=float))):
+            raise ModelError(
+                network.file, [ModelProblem(f"the value of '{name}' must be finite", None, name)]
+            )
+        if species in network.species_ids and np.any(np.asarray(value, dtype=float) < 0):
+            raise ModelError(
+                network.file, [ModelProblem(f"the value of '{name}' must not be negative", None, name)]
+            )

@@ -1,0 +1,287 @@
+"""The equations of a network as one graph: every quantity, and the derivative of the state.
+
+Inputs of the graph, in order: time, scale, the state, the constants.
+
+- *state* (network.state_ids): species as amounts, compartments at scale 1, parameters by value.
+- *constants* (network.settable_ids): parameters and stoichiometries by value, compartments at scale 1, boundary
+  and constant species as they stand in math (as amounts where their compartment changes in time).
+- *scale*: volume of the cell relative to the model's; every compartment is multiplied by it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from mechanistic.codegen.graph import Graph, Node
+from mechanistic.errors import ModelError, ModelProblem
+from mechanistic.network import Event, ReactionNetwork, Species
+
+TIME, SCALE, STATE = 0, 1, 2
+
+
+@dataclass(frozen=True)
+class EventNodes:
+    """One event: its trigger, delay and priority, and (position in the state, new stored value)."""
+
+    event: Event
+    trigger: Node
+    delay: Node | None
+    priority: Node | None
+    assignments: tuple[tuple[int, Node], ...]
+
+
+class Resolver:
+    """Nodes of named formulas, made in order of dependence; chains of any length.
+
+    Names with a colon are internal: "amount:S" (amount of a species), "rateOf:x", "state:x" (derivative of the
+    stored value of x), "time:" and "scale:".
+    """
+
+    def __init__(self, graph: Graph, formula, file: str):
+        self.graph, self.formula, self.file = graph, formula, file
+        self.nodes: dict[str, Node] = {}
+
+    def node(self, name: str) -> Node:
+        if name not in self.nodes:
+            self._resolve(name)
+        return self.nodes[name]
+
+    def of(self, tree: Any) -> Node:
+        """The node of a number of a tree."""
+        for name in dependencies(tree):
+            self.node(name)
+        return self.graph.number(self._built(tree))
+
+    def condition(self, tree: Any) -> Node:
+        for name in dependencies(tree):
+            self.node(name)
+        return self.graph.condition(self._built(tree))
+
+    def _built(self, tree: Any) -> Node:
+        def special(leaf):
+            return self.nodes["time:" if leaf[0] == "time" else f"rateOf:{leaf[1]}"]
+
+        return self.graph.tree(tree, self.nodes.__getitem__, special)
+
+    def _resolve(self, name: str) -> None:
+        waiting, formulas = [name], {}
+        while waiting:
+            current = waiting[-1]
+            if current in self.nodes:
+                waiting.pop()
+                continue
+            first_visit = current not in formulas
+            if first_visit:
+                formulas[current] = self.formula(current)
+            found = formulas[current]
+            missing = (
+                [d for d in dependencies(found) if d not in self.nodes] if not isinstance(found, int) else []
+            )
+            if not missing:
+                self.nodes[current] = (
+                    found if isinstance(found, int) else self.graph.number(self._built(found))
+                )
+                waiting.pop()
+            elif not first_visit:
+                raise ModelError(self.file, [ModelProblem(f"'{current}' depends on itself", None, current)])
+            else:
+                waiting.extend(missing)
+
+
+def dependencies(tree: Any) -> list[str]:
+    """The names whose nodes `tree` needs, each once, in order of appearance."""
+    found: dict[str, None] = {}
+    waiting = [tree]
+    while waiting:
+        part = waiting.pop()
+        if isinstance(part, str):
+            found[part] = None
+        elif isinstance(part, list):
+            if part[0] == "rateOf":
+                found[f"rateOf:{part[1]}"] = None
+            elif part[0] == "time":
+                found["time:"] = None
+            else:
+                waiting.extend(reversed(part[1:]))
+    return list(found)
+
+
+class System:
+    """The equations of `network`.
+
+    Attributes:
+        graph: all operations.
+        derivative: nodes of d(state)/dt.
+        events: their nodes.
+    """
+
+    def __init__(self, network: ReactionNetwork):
+        self.network = network
+        self.graph = Graph()
+        self.state_at = {name: i for i, name in enumerate(network.state_ids)}
+        first_constant = STATE + len(network.state_ids)
+        self.constant_at = {name: first_constant + i for i, name in enumerate(network.settable_ids)}
+        self._changes = _stoichiometric_changes(network)
+        self._resolver = Resolver(self.graph, self._formula, network.file)
+        self.derivative = [self._resolver.node(f"state:{name}") for name in network.state_ids]
+        self.events = tuple(self._event(e) for e in network.events)
+
+    def quantity(self, name: str) -> Node:
+        """The node of what users call `name`: the concentration of a species, `amount.<species>`, or any id.
+
+        Raises:
+            KeyError: there is no such quantity.
+        """
+        if name.startswith("amount.") and name[7:] in self.network.species_ids:
+            return self._resolver.node(f"amount:{name[7:]}")
+        if name not in self.network:
+            raise KeyError(name)
+        thing = None if name in self.network.references else self.network[name]
+        if (
+            isinstance(thing, Species)
+            and thing.substance_only
+            and self.network[thing.compartment].dimensions > 0
+        ):
+            return self._resolver.of(["/", name, thing.compartment])
+        return self._resolver.node(name)
+
+    def varies(self, compartment: str) -> bool:
+        """Whether a rule or an event changes the size of `compartment`."""
+        return varies(self.network, compartment)
+
+    # ---- formulas: a tree in names, or a node
+
+    def _formula(self, name: str) -> Any:
+        graph, network = self.graph, self.network
+        if name == "time:":
+            return graph.input(TIME)
+        if name == "scale:":
+            return graph.input(SCALE)
+        kind, _, rest = name.partition(":")
+        if rest:
+            return {"amount": self._amount, "state": self._state_change, "rateOf": self._rate}[kind](rest)
+        if name in network.references:
+            return self._stoichiometry(name)
+        if name in network.reaction_ids:
+            return network[name].rate
+        if name in network.species_ids:
+            return self._species_value(network[name])
+        own = self._own(name)
+        if name in network.compartment_ids:
+            return graph.op(
+                "*", self._resolver.of(own) if not isinstance(own, int) else own, graph.input(SCALE)
+            )
+        return own
+
+    def _stoichiometry(self, name: str) -> Any:
+        rule = self.network.assignment_rules.get(name)
+        if rule is not None:
+            return rule.math
+        if name in self.constant_at:
+            return self.graph.input(self.constant_at[name])
+        return self.network.references[name].stoichiometry
+
+    def _own(self, name: str) -> Any:
+        """A compartment (at scale 1) or parameter."""
+        rule = self.network.assignment_rules.get(name)
+        if rule is not None:
+            return rule.math
+        if name in self.state_at:
+            return self.graph.input(STATE + self.state_at[name])
+        return self.graph.input(self.constant_at[name])
+
+    def _species_value(self, s: Species) -> Any:
+        """A species as it stands in math."""
+        rule = self.network.assignment_rules.get(s.id)
+        if rule is not None:
+            return rule.math
+        if s.id in self.state_at or (not s.substance_only and self.varies(s.compartment)):
+            amount = f"amount:{s.id}"
+            return amount if s.substance_only else ["/", amount, s.compartment]
+        return self.graph.input(self.constant_at[s.id])
+
+    def _amount(self, name: str) -> Any:
+        s = self.network[name]
+        if name in self.state_at:
+            return self.graph.input(STATE + self.state_at[name])
+        if name not in self.network.assignment_rules and not s.substance_only and self.varies(s.compartment):
+            return ["*", self.graph_input_name(name), "scale:"]
+        return name if s.substance_only else ["*", name, s.compartment]
+
+    def graph_input_name(self, name: str) -> str:
+        """The internal name of the constant stored for `name`."""
+        self._resolver.nodes.setdefault(f"constant:{name}", self.graph.input(self.constant_at[name]))
+        return f"constant:{name}"
+
+    def _state_change(self, name: str) -> Any:
+        rule = self.network.rate_rules.get(name)
+        thing = self.network[name]
+        if isinstance(thing, Species):
+            if rule is None:
+                return self._changes.get(name, 0.0)
+            if thing.substance_only:
+                return rule.math
+            change = ["*", rule.math, thing.compartment]
+            if self.varies(thing.compartment):
+                change = ["+", change, ["*", name, ["rateOf", thing.compartment]]]
+            return change
+        if rule is None:
+            return 0.0
+        return ["/", rule.math, "scale:"] if name in self.network.compartment_ids else rule.math
+
+    def _rate(self, name: str) -> Any:
+        """d(name)/dt of a quantity as it stands in math."""
+        network = self.network
+        if name in network.rate_rules:
+            return network.rate_rules[name].math
+        if name in network.assignment_rules:
+            rule = network.assignment_rules[name]
+            message = f"the rate of change of '{name}', which has an assignment rule, is not supported"
+            raise ModelError(network.file, [ModelProblem(message, rule.line, "rateOf")])
+        if name not in network.species_ids:
+            return 0.0
+        s = network[name]
+        change = self._changes.get(name, 0.0) if name in self.state_at else 0.0
+        if s.substance_only:
+            return change
+        if self.varies(s.compartment):
+            change = ["-", change, ["*", name, ["rateOf", s.compartment]]]
+        return ["/", change, s.compartment]
+
+    def _event(self, e: Event) -> EventNodes:
+        resolver = self._resolver
+
+        def optional(tree):
+            return None if tree is None else resolver.of(tree)
+
+        assignments = []
+        for a in e.assignments:
+            value, thing = a.math, self.network[a.variable]
+            if isinstance(thing, Species) and not thing.substance_only:
+                value = ["*", value, thing.compartment]
+            elif a.variable in self.network.compartment_ids:
+                value = ["/", value, "scale:"]
+            assignments.append((self.state_at[a.variable], resolver.of(value)))
+        trigger = resolver.condition(e.trigger)
+        return EventNodes(e, trigger, optional(e.delay), optional(e.priority), tuple(assignments))
+
+
+def varies(network: ReactionNetwork, compartment: str) -> bool:
+    """Whether a rule or an event changes the size of `compartment`."""
+    return compartment in network.assignment_rules or compartment in network.state_ids
+
+
+def _stoichiometric_changes(network: ReactionNetwork) -> dict[str, Any]:
+    """The tree of d(amount)/dt by reactions, for every species that is not on a boundary."""
+    terms: dict[str, list] = {}
+    for r in network.reactions:
+        for q, sign in [(q, -1.0) for q in r.reactants] + [(q, 1.0) for q in r.products]:
+            if network[q.species].boundary:
+                continue
+            factor = network[q.species].conversion_factor or network.conversion_factor
+            computed = q.id in network.assignment_rules or q.id in network.settable_ids
+            amount = q.id if computed else q.stoichiometry
+            term = ["*", sign * amount, r.id] if isinstance(amount, float) else ["*", sign, amount, r.id]
+            terms.setdefault(q.species, []).append([*term, factor] if factor else term)
+    return {name: ["+", *parts] for name, parts in terms.items()}

@@ -1,0 +1,353 @@
+"""A pathway model: load it, simulate it for some cells, or step it for all cells of a tissue.
+
+from mechanistic import load_model
+course = load_model("egfr.xml").simulate(times=range(0, 3600, 60), cells=100)
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mechanistic.codegen.initial import initial_values
+from mechanistic.codegen.numeric import evaluate
+from mechanistic.codegen.system import System, dependencies
+from mechanistic.errors import IntegrationError, ModelError, ModelProblem
+from mechanistic.network import ReactionNetwork
+from mechanistic.reference import RoadRunnerStepper
+from mechanistic.sbml import read_network
+
+if TYPE_CHECKING:
+    import torch
+    import xarray
+
+METHODS = ("auto", "roadrunner")
+
+
+@dataclass
+class PathwayState:
+    """What the cells of a tissue remember of one pathway. Plain arrays, one row a cell; rows may be moved.
+
+    Attributes:
+        amounts: (cell, state_ids) [model substance]; a species as its amount, a compartment at scale 1, a
+            parameter that changes in time by its value.
+        parameters: (cell, active) values of what is set cell by cell; a boundary species by its concentration.
+        active: ids of the columns of `parameters`.
+        scale: (cell,) volume of the cell relative to the model's; every compartment is multiplied by it, so
+            raising it dilutes.
+        time: (cell,) [model time].
+        step: (cell,) the integrator's last step [model time], 0 where there is none yet.
+    """
+
+    amounts: np.ndarray
+    parameters: np.ndarray
+    active: tuple[str, ...]
+    scale: np.ndarray
+    time: np.ndarray
+    step: np.ndarray | None = None
+
+    def __post_init__(self) -> None:
+        if self.step is None:
+            self.step = np.zeros(len(self.amounts))
+
+    def __len__(self) -> int:
+        return len(self.amounts)
+
+
+class PathwayModel:
+    """One reaction network, ready to run.
+
+    Attributes:
+        network: what the file says, as plain data.
+        rtol, atol: tolerances of `advance`; `atol` is a concentration (see `simulate`).
+    """
+
+    def __init__(self, network: ReactionNetwork, rtol: float = 1e-6, atol: float = 1e-9):
+        self.network = network
+        self.rtol, self.atol = rtol, atol
+        self._system = System(network)
+        self._stepper = RoadRunnerStepper(network)
+        state, constants = initial_values(network, {}, 1)
+        self._defaults = constants[0]
+        self._atol_unit = self._tolerance_unit(state[0], constants[0])
+
+    # ---- one experiment
+
+    def simulate(
+        self,
+        times: Iterable[float],
+        *,
+        cells: int = 1,
+        initial: Mapping[str, Any] | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        method: str = "auto",
+        rtol: float = 1e-6,
+        atol: float = 1e-9,
+        seed: int = 0,
+    ) -> xarray.Dataset:
+        """The time course of `cells` cells.
+
+        Args:
+            times: [model time], not falling. The initial state holds at time 0 (at times[0] where that is below 0).
+            initial: species by id (a concentration) or `amount.<id>`, each a scalar or one value a cell. What
+                the model computes from them at the start follows.
+            parameters: parameters, compartments and boundary species by id, likewise.
+            method: "auto" or "roadrunner"; `attrs["method"]` says which ran.
+            rtol, atol: tolerances of the integrator. `atol` is a concentration; where the largest initial
+                concentration of the model is below 1 it is multiplied by it.
+            seed: of stochastic methods.
+
+        Returns:
+            Dims cell and time. A variable for every species (concentration), `amount.<id>` beside it, every
+            compartment, parameter, species reference and reaction (its rate) by its id. An id "time" or
+            "cell" is called `value.<id>`.
+
+        Raises:
+            ModelError: an id is not in the model or cannot be set.
+            IntegrationError: a cell could not be integrated; names cell, time and species.
+        """
+        times = _checked_times(times)
+        given = {**(parameters or {}), **(initial or {})}
+        _check_lengths(given, cells, self.network.file)
+        self._check_method(method)
+        state, constants = initial_values(self.network, given, cells)
+        start = min(0.0, float(times[0]))
+        grid = np.unique(np.concatenate([[start], times]))
+        # time 0 holds the state after the events that fire at once
+        where = np.searchsorted(grid, times)
+        tolerance = atol * self._atol_unit
+        courses = np.empty((cells, len(times), state.shape[1]))
+        for cell in range(cells):
+            try:
+                course = self._stepper.advance(state[cell], constants[cell], 1.0, grid, rtol, tolerance)
+            except IntegrationError as error:
+                raise IntegrationError(f"cell {cell}: {error}", cell, error.time, error.species) from None
+            courses[cell] = course[where]
+        return self._dataset(times, courses, constants, self._stepper.name)
+
+    def _dataset(
+        self, times: np.ndarray, courses: np.ndarray, constants: np.ndarray, method: str
+    ) -> xarray.Dataset:
+        import xarray
+
+        network, shape = self.network, courses.shape[:2]
+        names = [
+            *network.species_ids,
+            *(f"amount.{s}" for s in network.species_ids),
+            *network.compartment_ids,
+            *network.parameter_ids,
+            *network.stoichiometry_ids,
+            *network.reaction_ids,
+        ]
+        inputs = [
+            np.broadcast_to(times, shape),
+            1.0,
+            *np.moveaxis(courses, 2, 0),
+            *(np.broadcast_to(c[:, None], shape) for c in constants.T),
+        ]
+        values = evaluate(self._system.graph, [self._system.quantity(n) for n in names], inputs)
+        variables = {}
+        for name, value in zip(names, values):
+            data = np.ascontiguousarray(np.broadcast_to(value, shape))
+            label = f"value.{name}" if name in ("time", "cell") else name
+            variables[label] = (("cell", "time"), data, self._attributes(name))
+        coordinates = {
+            "cell": ("cell", np.arange(shape[0]), {"units": "1", "long_name": "cell"}),
+            "time": ("time", times, {"units": network.time_unit or "", "long_name": "time"}),
+        }
+        return xarray.Dataset(variables, coordinates, {"method": method, "model": network.id})
+
+    def _attributes(self, name: str) -> dict[str, str]:
+        if name.startswith("amount."):
+            species = self.network[name[7:]]
+            return {"units": species.unit or "", "long_name": f"amount of {species.name or species.id}"}
+        if name in self.network.references:
+            species = self.network.references[name].species
+            return {"units": "1", "long_name": f"stoichiometry of {species}"}
+        thing = self.network[name]
+        units = self.network.units(name)
+        if name in self.network.species_ids and thing.substance_only:
+            size = self.network[thing.compartment].unit
+            units = f"{thing.unit} / {size}" if thing.unit and size else ""
+        return {"units": units, "long_name": thing.name or name}
+
+    # ---- many cells, many short calls
+
+    def initial_state(
+        self,
+        cells: int,
+        parameters: Mapping[str, Any] | None = None,
+        initial: Mapping[str, Any] | None = None,
+    ) -> PathwayState:
+        """The state of `cells` cells at time 0 and scale 1.
+
+        Args:
+            parameters: what is set cell by cell: ids of parameters, boundary species, compartments; each a scalar
+                or one value a cell. They, and what the model computes from them at the start, become `active`
+                and may be changed between calls of `advance`.
+            initial: species by id (a concentration) or `amount.<id>`.
+
+        Raises:
+            ModelError: an id is not in the model or cannot be set.
+        """
+        given = {**(parameters or {}), **(initial or {})}
+        _check_lengths(given, cells, self.network.file)
+        state, constants = initial_values(self.network, given, cells)
+        at = {name: i for i, name in enumerate(self.network.settable_ids)}
+        active = tuple(name for name in at if name in self._computed_from(given))
+        columns = constants[:, [at[name] for name in active]]
+        return PathwayState(state, np.ascontiguousarray(columns), active, np.ones(cells), np.zeros(cells))
+
+    def advance(self, state: PathwayState, dt: float) -> None:
+        """Steps every cell by `dt` [model time], in place; each cell's result depends on its own row only.
+
+        Raises:
+            IntegrationError: the first cell that could not be integrated; it stays as it was, all others
+                have been advanced.
+            ModelError: the model has delayed events, whose pending part no state carries between calls.
+        """
+        self._refuse_delays()
+        constants = self._constants(state)
+        tolerance = self.atol * self._atol_unit
+        failed: IntegrationError | None = None
+        for cell in range(len(state)):
+            now = float(state.time[cell])
+            try:
+                course = self._stepper.advance(
+                    state.amounts[cell],
+                    constants[cell],
+                    float(state.scale[cell]),
+                    np.array([now, now + dt]),
+                    self.rtol,
+                    tolerance,
+                )
+            except IntegrationError as error:
+                failed = failed or IntegrationError(f"cell {cell}: {error}", cell, error.time, error.species)
+                continue
+            state.amounts[cell] = course[-1]
+            state.time[cell] = now + dt
+        if failed is not None:
+            raise failed
+
+    def concentrations(self, state: PathwayState) -> np.ndarray:
+        """(cell, species_ids): amount over compartment size, each cell at its own scale."""
+        return self.observe(state, self.network.species_ids)
+
+    def observe(self, state: PathwayState, ids: Sequence[str]) -> np.ndarray:
+        """(cell, ids): values of any ids: species (as concentrations), `amount.<species>`, parameters, rates.
+
+        Raises:
+            ModelError: an id is not in the model.
+        """
+        try:
+            nodes = [self._system.quantity(name) for name in ids]
+        except KeyError as error:
+            raise ModelError(self.network.file, self._unknown(error.args[0])) from None
+        inputs = [state.time, state.scale, *state.amounts.T, *self._constants(state).T]
+        result = np.empty((len(state), len(nodes)))
+        for column, value in enumerate(evaluate(self._system.graph, nodes, inputs)):
+            result[:, column] = value
+        return result
+
+    def vector_field(self) -> torch.nn.Module:
+        """d(state)/dt as a torch module: `field(time, state, constants=None, scale=1.0)`, see `PathwayField`."""
+        from mechanistic.codegen.torch_field import PathwayField
+
+        return PathwayField(self.network, self._system, self._defaults)
+
+    # ---- helpers
+
+    def _constants(self, state: PathwayState) -> np.ndarray:
+        """(cell, settable_ids): the model's own values, with the active columns of every cell."""
+        constants = np.repeat(self._defaults[None, :], len(state), axis=0)
+        at = {name: i for i, name in enumerate(self.network.settable_ids)}
+        constants[:, [at[name] for name in state.active]] = state.parameters
+        return constants
+
+    def _computed_from(self, given: Iterable[str]) -> set[str]:
+        """The ids of `given`, and those whose initial value follows from them."""
+        network = self.network
+        reached = {name.removeprefix("amount.") for name in given}
+        formulas = [(a.variable, a.math) for a in network.initial_assignments]
+        formulas += [(name, rule.math) for name, rule in network.assignment_rules.items()]
+        formulas += [(s.id, s.compartment) for s in network.species] + [
+            (r.id, r.rate) for r in network.reactions
+        ]
+        uses = {name: set(dependencies(tree)) for name, tree in formulas}
+        for s in network.species:
+            uses[s.id] = uses.get(s.id, set()) | {s.compartment}
+        grown = True
+        while grown:
+            following = {name for name, needs in uses.items() if name not in reached and needs & reached}
+            reached |= following
+            grown = bool(following)
+        return reached
+
+    def _tolerance_unit(self, state: np.ndarray, constants: np.ndarray) -> np.ndarray:
+        """What a concentration of 1 is worth in every stored value, see `simulate`."""
+        network = self.network
+        inputs = [0.0, 1.0, *state, *constants]
+        sizes = dict(zip(network.compartment_ids, self._values(network.compartment_ids, inputs)))
+        levels = np.abs(self._values(network.species_ids, inputs))
+        levels = levels[np.isfinite(levels) & (levels > 0)]
+        largest = min(1.0, float(levels.max())) if len(levels) else 1.0
+        unit = np.ones(len(network.state_ids))
+        for i, name in enumerate(network.state_ids):
+            if name in network.species_ids:
+                size = sizes[network[name].compartment]
+                unit[i] = largest * (size if np.isfinite(size) and size > 0 else 1.0)
+        return unit
+
+    def _values(self, names: Sequence[str], inputs: list) -> np.ndarray:
+        nodes = [self._system.quantity(n) for n in names]
+        return np.array([float(v) for v in evaluate(self._system.graph, nodes, inputs)])
+
+    def _refuse_delays(self) -> None:
+        delayed = next((e for e in self.network.events if e.delay is not None), None)
+        if delayed is not None:
+            message = "an event with a delay cannot run cell by cell in a tissue; remove the delay"
+            raise ModelError(self.network.file, [ModelProblem(message, delayed.line, delayed.id)])
+
+    def _check_method(self, method: str) -> None:
+        if method not in METHODS:
+            raise ModelError(
+                self.network.file, f"unknown method '{method}'; methods are {', '.join(METHODS)}"
+            )
+
+    def _unknown(self, name: str) -> list[ModelProblem]:
+        from difflib import get_close_matches
+
+        known = (*self.network.species_ids, *self.network.parameter_ids, *self.network.reaction_ids)
+        close = get_close_matches(name, known, 1, 0.6)
+        hint = f"; did you mean '{close[0]}'?" if close else ""
+        return [ModelProblem(f"'{name}' is not in the model{hint}", None, name)]
+
+
+def load_model(path_or_text: str | os.PathLike) -> PathwayModel:
+    """The pathway model of an SBML or Antimony file or text, checked and ready to run.
+
+    Raises:
+        ModelError: with every fault found, each with its line and id.
+    """
+    return PathwayModel(read_network(path_or_text))
+
+
+def _checked_times(times: Iterable[float]) -> np.ndarray:
+    array = np.asarray(times if isinstance(times, np.ndarray) else list(times), dtype=float)
+    if array.ndim != 1 or len(array) == 0:
+        raise ValueError("times must be a list of at least one time")
+    if not np.all(np.isfinite(array)) or np.any(np.diff(array) < 0):
+        raise ValueError("times must be finite and must not fall")
+    return array
+
+
+def _check_lengths(given: Mapping[str, Any], cells: int, file: str) -> None:
+    for name, value in given.items():
+        shape = np.shape(value)
+        if shape not in ((), (cells,)):
+            message = f"'{name}' needs a number or one value for each of {cells} cells (got shape {shape})"
+            raise ModelError(file, [ModelProblem(message, None, name)])

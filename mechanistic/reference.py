@@ -1,0 +1,175 @@
+"""RoadRunner as stepper: the oracle for our own solvers, and the way for what they do not cover.
+
+One RoadRunner instance per network and thread; a cell's state is set in bulk before every call and read
+back after it, so nothing of one cell can reach another.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import numpy as np
+
+from mechanistic.errors import IntegrationError, ModelError, ModelProblem
+from mechanistic.network import ReactionNetwork
+
+# (factor on the tolerances, most internal steps): tried in turn until one gets through
+_LADDER = ((1.0, 20_000), (1e-2, 100_000), (1e-4, 500_000))
+
+
+class RoadRunnerStepper:
+    """Integrates one cell at a time with CVODE (BDF), events included."""
+
+    name = "roadrunner"
+
+    def __init__(self, network: ReactionNetwork):
+        self.network = network
+        self._local = threading.local()
+        assigned = [c for c in network.compartment_ids if c in network.assignment_rules]
+        self._assigned_compartment = assigned[0] if assigned else None
+
+    def advance(
+        self,
+        state: np.ndarray,
+        constants: np.ndarray,
+        scale: float,
+        times: np.ndarray,
+        rtol: float,
+        atol: np.ndarray,
+    ) -> np.ndarray:
+        """The stored state (time, state_ids) of one cell at `times`, of which the first is now.
+
+        Args:
+            state, constants: as `codegen.system` stores them, (state_ids,) and (settable_ids,).
+            atol: absolute tolerance of every stored value.
+
+        Raises:
+            IntegrationError: all of the retry ladder failed.
+        """
+        engine = self._engine()
+        if scale != 1.0 and self._assigned_compartment:
+            message = f"the compartment '{self._assigned_compartment}' is given by a rule: its cell cannot grow here"
+            raise ModelError(self.network.file, [ModelProblem(message, None, self._assigned_compartment)])
+        failure = ""
+        for factor, steps in _LADDER:
+            try:
+                result = engine.run(state, constants, scale, times, rtol * factor, atol * factor, steps)
+            except RuntimeError as error:
+                failure = " ".join(str(error).split())
+                continue
+            wrong = ~np.isfinite(result)
+            if not wrong.any():
+                return result
+            first, column = np.argwhere(wrong)[0]
+            species, time = self.network.state_ids[column], float(times[first])
+            failure = f"'{species}' is not finite at time {time:g}"
+        raise IntegrationError(f"RoadRunner cannot integrate this cell: {failure}", time=float(times[0]))
+
+    def _engine(self) -> _Engine:
+        engine = getattr(self._local, "engine", None)
+        if engine is None:
+            engine = self._local.engine = _Engine(self.network)
+        return engine
+
+
+class _Engine:
+    def __init__(self, network: ReactionNetwork):
+        import roadrunner
+
+        roadrunner.Logger.setLevel(roadrunner.Logger.LOG_CRITICAL)
+        try:
+            # local parameters become global ones, named as the network names them
+            source = roadrunner.RoadRunner().getParamPromotedSBML(network.source)
+            self.runner: Any = roadrunner.RoadRunner(source)
+        except RuntimeError as error:
+            raise ModelError(
+                network.file, f"RoadRunner cannot load this model: {' '.join(str(error).split())}"
+            ) from None
+        self.runner.setIntegrator("cvode")
+        self.model: Any = self.runner.model
+        self.runner.timeCourseSelections = ["time", *network.state_ids]
+        self.events = bool(network.events)
+        names = {
+            "species": list(self.model.getFloatingSpeciesIds()),
+            "boundary": list(self.model.getBoundarySpeciesIds()),
+            "compartments": list(self.model.getCompartmentIds()),
+            "parameters": list(self.model.getGlobalParameterIds()),
+        }
+        self.set_state = _positions(network.state_ids, names)
+        self.set_constants = _positions(network.settable_ids, names)
+        # constants of species are stored as they stand in math: amounts or concentrations
+        self.as_amount = {
+            i: s.substance_only
+            or s.compartment in network.state_ids
+            or s.compartment in network.assignment_rules
+            for i, name in enumerate(network.settable_ids)
+            if name in network.species_ids and (s := network[name])
+        }
+        self.compartment_of = {i: network[network.settable_ids[i]].compartment for i in self.as_amount}
+        self.compartments = names["compartments"]
+        self.boundary_compartments = np.array(
+            [network[name].compartment for name in names["boundary"]], dtype=object
+        )
+        self.in_state = [i for i, name in enumerate(network.state_ids) if name in network.compartment_ids]
+        self.rates = [network.state_ids.index(name) for name in network.rate_rules]
+        self.network = network
+
+    def run(self, state, constants, scale, times, rtol, atol, steps) -> np.ndarray:
+        runner, model = self.runner, self.model
+        if self.events:
+            # forgets what is pending from another cell
+            runner.resetAll()
+        self._set(state, constants, scale, float(times[0]))
+        if len(times) == 1:
+            return state[None, :].copy()
+        integrator = runner.getIntegrator()
+        integrator.setValue("relative_tolerance", rtol)
+        integrator.setValue("absolute_tolerance", float(np.min(atol)) if len(atol) else 1e-12)
+        integrator.setValue("maximum_num_steps", steps)
+        integrator.restart(float(times[0]))
+        model.setTime(float(times[0]))
+        result = np.asarray(runner.simulate(times=[float(t) for t in times]))[:, 1:].copy()
+        result[:, self.in_state] /= scale
+        return result
+
+    def _set(self, state, constants, scale, time) -> None:
+        model = self.model
+        model.setTime(time)
+        stored, fixed = self.set_state, self.set_constants
+        for source, where, values in (("compartments", fixed, constants), ("compartments", stored, state)):
+            at, columns = where[source]
+            if len(at):
+                model.setCompartmentVolumes(at, values[columns] * scale)
+        for where, values in ((fixed, constants), (stored, state)):
+            at, columns = where["parameters"]
+            if len(at):
+                model.setGlobalParameterValues(at, values[columns])
+        volumes = dict(zip(self.compartments, model.getCompartmentVolumes()))
+        amounts = constants.copy()
+        for i, is_amount in self.as_amount.items():
+            if not is_amount:
+                amounts[i] *= volumes[self.compartment_of[i]]
+            elif not self.network[self.network.settable_ids[i]].substance_only:
+                amounts[i] *= scale
+        for where, values in ((fixed, amounts), (stored, state)):
+            at, columns = where["boundary"]
+            if len(at):
+                sizes = np.array([volumes[c] for c in self.boundary_compartments[at]])
+                model.setBoundarySpeciesConcentrations(at, values[columns] / sizes)
+            at, columns = where["species"]
+            if len(at):
+                model.setFloatingSpeciesAmounts(at, values[columns])
+
+
+def _positions(ids: tuple[str, ...], names: dict[str, list[str]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:
+    """For each kind of quantity of the engine: its positions there, and the columns here."""
+    result = {}
+    for kind, known in names.items():
+        at = {name: i for i, name in enumerate(known)}
+        pairs = [(at[name], column) for column, name in enumerate(ids) if name in at]
+        result[kind] = (
+            np.array([p for p, _ in pairs], dtype=np.int32),
+            np.array([c for _, c in pairs], dtype=np.intp),
+        )
+    return result
