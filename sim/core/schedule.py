@@ -61,8 +61,15 @@ class Schedule:
         edges = [start + (stop - start) * k / count for k in range(count)] + [stop]
         return [(a, b - a) for a, b in zip(edges[:-1], edges[1:])]
 
-    def block(self, state: State, signals: Signals, length: float, *, discrete: bool = True) -> None:
-        """Advance by one block; `discrete=False` leaves events out (to measure the splitting alone)."""
+    def block(
+        self, state: State, signals: Signals, length: float, *, discrete: bool = True, refine: int = 1
+    ) -> None:
+        """Advance by one block.
+
+        Args:
+            discrete: False leaves events out, to measure the splitting alone.
+            refine: every step of every level is divided by this.
+        """
 
         def step(process: Process, dt: float) -> None:
             started = wall.perf_counter()
@@ -71,10 +78,19 @@ class Schedule:
             state.changed()
             self.seconds[process.name] += wall.perf_counter() - started
 
-        self._descend(0, state.time, length, state, step, discrete)
+        start = state.time
+        for k in range(refine):
+            self._descend(0, start + length * k / refine, length / refine, state, step, discrete, refine)
 
     def _descend(
-        self, depth: int, start: float, length: float, state: State, step: Callable[[Process, float], None], discrete: bool
+        self,
+        depth: int,
+        start: float,
+        length: float,
+        state: State,
+        step: Callable[[Process, float], None],
+        discrete: bool,
+        refine: int,
     ) -> None:
         level = self.levels[depth]
         for process in level.settling:
@@ -87,9 +103,9 @@ class Schedule:
         for process in core:
             step(process, length)
         if not innermost:
-            count = _whole_steps(length, self.levels[depth + 1].step)
+            count = _whole_steps(length, self.levels[depth + 1].step / refine)
             for k in range(count):
-                self._descend(depth + 1, start + length * k / count, length / count, state, step, discrete)
+                self._descend(depth + 1, start + length * k / count, length / count, state, step, discrete, refine)
         if not lie:
             for process in reversed(outer):
                 step(process, length / 2)

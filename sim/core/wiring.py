@@ -32,9 +32,8 @@ def check(processes: Sequence[Process], couplings: Sequence[Coupling], type_name
             owners[q.name], known[q.name] = process, q
     for process in processes:
         for name in process.reads:
-            fault = _unknown(name, known, type_names)
-            if fault:
-                faults.append(Fault(f"{process.name} reads {fault}"))
+            if name not in known:
+                faults.append(Fault(f"{process.name} reads {_named(name, known)}, which no process shows"))
     setters: dict[str, Coupling] = {}
     for c in couplings:
         fault = _unknown(c.source, known, type_names)

@@ -57,11 +57,12 @@ class FieldProcess(Process):
         self.reads = ("cell.position", "cell.volume", "cell.living")
 
     def prepare(self, streams) -> None:
-        from mechanistic.fields import DiffusionSolver
+        from mechanistic.fields import Boundary, DiffusionSolver
 
         super().prepare(streams)
         self.grid = self.box.grid()
-        self.solver = DiffusionSolver(self.grid, self.settings.diffusion, self.settings.decay, self.settings.boundary)
+        boundary = Boundary(**self.settings.boundary)  # type: ignore[arg-type]
+        self.solver = DiffusionSolver(self.grid, self.settings.diffusion, self.settings.decay, boundary)
 
     def start(self, state) -> None:
         """Give the state this field at its initial value."""
@@ -75,7 +76,8 @@ class FieldProcess(Process):
             self._settle(state, u, voxel, rates, dt)
             return
         # exchange is stiff beside diffusion: sub-steps keep U dt and D dt/dx² of the split parts comparable
-        for _ in range(steps := self._substeps(state, voxel, rates, dt)):
+        steps = self._substeps(voxel, rates, dt)
+        for _ in range(steps):
             self._exchange(state, u, voxel, rates, dt / steps / 2)
             self.solver.step(u, dt / steps)
             self._exchange(state, u, voxel, rates, dt / steps / 2)
@@ -91,7 +93,7 @@ class FieldProcess(Process):
         """The field's gradient at each cell (cell, 3) [value/um]."""
         from mechanistic.fields import gradient
 
-        return gradient(state.fields[self.settings.name], self.grid, state["cell.position"])
+        return gradient(state.fields[self.settings.name], self.grid, state["cell.position"], self.box.periodic)
 
     # ---- parts
 
@@ -105,7 +107,7 @@ class FieldProcess(Process):
             signals[f"uptake.{name}"] * living,
         )
 
-    def _substeps(self, state, voxel, rates, dt: float) -> int:
+    def _substeps(self, voxel, rates, dt: float) -> int:
         volume, secretion, _, uptake = rates
         if not len(voxel) or not (secretion.any() or uptake.any()):
             return 1

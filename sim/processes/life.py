@@ -13,13 +13,25 @@ from sim.processes.fields import BoxSettings
 
 
 @dataclass(frozen=True)
-class Phase:
-    """One phase of a cycle: `duration` [min], exponential with that mean or fixed; doubled volume target or not."""
+class Cycle:
+    """Phases that end in division.
 
-    code: int
-    duration: float
-    fixed: bool
-    doubled: bool
+    Attributes:
+        codes: phase codes in order.
+        durations: mean (exponential) or fixed length of each [min].
+        fixed: whether the length is fixed.
+        doubled: codes of the phases in which the volume grows to twice that of a newborn's target.
+    """
+
+    codes: tuple[int, ...]
+    durations: tuple[float, ...]
+    fixed: tuple[bool, ...]
+    doubled: tuple[int, ...]
+
+    @property
+    def rate(self) -> float:
+        """Divisions per minute of a cell that runs through the phases at their own pace."""
+        return 1 / sum(self.durations)
 
 
 @dataclass(frozen=True)
@@ -28,13 +40,13 @@ class LifeSettings:
 
     Attributes:
         phase_names: names of all phase codes; the last two are `apoptotic` and `lysed`.
-        cycles: phases of each type in order. A type without an entry has the one phase `live`,
-            left by division at `rate.division`.
+        cycles: a type without an entry has the one phase `live`, left by division at `rate.division`;
+            with one, `rate.division` relative to its default is the pace of the whole cycle.
     """
 
     volume: Mapping[int, float]
     growth: Mapping[int, float]
-    cycles: Mapping[int, tuple[Phase, ...]]
+    cycles: Mapping[int, Cycle]
     division: Mapping[int, float]
     death: Mapping[int, float]
     lysis: Mapping[int, float]
@@ -78,15 +90,16 @@ class Growth(Process):
         target = _by_type(self.settings.volume, types)
         rate = signals["rate.growth"].copy()
         for code, cycle in self.settings.cycles.items():
-            doubled = [p.code for p in cycle if p.doubled]
-            target[(types == code) & np.isin(phase, doubled)] *= 2
+            target[(types == code) & np.isin(phase, cycle.doubled)] *= 2
         dying = phase >= self.settings.apoptotic
         target[dying] *= _APOPTOTIC_SHARE
         rate[dying] = _SHRINKAGE
         grow(state["cell.volume"], target, rate, dt)
 
     def readout(self, name, state, signals) -> np.ndarray:
-        return np.cbrt(state["cell.volume"] * (3 / (4 * np.pi)))
+        from sim.agents.life import radius_of
+
+        return radius_of(state["cell.volume"])
 
 
 class Life(Process):
@@ -109,37 +122,42 @@ class Life(Process):
             Quantity("rate.clearance", "1/min", "hazard of debris to vanish", "input", by_type=settings.clearance),
         )
         self.readouts = (Quantity("cell.living", "1", "1 for a living cell, 0 for a dying or dead one", "readout"),)
-        self.reads = ("cell.position", "cell.radius")
+        self.reads = ("cell.position", "cell.volume", "cell.direction")
 
     def initialise(self, state, rows) -> None:
         """Start each cell in its first phase, at a random age where the phase is of fixed length."""
         for code, cycle in self.settings.cycles.items():
             mine = rows[state["cell.type"][rows] == code]
-            state["cell.phase"][mine] = cycle[0].code
-            if cycle[0].fixed:
+            state["cell.phase"][mine] = cycle.codes[0]
+            if cycle.fixed[0]:
                 age = self.streams.uniforms("life.start", 0, state.ids[mine])[:, 0]
-                state["cell.phase_time"][mine] = age * cycle[0].duration
+                state["cell.phase_time"][mine] = age * cycle.durations[0]
 
     def advance(self, state, signals, dt: float) -> None:
         from sim.agents.life import occurs
 
         s = self.settings
         u = self.streams.uniforms("life", state.tick, state.ids, 4)
+        division = signals["rate.division"]
         phase = state["cell.phase"]
         living = phase < s.apoptotic
         dies = living & occurs(signals["rate.death"], dt, u[:, 0])
         lyses = (phase == s.apoptotic) & occurs(signals["rate.lysis"], dt, u[:, 1])
         vanishes = (phase == s.lysed) & occurs(signals["rate.clearance"], dt, u[:, 2])
-        leaves = living & ~dies & self._leaves_phase(state, signals["rate.division"], dt, u[:, 3])
+        staying = living & ~dies
+        divides = staying & occurs(division, dt, u[:, 3])
+        in_phases = np.isin(state["cell.type"], list(s.cycles))
+        state["cell.phase_time"][~(staying & in_phases)] += dt
+        for code, cycle in s.cycles.items():
+            mine = np.flatnonzero(staying & (state["cell.type"] == code))
+            divides[mine] = self._cycle(state, mine, cycle, division[mine] / s.division[code], dt)
 
-        state["cell.phase_time"] += dt
         self._enter(state, np.flatnonzero(dies), s.apoptotic)
         self._enter(state, np.flatnonzero(lyses), s.lysed)
         state.lineage.died(state.time, state.ids[dies], "apoptosis")
         state.remove(np.flatnonzero(vanishes), "apoptosis")
-        divides = self._progress(state, leaves)
-        if divides.size:
-            self._divide(state, divides)
+        if divides.any():
+            self._divide(state, np.flatnonzero(divides))
 
     def kill(self, state, rows: np.ndarray) -> None:
         """Send rows into apoptosis at once."""
@@ -152,50 +170,37 @@ class Life(Process):
 
     # ---- parts
 
-    def _leaves_phase(self, state, division: np.ndarray, dt: float, u: np.ndarray) -> np.ndarray:
-        from sim.agents.life import occurs
+    def _cycle(self, state, rows: np.ndarray, cycle: Cycle, pace: np.ndarray, dt: float) -> np.ndarray:
+        """Let `rows` run through their phases; returns which of them divide."""
+        from sim.agents.life import PhaseProgramme
 
-        leaves = occurs(division, dt, u)
-        for code, cycle in self.settings.cycles.items():
-            mine = state["cell.type"] == code
-            # the first phase is left at rate.division; the others at their own pace
-            for phase in cycle if cycle[0].fixed else cycle[1:]:
-                here = mine & (state["cell.phase"] == phase.code)
-                if phase.fixed:
-                    leaves[here] = state["cell.phase_time"][here] + dt >= phase.duration
-                else:
-                    leaves[here] = occurs(np.full(here.sum(), 1 / phase.duration), dt, u[here])
-        return leaves
-
-    def _progress(self, state, leaves: np.ndarray) -> np.ndarray:
-        """Move cells on to their next phase; returns the rows that divide."""
-        divides = leaves.copy()
-        for code, cycle in self.settings.cycles.items():
-            mine = leaves & (state["cell.type"] == code)
-            now = state["cell.phase"].copy()
-            for phase, following in zip(cycle[:-1], cycle[1:]):
-                here = mine & (now == phase.code)
-                self._enter(state, np.flatnonzero(here), following.code)
-                divides &= ~here
-        return np.flatnonzero(divides)
+        programme = PhaseProgramme(tuple(map(str, cycle.codes)), cycle.durations, cycle.fixed)
+        codes = np.array(cycle.codes)
+        order = np.argsort(codes)
+        phase = order[np.searchsorted(codes, state["cell.phase"][rows], sorter=order)]
+        elapsed = state["cell.phase_time"][rows]
+        u = self.streams.uniforms("cycle", state.tick, state.ids[rows], programme.draws)
+        divides = programme.advance(phase, elapsed, dt, u, pace)
+        state["cell.phase"][rows] = codes[phase]
+        state["cell.phase_time"][rows] = elapsed
+        return divides
 
     def _divide(self, state, mothers: np.ndarray) -> None:
-        from sim.agents.life import divide_geometry
+        from sim.agents.life import divide_geometry, radius_of
+        from sim.agents.motility import random_directions
 
-        directions = self.streams.normals("division", state.tick, state.ids[mothers], 3)
-        radii = np.cbrt(state["cell.volume"][mothers] * (3 / (4 * np.pi)))
+        directions = random_directions(self.streams.key("division"), state.tick, state.ids[mothers], self.box.dims)
+        radii = radius_of(state["cell.volume"][mothers])
         daughters = state.divide(mothers)
-        first, second = divide_geometry(state["cell.position"][mothers], radii, directions, self.box.dims)
         lower, upper = np.array(self.box.lower), np.array(self.box.upper)
-        for rows, positions in ((mothers, first), (daughters, second)):
+        places = divide_geometry(state["cell.position"][mothers], radii, directions)
+        for rows, positions in zip((mothers, daughters), places):
             inside = lower + np.mod(positions - lower, upper - lower) if self.box.periodic else np.clip(positions, lower, upper)
             state["cell.position"][rows] = inside
-            state["cell.phase_time"][rows] = 0.0
-        for code, cycle in self.settings.cycles.items():
-            for rows in (mothers, daughters):
-                state["cell.phase"][rows[state["cell.type"][rows] == code]] = cycle[0].code
-        if "cell.direction" in state:
-            state["cell.direction"][daughters] *= -1
+        phased = np.isin(state["cell.type"][mothers], list(self.settings.cycles))
+        for rows in (mothers, daughters):
+            state["cell.phase_time"][rows[~phased]] = 0.0
+        state["cell.direction"][daughters] *= -1
 
     def _enter(self, state, rows: np.ndarray, code: int) -> None:
         state["cell.phase"][rows] = code

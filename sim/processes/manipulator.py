@@ -30,24 +30,22 @@ class ManipulatorProcess(Process):
         card = settings.card
         super().__init__(f"manipulator.{settings.name}", step, frozenset(settings.initial))
         self.settings = settings
-        self.space = card.space_name
+        self.space = card.space
         self.block = f"ur.{self.space}"
         self.condition_names = tuple(card.condition_names)
         self.message_names = tuple(card.message_names)
         self.states = (
-            Quantity(
-                self.block, "1", f"representation in {self.space}", width=card.dimension, labels=tuple(card.labels)
-            ),
+            Quantity(self.block, "1", f"representation in {self.space}", width=card.dimension, labels=tuple(card.labels)),
         )
         self.inputs = (
             *(
                 Quantity(f"condition.{c}", unit, f"dose of {c}", "input")
-                for c, unit in zip(card.condition_names, card.condition_units)
+                for c, unit in card.condition_units.items()
             ),
             *(Quantity(f"message.{m}", "1", f"{m} told by the neighbours", "input") for m in card.message_names),
         )
         self.readouts = tuple(
-            Quantity(f"decoder.{d.name}", d.unit, d.meaning, "readout") for d in card.decoders
+            Quantity(f"decoder.{d}", unit, f"{d} decoded from {self.block}", "readout") for d, unit in card.decoder_units.items()
         )
         self.reads = ("cell.living",)
 

@@ -91,9 +91,7 @@ class Motility(Process):
     def initialise(self, state, rows) -> None:
         from sim.agents.motility import random_directions
 
-        state["cell.direction"][rows] = random_directions(
-            self.streams.uniforms("motility.start", 0, state.ids[rows], 2), self.dims
-        )
+        state["cell.direction"][rows] = random_directions(self.streams.key("motility.start"), 0, state.ids[rows], self.dims)
 
     def advance(self, state, signals, dt: float) -> None:
         from sim.agents.motility import turn

@@ -29,7 +29,7 @@ class PathwaySettings:
         dilutes: True where growth of the cell dilutes its species; False where synthesis is taken to keep pace.
         set: parameter values in place of the model's.
         vary: distributions of parameters over the cells.
-        active: ids of parameters that couplings, perturbations or `vary` reach.
+        active: ids of parameters that couplings, perturbations or `vary` reach; each cell remembers its own.
     """
 
     name: str
@@ -39,7 +39,6 @@ class PathwaySettings:
     set: Mapping[str, float] = field(default_factory=dict)
     vary: Mapping[str, Distribution] = field(default_factory=dict)
     active: tuple[str, ...] = ()
-    stored: frozenset[str] = frozenset()
 
 
 class PathwayProcess(Process):
@@ -68,13 +67,16 @@ class PathwayProcess(Process):
                 network.units(i) or "1",
                 f"{i} of {settings.name}",
                 "input",
-                default=settings.set.get(i, network.value(i)),
-                stored=i in settings.stored,
+                default=float("nan"),
+                stored=i in settings.active,
             )
             for i in network.settable_ids
         )
+        settable = set(network.settable_ids)
         self.readouts = tuple(
-            Quantity(f"{prefix}.{i}", network.units(i) or "1", f"{i} of {settings.name}", "readout") for i in network.observable_ids
+            Quantity(f"{prefix}.{i}", network.units(i) or "1", f"{i} of {settings.name}", "readout")
+            for i in (*network.species_ids, *network.parameter_ids, *network.compartment_ids, *network.reaction_ids)
+            if i not in settable
         )
         self.reads = ("cell.volume", "cell.living") if settings.dilutes else ("cell.living",)
 
@@ -88,14 +90,18 @@ class PathwayProcess(Process):
         from mechanistic.distributions import sample
 
         rows = rows[self.members(state)[rows]]
-        values = {i: np.full(len(rows), q.default) for i, q in zip(self.network.settable_ids, self.inputs)}
-        for k, (name, distribution) in enumerate(self.settings.vary.items()):
-            u = self.streams.uniforms(f"vary.{self.settings.name}.{name}", k, state.ids[rows])[:, 0]
-            values[name] = sample(distribution, values[name], u)
-        for name in self.settings.stored:
-            state[f"pathway.{self.settings.name}.{name}"][rows] = values[name]
-        changed = {i: values[i] for i in (*self.settings.set, *self.settings.vary)}
-        state[self.block][rows] = self.model.initial_state(len(rows), parameters=changed).amounts
+        if not rows.size:
+            return
+        one = self.model.initial_state(1, parameters=dict(self.settings.set))
+        changed = {}
+        for name in self.settings.active:
+            values = np.repeat(self.model.observe(one, (name,))[:, 0], len(rows))
+            if name in self.settings.vary:
+                u = self.streams.uniforms(f"vary.{self.settings.name}.{name}", 0, state.ids[rows])[:, 0]
+                values = sample(self.settings.vary[name], values, u)
+            state[f"pathway.{self.settings.name}.{name}"][rows] = changed[name] = values
+        started = self.model.initial_state(len(rows), parameters={**self.settings.set, **changed})
+        state[self.block][rows] = started.amounts
 
     def advance(self, state, signals, dt: float) -> None:
         from mechanistic.errors import IntegrationError
@@ -121,19 +127,30 @@ class PathwayProcess(Process):
             values[rows] = self.model.observe(self._cells(state, signals, rows), (short,))[:, 0]
         return values
 
+    def write(self, state, species: str, rows: np.ndarray, change) -> None:
+        """Change a species' concentration in `rows` by the function `change` (perturbations)."""
+        rows = rows[self.members(state)[rows]]
+        column = self.network.state_ids.index(species)
+        volume = self._scale(state, rows) * self.network.compartment_size_of(species)
+        state[self.block][rows, column] = change(state[self.block][rows, column] / volume) * volume
+
     def _cells(self, state, signals, rows: np.ndarray):
         """The rows as the pathway engine takes them."""
         from mechanistic.model import PathwayState
 
         active = self.settings.active
+        parameters = signals.stack([f"pathway.{self.settings.name}.{i}" for i in active])[rows]
+        time = np.full(len(rows), state.time / self.settings.minutes_per_unit)
+        return PathwayState(amounts=state[self.block][rows], parameters=parameters, active=active, scale=self._scale(state, rows), time=time)
+
+    def _scale(self, state, rows: np.ndarray) -> np.ndarray:
+        """Volume of each cell relative to the model's (cell,)."""
         scale = np.ones(len(rows))
         if self.settings.dilutes:
             for code, volume in self.reference_volume.items():
                 here = state["cell.type"][rows] == code
                 scale[here] = state["cell.volume"][rows][here] / volume
-        parameters = signals.stack([f"pathway.{self.settings.name}.{i}" for i in active])[rows]
-        time = np.full(len(rows), state.time / self.settings.minutes_per_unit)
-        return PathwayState(amounts=state[self.block][rows], parameters=parameters, active=active, scale=scale, time=time)
+        return scale
 
 
 class Membrane(Process):

@@ -24,6 +24,9 @@ class Neighbourhood:
     def __init__(self, box: BoxSettings, radius: float):
         self.box = box
         self.radius = radius
+        self.periods = np.array(box.upper) - np.array(box.lower) if box.periodic else None
+        if self.periods is not None and box.dims == 2:
+            self.periods[2] = 0.0
         self._key: tuple[np.ndarray, np.ndarray] | None = None
 
     def of(self, state, living: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -39,13 +42,12 @@ class Neighbourhood:
     def _build(self, positions, rows, count):
         from sim.agents.neighbours import neighbour_graph
 
-        lengths = np.array(self.box.upper) - np.array(self.box.lower) if self.box.periodic else None
-        found = neighbour_graph(positions, self.radius, periodic=lengths, dims=self.box.dims)
+        found = neighbour_graph(positions, self.radius, periodic=self.periods, dims=self.box.dims)
         degree = np.zeros(count, dtype=np.int64)
         degree[rows] = np.diff(found.indptr)
         indptr = np.zeros(count + 1, dtype=np.int64)
         np.cumsum(degree, out=indptr[1:])
-        return indptr, rows[found.indices]
+        return indptr, rows[found.indices].astype(np.int32)
 
 
 @dataclass(frozen=True)
@@ -65,35 +67,36 @@ class TissueProcess(Process):
         super().__init__("tissue", step)
         self.settings = settings
         self.neighbourhood = neighbourhood
+        self.node_inputs = tuple(_OWN_NAMES.get(q["name"], q["name"]) for q in settings.card.architecture["nodes"])
+        self.message_names = tuple(settings.card.message_names)
         self.readouts = tuple(
-            Quantity(f"tissue.{m}", "1", f"{m} as the tissue network sees it", "readout") for m in settings.card.message_names
+            Quantity(f"tissue.{m}", "1", f"{m} as the tissue network sees it", "readout") for m in self.message_names
         )
-        self.reads = ("cell.position", "cell.living", *settings.card.node_inputs)
+        self.reads = ("cell.position", "cell.living", *self.node_inputs)
 
     def prepare(self, streams) -> None:
         from neural.tissue import TissueNetwork
 
         super().prepare(streams)
         self.network = TissueNetwork.load(self.settings.weights)
+        self._seen: tuple[int, np.ndarray] | None = None
 
     def advance(self, state, signals, dt: float) -> None:
         """Nothing to carry forward: messages are computed when somebody reads them."""
 
     def readout(self, name, state, signals) -> np.ndarray:
-        if getattr(self, "_version", None) != state.version:
-            indptr, indices = signals.graph()
-            x = signals.stack(self.network.node_inputs)
-            rows = np.repeat(np.arange(len(state)), np.diff(indptr))
-            offset = self._offset(state["cell.position"], rows, indices)
-            distance = np.sqrt((offset**2).sum(axis=1))
-            edges = (distance / self.neighbourhood.radius)[:, None]
-            self._messages = self.network.forward_numpy(x, indptr, indices, edges)
-            self._version = state.version
-        return self._messages[:, self.network.message_names.index(name.removeprefix("tissue."))]
+        if self._seen is None or self._seen[0] != state.version:
+            self._seen = (state.version, self._messages(state, signals))
+        return self._seen[1][:, self.message_names.index(name.removeprefix("tissue."))]
 
-    def _offset(self, positions, rows, indices):
-        offset = positions[rows] - positions[indices]
-        if self.neighbourhood.box.periodic:
-            length = np.array(self.neighbourhood.box.upper) - np.array(self.neighbourhood.box.lower)
-            offset -= length * np.round(offset / length)
-        return offset
+    def _messages(self, state, signals) -> np.ndarray:
+        from sim.agents.neighbours import Neighbours
+
+        indptr, indices = signals.graph()
+        distance = Neighbours(indptr, indices, self.neighbourhood.periods).distances(state["cell.position"])
+        known = {"distance": distance, "distance/radius": distance / self.neighbourhood.radius}
+        edges = np.stack([known[q] for q in self.network.edge_inputs], axis=1)
+        return self.network.forward_numpy(signals.stack(self.node_inputs), indptr, indices, edges)
+
+
+_OWN_NAMES = {"alive": "cell.living"}

@@ -1,0 +1,37 @@
+"""Stopping a run by a signal: at once while there is nothing to lose, after a checkpoint otherwise.
+
+Kept free of imports that take time: the handlers must stand before anything slow is loaded.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+
+_requested = 0
+_guarded = False
+
+
+def install() -> None:
+    """Take over SIGINT and SIGTERM."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _handle)
+
+
+def guard(on: bool) -> None:
+    """From now on a signal asks the run to stop after its checkpoint (True), or ends the process at once (False)."""
+    global _guarded
+    _guarded = on
+
+
+def requested() -> int:
+    """The signal that asked to stop, or 0."""
+    return _requested
+
+
+def _handle(number: int, _frame: object) -> None:
+    global _requested
+    # a second signal, or one before the first commit, has nothing to wait for: the last commit is whole
+    if _requested or not _guarded:
+        os._exit(128 + number)
+    _requested = number

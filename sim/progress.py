@@ -1,0 +1,104 @@
+"""What a run tells on stderr while it works: simulated time, cells, time left."""
+
+from __future__ import annotations
+
+import sys
+import time
+from typing import Protocol
+
+#: seconds between two lines where stderr is no terminal
+_QUIET_SECONDS = 10.0
+
+
+class Progress(Protocol):
+    """Hears of a run's progress. Times in the scenario's unit."""
+
+    def phase(self, text: str) -> None:
+        """A stage before or after the stepping, such as compiling."""
+
+    def update(self, now: float, stop: float, cells: int) -> None:
+        """The run has come to `now` of `stop` with so many cells."""
+
+    def done(self) -> None:
+        """The stepping is over."""
+
+
+class Silent:
+    """Says nothing."""
+
+    def phase(self, text: str) -> None: ...
+
+    def update(self, now: float, stop: float, cells: int) -> None: ...
+
+    def done(self) -> None: ...
+
+
+class Lines:
+    """A line now and then, for logs."""
+
+    def __init__(self, unit: str):
+        self.unit = unit
+        self._began: float | None = None
+        self._start = 0.0
+        self._next = 0.0
+
+    def phase(self, text: str) -> None:
+        print(f"cellweave: {text}", file=sys.stderr, flush=True)
+
+    def update(self, now: float, stop: float, cells: int) -> None:
+        clock = time.monotonic()
+        if self._began is None:
+            self._began, self._start = clock, now
+        if clock < self._next and now < stop:
+            return
+        self._next = clock + _QUIET_SECONDS
+        left = remaining(clock - self._began, now - self._start, stop - now)
+        self.phase(f"{now:g} of {stop:g} {self.unit}, {cells} cells{left}")
+
+    def done(self) -> None: ...
+
+
+class Bar:
+    """A live bar on a terminal (rich)."""
+
+    def __init__(self, unit: str):
+        from rich.console import Console
+        from rich.progress import BarColumn, TextColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        self.unit = unit
+        self._bar = RichProgress(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TextColumn("{task.fields[where]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            transient=True,
+        )
+        self._task = self._bar.add_task("starting", total=None, where="")
+        self._bar.start()
+
+    def phase(self, text: str) -> None:
+        self._bar.update(self._task, description=text)
+
+    def update(self, now: float, stop: float, cells: int) -> None:
+        where = f"{now:g} of {stop:g} {self.unit}, {cells} cells"
+        self._bar.update(self._task, description="simulating", completed=now, total=stop, where=where)
+
+    def done(self) -> None:
+        self._bar.stop()
+
+
+def remaining(spent: float, advanced: float, left: float) -> str:
+    """`, about 3 min left`, or nothing while it cannot be told."""
+    if advanced <= 0 or left <= 0:
+        return ""
+    seconds = spent / advanced * left
+    return f", about {seconds / 60:.0f} min left" if seconds >= 90 else f", about {seconds:.0f} s left"
+
+
+def shown(unit: str, quiet: bool) -> Progress:
+    """The progress that suits this stderr."""
+    if quiet:
+        return Silent()
+    return Bar(unit) if sys.stderr.isatty() else Lines(unit)

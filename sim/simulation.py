@@ -1,0 +1,143 @@
+"""A planned scenario made ready to step: state, signals and clock together."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+
+import numpy as np
+
+from sim.build import Plan
+from sim.core.random import Streams
+from sim.core.schedule import Schedule
+from sim.core.signals import Signals
+from sim.core.state import State
+from sim.errors import SimulationError
+from sim.perturbations import Actors
+
+
+class Simulation:
+    """One run in memory.
+
+    Args:
+        plan: a checked scenario.
+        cut: indices of couplings that are left out; their targets keep their own base values.
+
+    Attributes:
+        state, signals, schedule, streams: see `sim.core`.
+    """
+
+    def __init__(self, plan: Plan, cut: Collection[int] = ()):
+        self.plan = plan
+        self.streams = Streams(plan.scenario.seed)
+        self.couplings = [c for c in plan.couplings if c.index not in cut]
+        self.state = State(q for p in plan.processes for q in p.quantities)
+        self.schedule = Schedule(plan.processes, plan.step, plan.scenario.time.splitting)
+        self.signals = Signals(self.state, plan.processes, self.couplings, self._graph, plan.type_names)
+        self.actors = Actors(plan.fields, plan.pathways, plan.life)
+        for process in plan.processes:
+            process.prepare(self.streams)
+
+    def populate(self) -> None:
+        """Place the cells and fields of time 0."""
+        state = self.state
+        for field in self.plan.fields:
+            field.start(state)
+        positions, types = self._placed()
+        rows = state.add(types)
+        state["cell.position"][rows] = positions
+        for process in self.plan.processes:
+            for q in process.inputs:
+                if q.stored:
+                    state[q.name][rows] = q.default
+                    for code, value in q.by_type.items():
+                        state[q.name][types == code] = value
+        for process in self.plan.processes:
+            process.initialise(state, rows)
+        state.changed()
+
+    def blocks(self, start: float, stop: float) -> list[tuple[float, float]]:
+        """The steps of the clock from `start` to `stop` [min] as (start, length)."""
+        return self.schedule.blocks(start, stop)
+
+    def step(self, length: float) -> None:
+        """Advance one block of `length` [min].
+
+        Raises:
+            SimulationError: naming cell, quantity and time.
+        """
+        began = self.state.time
+        try:
+            self.schedule.block(self.state, self.signals, length)
+        except FloatingPointError as error:
+            raise SimulationError(f"mechanics failed in the step from t = {began:g} min: {error}") from error
+        self._require_finite(began)
+
+    def splitting_error(self, length: float) -> dict[str, float]:
+        """What one block of `length` [min] errs by for exchanging only at its steps.
+
+        The continuous part of the block is taken once as it stands and once with every step halved; the
+        difference, scaled by the order of the splitting (Richardson), is given relative to the root mean square of
+        each quantity. The state is left as it was.
+        """
+        before = self.state.snapshot()
+        seconds = dict(self.schedule.seconds)
+        self.schedule.block(self.state, self.signals, length, discrete=False)
+        coarse = self._continuous()
+        self.state.restore(before)
+        self.schedule.block(self.state, self.signals, length, discrete=False, refine=2)
+        fine = self._continuous()
+        self.state.restore(before)
+        self.schedule.seconds.update(seconds)
+        scale = 4 / 3 if self.schedule.splitting == "strang" else 2.0
+        return {name: scale * _relative(coarse[name], fine[name]) for name in fine}
+
+    # ---- parts
+
+    def _graph(self):
+        return self.plan.neighbourhood.of(self.state, self.signals["cell.living"] > 0)
+
+    def _placed(self) -> tuple[np.ndarray, np.ndarray]:
+        from sim.placing import placed
+
+        parts = [placed(c, name, self.plan.box, self.streams) for name, c in self.plan.scenario.cells.items()]
+        types = np.repeat(np.arange(len(parts)), [len(p) for p in parts])
+        return (np.concatenate(parts) if parts else np.empty((0, 3))), types
+
+    def _continuous(self) -> Mapping[str, np.ndarray]:
+        """Copies of what the dynamic processes own."""
+        state = self.state
+        values = {
+            q.name: state[q.name].copy()
+            for p in self.plan.processes
+            if p.kind == "dynamic"
+            for q in p.states
+            if q.name not in ("cell.position", "cell.pressure")
+        }
+        return values | {f"field.{n}": u.copy() for n, u in state.fields.items()}
+
+    def _require_finite(self, began: float) -> None:
+        for process, name, values, rows in self._owned():
+            bad = ~np.isfinite(values[rows].reshape(len(rows), -1)).all(axis=1)
+            if bad.any():
+                cell = self.state.ids[rows[np.argmax(bad)]]
+                raise SimulationError(
+                    f"{process}: '{name}' of cell {cell} is not finite after the step from t = {began:g} min; "
+                    "a smaller time.step may help"
+                )
+        for name, u in self.state.fields.items():
+            if not np.isfinite(u).all():
+                raise SimulationError(f"field.{name} is not finite after the step from t = {began:g} min")
+
+    def _owned(self) -> Iterator[tuple[str, str, np.ndarray, np.ndarray]]:
+        for process in self.plan.processes:
+            rows = np.flatnonzero(process.members(self.state))
+            for q in process.states:
+                if not q.integer:
+                    yield process.name, q.name, self.state[q.name], rows
+
+
+def _relative(coarse: np.ndarray, fine: np.ndarray) -> float:
+    scale = float(np.sqrt(np.nanmean(fine**2))) if fine.size else 0.0
+    if scale == 0.0:
+        return 0.0
+    return float(np.sqrt(np.nanmean((fine - coarse) ** 2))) / scale

@@ -1,0 +1,24 @@
+"""How many threads the kernels and networks may use. Results do not depend on it."""
+
+from __future__ import annotations
+
+from sim.errors import ScenarioError
+
+
+def use(threads: int | None = None, device: str = "cpu") -> None:
+    """Set the number of threads (all cores if None) and check the device.
+
+    Raises:
+        ScenarioError: no such device here.
+    """
+    if device not in ("cpu", "cuda"):
+        raise ScenarioError(f"--device {device}: choose cpu or cuda")
+    if threads is not None:
+        from mechanistic.jit import set_threads
+
+        set_threads(threads)
+    if device == "cuda":
+        import torch
+
+        if not torch.cuda.is_available():
+            raise ScenarioError("--device cuda: no CUDA device is available here; use --device cpu")

@@ -1,0 +1,165 @@
+"""What looks at a run from outside at its stops: the recorder."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from sim.build import Plan
+from sim.core.quantity import Quantity
+from sim.core.state import CAUSES
+from sim.scenario.units import unit
+from sim.simulation import Simulation
+from sim.store.layout import Layout, Variable
+from sim.store.writer import RunWriter
+
+
+def layout_of(plan: Plan) -> Layout:
+    """The store's layout for a plan."""
+    shape = plan.box.shape
+    axes = {
+        axis: plan.box.lower[k] + plan.box.voxel * (np.arange(shape[2 - k]) + 0.5) for k, axis in enumerate("xyz")
+    }
+    chosen = plan.outputs
+    field_units = {f.settings.name: f.settings.unit for f in plan.fields}
+    return Layout(
+        time_unit=time_unit(plan),
+        types=plan.type_names,
+        phases=plan.life.settings.phase_names,
+        causes=CAUSES[1:],
+        cells=[_scalar(q) for q in chosen.scalars] + [_block(q) for q in chosen.blocks],
+        fields=[Variable(f"field.{n}", field_units[n], f"{n}") for n in chosen.fields],
+        grid=axes,
+        summary=[v for q in chosen.scalars for v in _summary(q)],
+        instruments={
+            i.name: [Variable(c.name, c.unit, c.meaning, "float64") for c in i.described()] for i in plan.instruments
+        },
+    )
+
+
+def time_unit(plan: Plan) -> str:
+    """The scenario's unit of time, that of `time.stop`."""
+    return plan.scenario.time.stop.unit
+
+
+def minutes_per_time_unit(plan: Plan) -> float:
+    """Length of the scenario's unit of time [min]."""
+    return float(unit(time_unit(plan)).factor) / 60
+
+
+class Recorder:
+    """Writes what a scenario asks for at each stop.
+
+    What it remembers between stops (how much of the lineage it has written) goes into the checkpoint.
+    """
+
+    def __init__(self, writer: RunWriter, simulation: Simulation):
+        self.writer = writer
+        self.simulation = simulation
+        self.plan = simulation.plan
+        self._per_unit = minutes_per_time_unit(self.plan)
+        self._born = 0
+        self._dead = np.zeros(0, dtype=bool)
+        self._frame_time = -1.0
+
+    def memory(self) -> dict[str, Any]:
+        """What a resumed recorder must know."""
+        return {"born": self._born, "frame_time": self._frame_time}
+
+    def remember(self, memory: Mapping[str, Any]) -> None:
+        self._born = int(memory["born"])
+        self._frame_time = float(memory["frame_time"])
+        self._dead = ~np.isnan(self.simulation.state.lineage["death_time"][: self._born])
+
+    def event(self, text: str, kind: str, target: str, cells: np.ndarray) -> None:
+        self.lineage()
+        self.writer.event(self._now(), kind=kind, target=target, text=text, cells=cells.tolist())
+
+    def instruments(self, due) -> None:
+        for instrument in due:
+            readings = instrument.read(self.simulation.state, self.simulation.signals)
+            self.writer.instrument(instrument.name, self._now(), readings)
+
+    def lineage(self) -> None:
+        """Pass on births and deaths since the last call."""
+        lineage = self.simulation.state.lineage
+        total = len(lineage)
+        new = np.arange(self._born, total)
+        self.writer.births(
+            cell=new,
+            time=lineage["birth_time"][new] / self._per_unit,
+            parent=lineage["parent"][new],
+            type=lineage["type"][new],
+        )
+        known = np.zeros(total, dtype=bool)
+        known[: self._born] = self._dead
+        dead = ~np.isnan(lineage["death_time"])
+        fresh = np.flatnonzero(dead & ~known)
+        self.writer.deaths(
+            cell=fresh, time=lineage["death_time"][fresh] / self._per_unit, cause=lineage["cause"][fresh] - 1
+        )
+        self._born, self._dead = total, dead
+
+    def frame(self) -> None:
+        """One saved time: every cell, every field, the summary by type."""
+        simulation, chosen = self.simulation, self.plan.outputs
+        state, signals = simulation.state, simulation.signals
+        self.lineage()
+        position = state["cell.position"]
+        cells: dict[str, np.ndarray] = {
+            "cell": state.ids,
+            "type": state["cell.type"],
+            **{axis: position[:, k] for k, axis in enumerate("xyz")},
+            "volume": state["cell.volume"],
+            "phase": state["cell.phase"],
+        }
+        scalars = {q.name: signals[q.name] for q in chosen.scalars}
+        cells |= scalars
+        cells |= {q.name: state[q.name] for q in chosen.blocks}
+        fields = {f"field.{n}": state.fields[n] for n in chosen.fields}
+        self.writer.frame(self._now(), cells, fields, self._summary(scalars))
+        self._frame_time = state.time
+
+    # ---- parts
+
+    def _now(self) -> float:
+        return round(self.simulation.state.time / self._per_unit, 9)
+
+    def _summary(self, scalars: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        state, count = self.simulation.state, len(self.plan.type_names)
+        living = self.simulation.signals["cell.living"] > 0
+        types = state["cell.type"]
+        lineage, since = state.lineage, self._frame_time
+        born = (lineage["birth_time"] > since) & (lineage["parent"] >= 0)
+        died = lineage["death_time"] > since
+        out = {
+            "count": np.bincount(types[living], minlength=count),
+            "births": np.bincount(lineage["type"][born], minlength=count),
+            "deaths": np.bincount(lineage["type"][died], minlength=count),
+        }
+        for name, values in scalars.items():
+            mean, sd = np.full(count, np.nan), np.full(count, np.nan)
+            for code in range(count):
+                mine = values[living & (types == code)]
+                if mine.size and not np.isnan(mine).all():
+                    mean[code], sd[code] = np.nanmean(mine), np.nanstd(mine)
+            out[f"{name}.mean"], out[f"{name}.sd"] = mean, sd
+        return out
+
+
+def _scalar(q: Quantity) -> Variable:
+    return Variable(q.name, q.unit, q.meaning)
+
+
+def _block(q: Quantity) -> Variable:
+    attrs = {"labels": " ".join(label.replace(" ", "_") for label in q.labels)}
+    return Variable(q.name, q.unit, q.meaning, axis=(f"{q.name.replace('.', '_')}_component", q.width), attrs=attrs)
+
+
+def _summary(q: Quantity) -> list[Variable]:
+    return [
+        Variable(f"{q.name}.mean", q.unit, f"{q.meaning}, mean over living cells", "float64"),
+        Variable(f"{q.name}.sd", q.unit, f"{q.meaning}, standard deviation over living cells", "float64"),
+    ]

@@ -1,0 +1,60 @@
+"""One door for every kind of file that a user may bring."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sim.errors import CellweaveError, Problem, ScenarioError
+
+_MODELS = {".xml", ".sbml", ".ant", ".txt", ".gz", ".omex"}
+
+
+def validated(file: Path, *, allow_outside: bool = False) -> list[str]:
+    """Check `file`; what to tell about a good one (conversions, choices).
+
+    Raises:
+        CellweaveError: with every problem found.
+    """
+    if file.suffix.lower() in _MODELS:
+        return _model(file)
+    if _is_training(file):
+        return _training(file)
+    from sim.build import plan
+    from sim.scenario import Scenario
+
+    return [f"{file}: {note}" for note in plan(Scenario.load(file, allow_outside=allow_outside)).notes]
+
+
+def _model(file: Path) -> list[str]:
+    from mechanistic.errors import ModelError
+    from mechanistic.sbml import read_network
+
+    try:
+        read_network(file)
+    except ModelError as error:
+        raise ScenarioError(Problem(str(file), p.message, p.line, p.key) for p in error.problems) from None
+    return []
+
+
+def _is_training(file: Path) -> bool:
+    """A training file says so in its first lines."""
+    try:
+        with file.open("rb") as handle:
+            head = handle.read(4096)
+    except (OSError, ValueError):
+        return False
+    return any(line.startswith(b"training:") for line in head.splitlines())
+
+
+def _training(file: Path) -> list[str]:
+    from neural.errors import TrainingError
+    from neural.training import read_training
+
+    try:
+        read_training(file)
+    except TrainingError as error:
+        raise ScenarioError(Problem(f, m, line, key) for f, line, key, m in error.problems) from None
+    return []
+
+
+__all__ = ["CellweaveError", "validated"]
