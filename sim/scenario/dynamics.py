@@ -87,7 +87,7 @@ class Pathway(Part):
     )
     vary: dict[str, Annotated[Distribution, _READS]] = Field(
         default_factory=dict,
-        description="Variation between cells by id: lognormal(cv=), normal(cv=): factors; uniform(low=, high=).",
+        description="Variation from cell to cell by id: lognormal(cv=), normal(cv=), uniform(low=, high=).",
     )
 
 

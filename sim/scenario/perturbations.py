@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, Strict, WithJsonSchema, model_validator
+from pydantic import BeforeValidator, Field, Strict, model_validator
 
 from sim.scenario.units import Quantity
 from sim.scenario.values import (
@@ -13,6 +13,7 @@ from sim.scenario.values import (
     Fraction01,
     Length,
     Names,
+    OrText,
     Part,
     Position,
     QuantityName,
@@ -51,18 +52,7 @@ def _region(value: object) -> object:
     raise fault("must be everywhere or {disc: {center: [0 um, 0 um], radius: 50 um}}")
 
 
-Region = Annotated[
-    Where,
-    BeforeValidator(_region),
-    WithJsonSchema(
-        {
-            "anyOf": [
-                {"const": "everywhere"},
-                {"type": "object", "required": ["disc"], "properties": {"disc": {"$ref": "#/$defs/DiscAt"}}},
-            ]
-        }
-    ),
-]
+Region = Annotated[Where, BeforeValidator(_region), OrText("everywhere")]
 
 
 class Kill(Part):

@@ -37,7 +37,7 @@ def schema_problems(
         for path, mark in document.marks.items()
         if mark.text is not None and _at(document.data, path) is None
     ]
-    found = [(path, "has no value; give one or remove the key", False) for path in empty]
+    found = [_empty(document, path) for path in empty]
     errors = error.errors(include_url=False) if error else []
     unknown: dict[Path, list[str]] = {}
     for e in errors:
@@ -54,6 +54,19 @@ def schema_problems(
         (problem_at(document, overridden, path, message, at_key), path) for path, message, at_key in found
     ]
     return in_file_order([p for p, _ in placed])
+
+
+def _empty(document: Document, path: Path) -> tuple[Path, str, bool]:
+    """What to say of a key without value. `{a: 1,5}` is read as a: 1 and 5 without value."""
+    parent = _at(document.data, path[:-1])
+    if isinstance(parent, dict) and str(path[-1]).isdecimal():
+        keys = list(parent)
+        before = keys[keys.index(path[-1]) - 1]
+        if type(parent[before]) is int and before != path[-1]:
+            pair = f"{parent[before]}.{path[-1]}"
+            message = f"has a decimal comma; write {pair} (got {pair.replace('.', ',')})"
+            return (*path[:-1], before), message, True
+    return path, "has no value; give one or remove the key", False
 
 
 def in_file_order(problems: list[Problem]) -> list[Problem]:

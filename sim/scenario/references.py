@@ -100,11 +100,8 @@ class Names:
         elif family in ("cell", "rate"):
             allowed = CELL_QUANTITIES if family == "cell" else RATES
             if rest not in allowed:
-                yield (
-                    path,
-                    f"no such quantity; {family} has {one_of(allowed)}{_dym(rest, allowed, before=family + '.')}",
-                    False,
-                )
+                hint = _dym(rest, allowed, before=f"{family}.")
+                yield path, f"no such quantity; {family} has {one_of(allowed)}{hint}", False
         elif family in ("decoder", "condition"):
             if not self.spec.manipulators:
                 yield path, f"{family}.* comes from the weights of a manipulator, and none is declared", False

@@ -132,19 +132,25 @@ class UnitError(ValueError):
 
 
 @lru_cache(maxsize=1024)
-def unit(text: str) -> Unit:
-    """The unit that `text` names, for example "um^2/min". Raises UnitError."""
+def unit(text: str, wanted: str = "") -> Unit:
+    """The unit that `text` names, for example "um^2/min"; one like `wanted` is hinted at. Raises UnitError."""
     if text in ("", "1"):
         return UNITS["dimensionless"]
     if len(text) > _LONGEST_TEXT or not _IS_EXPRESSION.fullmatch(text):
-        raise UnitError(f"'{escaped(text)}' is not a unit; write one such as um^2/min")
+        raise UnitError("is not a unit; write one such as um^2/min")
     result = UNITS["dimensionless"]
     for operator, name, power, superscript in _PIECES.findall(text.removeprefix("1").strip()):
         if name not in UNITS:
-            raise UnitError(f"unknown unit '{escaped(name)}'{did_you_mean(name, UNITS)}")
+            raise UnitError(f"has an unknown unit '{escaped(name)}'{_meant(name, wanted)}")
         exponent = int(power or {"²": 2, "³": 3}.get(superscript, 1))
         result = result * UNITS[name] ** (-exponent if operator == "/" else exponent)
     return result
+
+
+def _meant(name: str, wanted: str) -> str:
+    """The nearest unit, of the wanted dimension if it can be: mM, not mm, for a concentration."""
+    alike = [n for n, u in UNITS.items() if wanted and u.exponents == unit(wanted).exponents]
+    return did_you_mean(name, alike) or did_you_mean(name, UNITS)
 
 
 def same_dimension(a: str, b: str) -> bool:
@@ -205,7 +211,10 @@ class Quantity(float):
 def _convert(number: str, given: str, wanted: str) -> float:
     if given == wanted:
         return float(number)
-    return float(Fraction(number) * unit(given).factor / unit(wanted).factor)
+    try:
+        return float(Fraction(number) * unit(given).factor / unit(wanted).factor)
+    except OverflowError:
+        raise UnitError("is too large a number") from None
 
 
 def quantity(text: object, *wanted: Dimension) -> Quantity:
@@ -219,19 +228,17 @@ def quantity(text: object, *wanted: Dimension) -> Quantity:
     if not isinstance(text, str):
         if NUMBER not in wanted:
             raise UnitError(f"has no unit; must be {want}")
-        text = repr(text)
+        text = f"{text!r} dimensionless"
     match = _QUANTITY.fullmatch(text) if len(text) <= _LONGEST_TEXT else None
     if match is None:
         raise UnitError(f"must be {want}")
     number, expression = match.group(1), match.group(2) or ""
-    if not expression and NUMBER not in wanted:
+    if not expression:
         raise UnitError(f"has no unit; must be {want}")
     try:
-        value = unit(expression)
+        value = unit(expression, wanted[0].unit)
     except UnitError as error:
-        raise UnitError(
-            f"has an {error}; must be {want}" if "unknown" in str(error) else f"{error}; must be {want}"
-        ) from None
+        raise UnitError(f"{error}; must be {want}") from None
     written = float(number)
     power = re.search(r"[eE]([-+]?[0-9]+)$", number)
     if abs(written) == float("inf") or (power and abs(int(power.group(1)[:6])) > _LARGEST_EXPONENT):
@@ -239,7 +246,5 @@ def quantity(text: object, *wanted: Dimension) -> Quantity:
     for dimension in wanted:
         if unit(dimension.unit).exponents == value.exponents:
             inside = _convert(number, expression, dimension.unit)
-            if abs(inside) == float("inf"):
-                raise UnitError(f"is too large a number; must be {want}")
-            return Quantity(inside, dimension.unit, expression, written)
+            return Quantity(inside, dimension.unit, expression.replace("dimensionless", ""), written)
     raise UnitError(f"is {dimension_of(expression)}; must be {want}")

@@ -50,6 +50,7 @@ class Part(BaseModel):
 
     model_config = ConfigDict(
         extra="forbid",
+        defer_build=True,  # the models are built once, as parts of the scenario
         frozen=True,
         strict=True,
         allow_inf_nan=False,
@@ -70,6 +71,16 @@ class Reads:
 
     def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
         return dict(self.json)
+
+
+@dataclass(frozen=True)
+class OrText:
+    """Annotation for the JSON Schema of a mapping that may also be one word."""
+
+    word: str
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: Any) -> dict[str, Any]:
+        return {"anyOf": [{"const": self.word}, handler(schema)]}
 
 
 def _sign(number: float, sign: str) -> None:
