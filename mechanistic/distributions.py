@@ -44,9 +44,8 @@ def parse(text: str) -> Distribution:
     call = _CALL.fullmatch(text)
     kind = call[1] if call else text.split("(")[0].strip()
     if call is None or kind not in _ARGUMENTS:
-        raise ValueError(
-            f"is no distribution (got {text[:80]!r}); write lognormal(cv=0.2), normal(cv=0.1) or uniform(low=1, high=2)"
-        )
+        forms = "lognormal(cv=0.2), normal(cv=0.1) or uniform(low=1, high=2)"
+        raise ValueError(f"is no distribution (got {text[:80]!r}); write {forms}")
     wanted = _ARGUMENTS[kind]
     values = {}
     for part in call[2].split(","):

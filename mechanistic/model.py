@@ -35,7 +35,7 @@ class PathwayState:
     Attributes:
         amounts: (cell, state_ids) [model substance]; a species as its amount, a compartment at scale 1, a
             parameter that changes in time by its value.
-        parameters: (cell, active) values of what is set cell by cell; a boundary species by its concentration.
+        parameters: (cell, active) what is set cell by cell; a boundary species as it stands in math.
         active: ids of the columns of `parameters`.
         scale: (cell,) volume of the cell relative to the model's; every compartment is multiplied by it, so
             raising it dilutes.
@@ -92,7 +92,7 @@ class PathwayModel:
         """The time course of `cells` cells.
 
         Args:
-            times: [model time], not falling. The initial state holds at time 0 (at times[0] where that is below 0).
+            times: [model time], not falling. The initial state holds at time 0 (at times[0] where negative).
             initial: species by id (a concentration) or `amount.<id>`, each a scalar or one value a cell. What
                 the model computes from them at the start follows.
             parameters: parameters, compartments and boundary species by id, likewise.
@@ -186,9 +186,9 @@ class PathwayModel:
         """The state of `cells` cells at time 0 and scale 1.
 
         Args:
-            parameters: what is set cell by cell: ids of parameters, boundary species, compartments; each a scalar
-                or one value a cell. They, and what the model computes from them at the start, become `active`
-                and may be changed between calls of `advance`.
+            parameters: what is set cell by cell: ids of parameters, boundary species, compartments; each a
+                scalar or one value a cell. They, and what the model computes from them at the start, become
+                `active` and may be changed between calls of `advance`.
             initial: species by id (a concentration) or `amount.<id>`.
 
         Raises:
@@ -254,7 +254,7 @@ class PathwayModel:
         return result
 
     def vector_field(self) -> torch.nn.Module:
-        """d(state)/dt as a torch module: `field(time, state, constants=None, scale=1.0)`, see `PathwayField`."""
+        """d(state)/dt as a torch module: `PathwayField`, called as `field(time, state)`."""
         from mechanistic.codegen.torch_field import PathwayField
 
         return PathwayField(self.network, self._system, self._defaults)

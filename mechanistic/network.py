@@ -103,7 +103,7 @@ class Assignment:
 
 @dataclass(frozen=True)
 class Event:
-    """Fires when `trigger` turns from false to true; `initial_value` is the trigger's value before the start."""
+    """Fires when `trigger` turns from false to true; `initial_value` is its value before the start."""
 
     id: str
     named: bool
@@ -202,7 +202,7 @@ class ReactionNetwork:
 
     @cached_property
     def settable_ids(self) -> tuple[str, ...]:
-        """Ids of constants of a cell: parameters, boundary species and compartments that nothing else determines.
+        """Ids of a cell's constants: parameters, boundary species, compartments that nothing else determines.
 
         And the stoichiometries that an initial assignment sets.
         """

@@ -49,8 +49,11 @@ class RoadRunnerStepper:
         """
         engine = self._engine()
         if scale != 1.0 and self._assigned_compartment:
-            message = f"the compartment '{self._assigned_compartment}' is given by a rule: its cell cannot grow here"
-            raise ModelError(self.network.file, [ModelProblem(message, None, self._assigned_compartment)])
+            name = self._assigned_compartment
+            message = (
+                f"the compartment '{name}' is given by a rule: RoadRunner cannot scale it for a grown cell"
+            )
+            raise ModelError(self.network.file, [ModelProblem(message, None, name)])
         failure = ""
         for factor, steps in _LADDER:
             try:

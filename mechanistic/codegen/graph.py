@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable
+from itertools import pairwise
 from typing import Any
 
 Node = int
 
 # Operations of one and of two numbers; "select" takes (condition, number, number).
-UNARY = frozenset(
-    "neg abs exp ln log10 sqrt floor ceil factorial sin cos tan sinh cosh tanh arcsin arccos arctan arcsinh arccosh"
-    " arctanh".split()
-)
-BINARY = frozenset("+ - * / ^ max min".split())
-RELATIONS = frozenset("< <= == !=".split())
-LOGIC = frozenset("and or xor not".split())
+_UNARY = """neg abs exp ln log10 sqrt floor ceil factorial sin cos tan sinh cosh tanh
+    arcsin arccos arctan arcsinh arccosh arctanh"""
+UNARY = frozenset(_UNARY.split())
+BINARY = frozenset({"+", "-", "*", "/", "^", "max", "min"})
+RELATIONS = frozenset({"<", "<=", "==", "!="})
+LOGIC = frozenset({"and", "or", "xor", "not"})
 
 _RECIPROCALS = {"sec": "cos", "csc": "sin", "cot": "tan", "sech": "cosh", "csch": "sinh", "coth": "tanh"}
 
@@ -165,7 +165,7 @@ class Graph:
         return self.folded(operator, parts, 0.0)
 
     def _relation(self, operator: str, parts: list[Node]) -> Node:
-        pairs = list(zip(parts, parts[1:]))
+        pairs = list(pairwise(parts))
         if operator in (">", ">="):
             operator, pairs = operator.replace(">", "<"), [(b, a) for a, b in pairs]
         return self.folded("and", [self.op(operator, a, b) for a, b in pairs], 0.0)

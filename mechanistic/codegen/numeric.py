@@ -19,9 +19,10 @@ def _factorial(x):
 _FUNCTIONS: dict[str, Callable] = {
     "+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide, "^": np.power, "max": np.maximum,
     "min": np.minimum, "neg": np.negative, "abs": np.abs, "exp": np.exp, "ln": np.log, "log10": np.log10,
-    "sqrt": np.sqrt, "floor": np.floor, "ceil": np.ceil, "factorial": _factorial, "sin": np.sin, "cos": np.cos,
-    "tan": np.tan, "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh, "arcsin": np.arcsin, "arccos": np.arccos,
-    "arctan": np.arctan, "arcsinh": np.arcsinh, "arccosh": np.arccosh, "arctanh": np.arctanh,
+    "sqrt": np.sqrt, "floor": np.floor, "ceil": np.ceil, "factorial": _factorial, "sin": np.sin,
+    "cos": np.cos, "tan": np.tan, "sinh": np.sinh, "cosh": np.cosh, "tanh": np.tanh, "arcsin": np.arcsin,
+    "arccos": np.arccos, "arctan": np.arctan,
+    "arcsinh": np.arcsinh, "arccosh": np.arccosh, "arctanh": np.arctanh,
     "<": np.less, "<=": np.less_equal, "==": np.equal, "!=": np.not_equal, "and": np.logical_and,
     "or": np.logical_or, "xor": np.logical_xor, "not": np.logical_not, "select": np.where,
 }  # fmt: skip

@@ -3,8 +3,8 @@
 Inputs of the graph, in order: time, scale, the state, the constants.
 
 - *state* (network.state_ids): species as amounts, compartments at scale 1, parameters by value.
-- *constants* (network.settable_ids): parameters and stoichiometries by value, compartments at scale 1, boundary
-  and constant species as they stand in math (as amounts where their compartment changes in time).
+- *constants* (network.settable_ids): parameters and stoichiometries by value, compartments at scale 1,
+  boundary and constant species as they stand in math (as amounts where their compartment changes in time).
 - *scale*: volume of the cell relative to the model's; every compartment is multiplied by it.
 """
 
@@ -34,8 +34,8 @@ class EventNodes:
 class Resolver:
     """Nodes of named formulas, made in order of dependence; chains of any length.
 
-    Names with a colon are internal: "amount:S" (amount of a species), "rateOf:x", "state:x" (derivative of the
-    stored value of x), "time:" and "scale:".
+    Names with a colon are internal: "amount:S" (amount of a species), "rateOf:x", "state:x" (derivative of
+    the stored value of x), "time:" and "scale:".
     """
 
     def __init__(self, graph: Graph, formula, file: str):

@@ -14,9 +14,10 @@ _FUNCTIONS: dict[str, Callable] = {
     "+": torch.add, "-": torch.sub, "*": torch.mul, "/": torch.div, "^": torch.pow, "max": torch.maximum,
     "min": torch.minimum, "neg": torch.neg, "abs": torch.abs, "exp": torch.exp, "ln": torch.log,
     "log10": torch.log10, "sqrt": torch.sqrt, "floor": torch.floor, "ceil": torch.ceil,
-    "factorial": lambda x: torch.exp(torch.lgamma(x + 1.0)), "sin": torch.sin, "cos": torch.cos, "tan": torch.tan,
-    "sinh": torch.sinh, "cosh": torch.cosh, "tanh": torch.tanh, "arcsin": torch.arcsin, "arccos": torch.arccos,
-    "arctan": torch.arctan, "arcsinh": torch.arcsinh, "arccosh": torch.arccosh, "arctanh": torch.arctanh,
+    "factorial": lambda x: torch.exp(torch.lgamma(x + 1.0)), "sin": torch.sin, "cos": torch.cos,
+    "tan": torch.tan, "sinh": torch.sinh, "cosh": torch.cosh, "tanh": torch.tanh, "arcsin": torch.arcsin,
+    "arccos": torch.arccos, "arctan": torch.arctan,
+    "arcsinh": torch.arcsinh, "arccosh": torch.arccosh, "arctanh": torch.arctanh,
     "<": torch.lt, "<=": torch.le, "==": torch.eq, "!=": torch.ne, "and": torch.logical_and,
     "or": torch.logical_or, "xor": torch.logical_xor, "not": torch.logical_not, "select": torch.where,
 }  # fmt: skip
@@ -54,12 +55,12 @@ class PathwayField(torch.nn.Module):
             state: (..., state_ids), double precision.
             constants: (..., constant_ids), or None for the model's own.
         """
-        constants = self.constants if constants is None else constants
+        fixed = self.constants if constants is None else constants
         inputs = [
             torch.as_tensor(time, dtype=state.dtype, device=state.device),
             torch.as_tensor(scale, dtype=state.dtype, device=state.device),
             *state.unbind(-1),
-            *constants.unbind(-1),
+            *fixed.unbind(-1),
         ]
         values: dict[int, torch.Tensor] = {}
         for node, operation, *operands in self._nodes:

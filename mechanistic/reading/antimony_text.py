@@ -8,6 +8,7 @@ from mechanistic.reading.numbers import number, shown
 from mechanistic.reading.problems import MOST_ARGUMENTS, MOST_DEPTH, Problems
 
 _LONGEST_LINE = 65_536
+_SIGNS = re.compile(rf"(?:[-+!]\s*){{{MOST_ARGUMENTS}}}")
 _NUMBER = re.compile(r"(?<![\w.])[0-9][0-9.]*(?:[eE][+-]?[0-9]+)?")
 
 
@@ -18,11 +19,11 @@ def to_sbml(data: bytes, problems: Problems) -> bytes:
     import antimony
 
     if antimony.loadAntimonyString(text) < 0:
-        message = " ".join(antimony.getLastError().split())
+        message = " ".join((antimony.getLastError() or "").split())
         match = re.search(r"line (\d+)", message)
         line = int(match[1]) if match else 1
         raise problems.refuse(shown(message.removeprefix("Error in model string, ")), line, "antimony")
-    return antimony.getSBMLString(antimony.getMainModuleName()).encode()
+    return (antimony.getSBMLString(antimony.getMainModuleName()) or "").encode()
 
 
 def _decoded(data: bytes, problems: Problems) -> str:
@@ -52,7 +53,7 @@ def _scan(text: str, problems: Problems) -> None:
             depth += (character == "(") - (character == ")")
             if depth > MOST_DEPTH:
                 raise problems.refuse(f"parentheses are nested beyond a depth of {MOST_DEPTH}", i, "depth")
-        if re.search(r"(?:[-+!]\s*){%d}" % MOST_ARGUMENTS, code):
+        if _SIGNS.search(code):
             raise problems.refuse(f"more than {MOST_ARGUMENTS} signs in a row", i, "depth")
         for literal in _NUMBER.findall(code):
             try:

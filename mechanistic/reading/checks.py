@@ -161,7 +161,8 @@ class Checker:
                 )
             elif name in self.assigned or name in self.rated:
                 rule = self.assigned.get(name) or self.rated[name]
-                message = f"'{name}' is changed by a rule (line {rule['line']}) and by the reaction '{reaction['id']}'"
+                by_rule = f"is changed by a rule (line {rule['line']})"
+                message = f"'{name}' {by_rule} and by the reaction '{reaction['id']}'"
                 add(message, line, name)
         known = q["id"] and (q["id"] in self.assigned or q["id"] in self.initialised)
         if q["stoichiometry"] is None and not known:
@@ -251,7 +252,7 @@ class Checker:
 
     def _graph(self, determined: dict[str, list]) -> dict[str, list[str]]:
         graph = {}
-        waiting = [(name, trees) for name, trees in determined.items()]
+        waiting = list(determined.items())
         while waiting:
             name, trees = waiting.pop()
             uses: set[str] = set()

@@ -20,7 +20,7 @@ def main() -> None:
     answer = os.dup(1)
     os.dup2(2, 1)
     data = sys.stdin.buffer.read()
-    # at the end of the path: `mechanistic` is found, and no module of ours can hide one of the standard library
+    # at the end of the path, so that no module of ours can hide one of the standard library
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
     from mechanistic.reading.reader import read
 

@@ -49,8 +49,8 @@ class Document:
         if not all(re.fullmatch("[0-9]{1,2}", t) for t in texts) or int(texts[1]) not in _KNOWN_VERSIONS.get(
             int(texts[0]), ()
         ):
-            message = f"SBML level {shown(texts[0])} version {shown(texts[1])} is not known (levels 2 and 3 are read)"
-            raise self.problems.refuse(message, root.line, "level")
+            got = f"SBML level {shown(texts[0])} version {shown(texts[1])}"
+            raise self.problems.refuse(f"{got} is not known (levels 2 and 3 are read)", root.line, "level")
         if not root.namespace.startswith(_CORE):
             raise self.problems.refuse(f"not an SBML namespace: {shown(root.namespace)}", root.line, "sbml")
         return int(texts[0]), int(texts[1])

@@ -17,22 +17,24 @@ from mechanistic.reading.xmltree import Element
 AVOGADRO = 6.02214179e23  # the value that SBML Level 3 fixes
 
 _ANY = (0, MOST_ARGUMENTS)
-# MathML element → operator here, fewest and most arguments, what it takes, what it gives ("n"umber, "b"oolean)
+# MathML element → operator here, fewest and most arguments, takes, gives ("n"umber, "b"oolean, "a"ny)
 _OPERATORS: dict[str, tuple[str, tuple[int, int], str, str]] = {
     "plus": ("+", _ANY, "n", "n"), "times": ("*", _ANY, "n", "n"), "minus": ("-", (1, 2), "n", "n"),
     "divide": ("/", (2, 2), "n", "n"), "power": ("^", (2, 2), "n", "n"),
-    "max": ("max", (1, MOST_ARGUMENTS), "n", "n"), "min": ("min", (1, MOST_ARGUMENTS), "n", "n"),
+    "max": ("max", (1, MOST_ARGUMENTS), "n", "n"),
+    "min": ("min", (1, MOST_ARGUMENTS), "n", "n"),
     "quotient": ("quotient", (2, 2), "n", "n"), "rem": ("rem", (2, 2), "n", "n"),
-    "ceiling": ("ceil", (1, 1), "n", "n"), "root": ("sqrt", (1, 1), "n", "n"), "log": ("log10", (1, 1), "n", "n"),
+    "ceiling": ("ceil", (1, 1), "n", "n"), "root": ("sqrt", (1, 1), "n", "n"),
+    "log": ("log10", (1, 1), "n", "n"),
     "and": ("and", _ANY, "b", "b"), "or": ("or", _ANY, "b", "b"), "xor": ("xor", _ANY, "b", "b"),
     "not": ("not", (1, 1), "b", "b"), "implies": ("implies", (2, 2), "b", "b"),
     "eq": ("==", (2, MOST_ARGUMENTS), "a", "b"), "neq": ("!=", (2, 2), "a", "b"),
     "lt": ("<", (2, MOST_ARGUMENTS), "n", "b"), "leq": ("<=", (2, MOST_ARGUMENTS), "n", "b"),
     "gt": (">", (2, MOST_ARGUMENTS), "n", "b"), "geq": (">=", (2, MOST_ARGUMENTS), "n", "b"),
 }  # fmt: skip
-for _name in ("abs", "exp", "ln", "floor", "factorial", "sin", "cos", "tan", "sec", "csc", "cot", "sinh", "cosh", "tanh",
-              "sech", "csch", "coth", "arcsin", "arccos", "arctan", "arcsec", "arccsc", "arccot", "arcsinh", "arccosh",
-              "arctanh", "arcsech", "arccsch", "arccoth"):  # fmt: skip
+_FUNCTIONS = """abs exp ln floor factorial sin cos tan sec csc cot sinh cosh tanh sech csch coth
+    arcsin arccos arctan arcsec arccsc arccot arcsinh arccosh arctanh arcsech arccsch arccoth"""
+for _name in _FUNCTIONS.split():
     _OPERATORS[_name] = (_name, (1, 1), "n", "n")
 BOOLEAN = frozenset(o for o, _, _, gives in _OPERATORS.values() if gives == "b") | {"true", "false"}
 _TAKES = {o: takes for o, _, takes, _ in _OPERATORS.values()}

@@ -6,11 +6,10 @@ from mechanistic.reading.numbers import number, shown
 from mechanistic.reading.problems import Problems, closest
 from mechanistic.reading.xmltree import Element
 
-_KINDS = frozenset(
-    "ampere avogadro becquerel candela Celsius coulomb dimensionless farad gram gray henry hertz item joule katal kelvin"
-    " kilogram liter litre lumen lux meter metre mole newton ohm pascal radian second siemens sievert steradian tesla"
-    " volt watt weber".split()
-)
+_KIND_NAMES = """ampere avogadro becquerel candela Celsius coulomb dimensionless farad gram gray henry hertz
+    item joule katal kelvin kilogram liter litre lumen lux meter metre mole newton ohm pascal radian second
+    siemens sievert steradian tesla volt watt weber"""
+_KINDS = frozenset(_KIND_NAMES.split())
 _BUILT_IN = {"substance": "mole", "volume": "litre", "area": "metre^2", "length": "metre", "time": "second"}
 _PREFIXES = {-18: "atto", -15: "femto", -12: "pico", -9: "nano", -6: "micro", -3: "milli", 0: "", 3: "kilo"}
 _TIMES = {60.0: "minute", 3600.0: "hour", 86400.0: "day"}
