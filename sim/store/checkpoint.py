@@ -76,9 +76,8 @@ def _sealed(body: str) -> bytes:
 
 
 def numbers(run: Path) -> list[int]:
-    """Numbers of all checkpoints, newest first."""
-    found = {p.stem for p in (run / FOLDER).glob("*.json")} | {p.stem for p in (run / FOLDER).glob("*.npz")}
-    return sorted((int(stem) for stem in found if stem.isdigit()), reverse=True)
+    """Numbers of all checkpoints whose description was written, newest first."""
+    return sorted((int(p.stem) for p in (run / FOLDER).glob("*.json") if p.stem.isdigit()), reverse=True)
 
 
 def load(run: Path, number: int, identity: Mapping[str, Any] | None = None) -> Checkpoint:
@@ -110,14 +109,9 @@ def load(run: Path, number: int, identity: Mapping[str, Any] | None = None) -> C
     return Checkpoint(state, body["meta"], body["number"], extents, body["attrs"])
 
 
-def prune(run: Path) -> None:
-    """Removes all but the newest two."""
-    for number in numbers(run)[KEPT:]:
-        remove(run, number)
-
-
-def remove(run: Path, number: int) -> None:
-    """Removes one checkpoint."""
-    stem = run / FOLDER / f"{number:09d}"
-    stem.with_suffix(".json").unlink(missing_ok=True)
-    stem.with_suffix(".npz").unlink(missing_ok=True)
+def keep(run: Path, kept: list[int]) -> None:
+    """Removes all checkpoints but `kept`, also those that a crash left without a description."""
+    names = {f"{number:09d}" for number in kept}
+    for file in sorted((run / FOLDER).iterdir()):  # a description goes before its arrays
+        if file.stem not in names:
+            file.unlink()

@@ -44,7 +44,10 @@ def require_same(path: Path, record: Record, expect: Mapping[str, str]) -> None:
 def newest_good(path: Path, record: Record) -> Checkpoint:
     """The newest good checkpoint; a bad one is named in a warning, or in the error if none is good."""
     bad: list[Problem] = []
-    for number in checkpoints.numbers(path):
+    there = checkpoints.numbers(path)
+    if record.number not in there:
+        bad.append(Problem(str(path), f"checkpoint {record.number} of its last commit is missing"))
+    for number in there:
         try:
             good = checkpoints.load(path, number, identity_of(record))
         except BadCheckpoint as why:
@@ -67,9 +70,7 @@ def rewind(path: Path, record: Record, there: Checkpoint) -> Record:
     back = Record(attrs, record.groups, record.arrays, there.number, there.extents, record.extents)
     replace_files([(path / RECORD, back.file())])
     publish(path, back)
-    for number in checkpoints.numbers(path):
-        if number > there.number:
-            checkpoints.remove(path, number)
+    checkpoints.keep(path, [n for n in checkpoints.numbers(path) if n <= there.number])
     return back
 
 

@@ -31,12 +31,7 @@ def verify(path: Path | str) -> None:
         ScenarioError: no run at `path`, or damage; each damaged file is a problem.
     """
     path = Path(path)
-    record = read_record(path)
-    problems = [*_metadata(path, record), *_stored(path, record), *_checkpoints(path)]
-    for array in record.arrays:
-        problems += _contents(path, record, array, None)
-    if problems:
-        raise ScenarioError(list({p.file: p for p in problems}.values()))
+    _check(path, read_record(path))
 
 
 def digest(path: Path | str) -> str:
@@ -49,42 +44,73 @@ def digest(path: Path | str) -> str:
         ScenarioError: as for `verify`.
     """
     path = Path(path)
-    verify(path)
     record = read_record(path)
+    values = _check(path, record)
     total = hashlib.sha256()
     for array in sorted(record.arrays, key=lambda a: a.path):
         rows = record.extents[array.path][0]
         units = [array.attrs.get(key, "") for key in ("units", "flag_meanings")]
-        head = repr((array.path, array.dtype, array.dims, (rows, *array.row), units))
-        values = hashlib.sha256()
-        problems = list(_contents(path, record, array, values))
-        if problems:
-            raise ScenarioError(problems)
-        total.update(head.encode())
-        total.update(values.digest())
+        total.update(repr((array.path, array.dtype, array.dims, (rows, *array.row), units)).encode())
+        total.update(values[array.path])
     return total.hexdigest()
+
+
+def _check(path: Path, record: Record) -> dict[str, bytes]:
+    """Raises `ScenarioError` on damage; gives the sha256 of each array's rows."""
+    problems = [*_metadata(path, record), *_checkpoints(path)]
+    values: dict[str, bytes] = {}
+    for array in record.arrays:
+        rows = hashlib.sha256()
+        problems += _contents(path, record, array, rows)
+        problems += _leftovers(path, record, array)
+        values[array.path] = rows.digest()
+    if problems:
+        raise ScenarioError(problems)
+    return values
+
+
+def _chunks(record: Record, array: Array) -> dict[str, int]:
+    """Rows in each chunk of the last commit, by key."""
+    rows, _, generation = record.extents[array.path]
+    step = array.chunk_rows
+    return {array.chunk_key(k // step, generation): min(step, rows - k) for k in range(0, rows, step)}
 
 
 def _contents(path: Path, record: Record, array: Array, values: Any) -> Iterator[Problem]:
     """Checks the rows of one array; feeds them to the hash `values`."""
-    rows, stated, generation = record.extents[array.path]
     found = 0
-    for first in range(0, rows, array.chunk_rows):
-        file = path / array.path / array.chunk_key(first // array.chunk_rows, generation)
+    for key, count in _chunks(record, array).items():
+        file = path / array.path / key
         try:
             body = decode(array, file.read_bytes())
         except FileNotFoundError:
             yield damaged(file, "it is missing")
             return
-        except (OSError, Damaged, ValueError, RuntimeError):
+        except (OSError, Damaged, RuntimeError):
             yield damaged(file)
             return
-        part = to_bytes(array, rows_of(array, body, min(array.chunk_rows, rows - first)))
+        part = to_bytes(array, rows_of(array, body, count))
         found = zlib.crc32(part, found)
-        if values is not None:
-            values.update(part)
-    if found != stated:
+        values.update(part)
+    if found != record.extents[array.path][1]:
         yield damaged(path / array.path, "its rows are not those of the last commit")
+
+
+def _leftovers(path: Path, record: Record, array: Array) -> Iterator[Problem]:
+    """Chunks outside the last commit, which a crash or a rewritten array leaves, must be whole too."""
+    folder = path / array.path
+    known = {RECORD, *_chunks(record, array)}
+    for file in sorted(p for p in folder.rglob("*") if p.is_file()):
+        name = file.relative_to(folder).as_posix()
+        if name in known or name.endswith(PARTIAL):
+            continue
+        if not _CHUNK.fullmatch(name):
+            yield Problem(str(file), "is not a file of this run")
+            continue
+        try:
+            decode(array, file.read_bytes())
+        except (OSError, Damaged, RuntimeError):
+            yield damaged(file)
 
 
 def _metadata(path: Path, record: Record) -> Iterator[Problem]:
@@ -98,33 +124,12 @@ def _metadata(path: Path, record: Record) -> Iterator[Problem]:
             yield damaged(file)
 
 
-def _stored(path: Path, record: Record) -> Iterator[Problem]:
-    """Chunks beyond the last commit, which a crash or a rewritten array leaves, must be whole too."""
-    for array in record.arrays:
-        folder = path / array.path
-        for file in sorted(p for p in folder.rglob("*") if p.is_file()):
-            name = file.relative_to(folder).as_posix()
-            if name == RECORD or name.endswith(PARTIAL):
-                continue
-            if not _CHUNK.fullmatch(name):
-                yield Problem(str(file), "is not a file of this run")
-                continue
-            try:
-                decode(array, file.read_bytes())
-            except (OSError, Damaged, ValueError, RuntimeError):
-                yield damaged(file)
-
-
 def _checkpoints(path: Path) -> Iterator[Problem]:
-    newest = checkpoints.numbers(path)
-    for number in newest:
-        stem = path / checkpoints.FOLDER / f"{number:09d}"
-        if number == newest[0] and not stem.with_suffix(".json").exists():
-            continue  # a crash between its two files
+    for number in checkpoints.numbers(path):
         try:
             checkpoints.load(path, number)
         except BadCheckpoint as why:
-            yield damaged(stem.with_suffix(".npz"), str(why))
+            yield damaged(path / checkpoints.FOLDER / f"{number:09d}.npz", str(why))
 
 
 def _content(file: Path) -> bytes | None:

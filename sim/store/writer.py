@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.errors import ScenarioError
+from sim.errors import ScenarioError, StoreError, escaped
 from sim.store import checkpoint as checkpoints
 from sim.store.checkpoint import Checkpoint
 from sim.store.chunks import Column, RewrittenColumn
@@ -39,16 +39,20 @@ def check_output(path: Path | str, *, force: bool = False, resume: bool = False,
         StoreError: no room.
     """
     path = Path(path)
+    if "\0" in str(path):
+        raise ScenarioError(f"{escaped(path)}: is no name for a file")
     if os.path.lexists(path) and not resume:
         if not force:
             raise ScenarioError(f"{path}: exists; use --resume or --force")
         if not is_run(path) and not (path.is_dir() and not any(path.iterdir())):
             raise ScenarioError(f"{path}: exists and is not a run of cellweave; --force replaces only runs")
     folder = path.absolute().parent
-    while not folder.exists():
+    while not os.path.lexists(folder):
         folder = folder.parent
     if not folder.is_dir():
         raise ScenarioError(f"{path}: {folder} is not a folder")
+    if not os.access(folder, os.W_OK | os.X_OK):
+        raise StoreError(f"{folder}: is read-only")
     require_space(folder, needed)
 
 
@@ -69,11 +73,11 @@ class RunWriter:
         self._started = record.number > 0
         self._folder = path if self._started else _beside(path, "new")
         self._times: dict[str, float] = {}
-        ids = columns["lineage/cell"]
         self._born = np.empty(0, np.int64)
-        if ids.rows:
-            self._born = read_rows(path, record, "lineage/cell").astype(np.int64)
         self._unborn: list[np.ndarray] = []
+        if self._started:
+            self._born = read_rows(path, record, "lineage/cell").astype(np.int64)
+            self._times["frame"] = max(read_rows(path, record, "cells/time"), default=-np.inf)
 
     # ------------------------------------------------------------------ make
 
@@ -221,6 +225,9 @@ class RunWriter:
         n = len(ids)
         if not n:
             return
+        last = self._unborn[-1] if self._unborn else self._born
+        if np.any(np.diff(np.concatenate([last[-1:], ids])) <= 0):
+            raise ValueError("numbers of new cells must ascend")
         self._add(
             "lineage",
             {
@@ -291,7 +298,7 @@ class RunWriter:
                 self._published = extents
             if not self._started:
                 self._appear()
-            checkpoints.prune(self.path)
+            checkpoints.keep(self.path, checkpoints.numbers(self.path)[: checkpoints.KEPT])
 
     def close(self) -> None:
         """Frees the lock. A run without a commit leaves nothing behind."""
@@ -320,7 +327,8 @@ class RunWriter:
                 os.rename(aside, self.path)
             raise
         sync_folder(self.path.absolute().parent)
-        shutil.rmtree(aside, ignore_errors=True)
+        if os.path.lexists(aside):
+            _discard(aside)
         self._folder, self._started = self.path, True
 
     def _add(self, group: str, values: Mapping[str, Any], fixed: Sequence[str] = ()) -> None:
@@ -366,11 +374,18 @@ def _recover(path: Path) -> None:
     aside = _beside(path, "old")
     if os.path.lexists(aside):
         if os.path.lexists(path):
-            shutil.rmtree(aside)
+            _discard(aside)
         else:
             os.rename(aside, path)
     if os.path.lexists(_beside(path, "new")):
-        shutil.rmtree(_beside(path, "new"))
+        _discard(_beside(path, "new"))
+
+
+def _discard(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink()
 
 
 def _make_folders(folder: Path, record: Record) -> None:
