@@ -17,6 +17,8 @@ import torch
 from torch import nn
 
 _SMALLEST_DOSE = 1e-12
+# no component is faster than this [min], so that steps of an hour are accurate
+_SHORTEST_TAU = 120.0
 
 
 class DrugDynamics(nn.Module):
@@ -50,6 +52,8 @@ class DrugDynamics(nn.Module):
         self.b_in = nn.Parameter(zeros(m, 1, hidden))
         self.w_out = nn.Parameter(zeros(m, hidden, d))
         self.register_buffer("scale", torch.ones(()))
+        self.register_buffer("first_tau", zeros(d), persistent=False)
+        self.first_tau: torch.Tensor
         self.register_buffer("below", torch.tril(torch.ones(d, d), -1), persistent=False)
         self.below: torch.Tensor
 
@@ -75,7 +79,11 @@ class DrugDynamics(nn.Module):
         """dr/dt (member, n, d) [1/min] for r (member, n, d), drive as given by `drive`, message (member, n, m)."""
         forward = r @ (self.coupling * self.below).transpose(1, 2)
         pull = drive + forward - r + self.network(r, drive, message)
-        return self.scale * pull * torch.exp(-self.log_tau)[:, None]
+        return self.scale * pull / self.tau()[:, None]
+
+    def tau(self) -> torch.Tensor:
+        """Time constants (member, d) [min]."""
+        return _SHORTEST_TAU + torch.exp(self.log_tau)
 
     @torch.no_grad()
     def start(self, tau: Sequence[float], half: Sequence[float], generator: torch.Generator, spread: float) -> None:
@@ -84,7 +92,8 @@ class DrugDynamics(nn.Module):
         def random(like: torch.Tensor) -> torch.Tensor:
             return torch.randn(like.shape, generator=generator, dtype=like.dtype)
 
-        self.log_tau.copy_(torch.log(torch.tensor(tau)).expand_as(self.log_tau) + 0.2 * spread * random(self.log_tau))
+        self.first_tau.copy_(torch.log(torch.tensor(tau) - _SHORTEST_TAU))
+        self.log_tau.copy_(self.first_tau.expand_as(self.log_tau) + 0.2 * spread * random(self.log_tau))
         self.log_half.copy_(torch.log(torch.tensor(half)).expand_as(self.log_half))
         self.log_half.add_(0.3 * spread * random(self.log_half))
         self.log_power.fill_(0.4).add_(0.1 * spread * random(self.log_power))
@@ -103,7 +112,7 @@ class DrugDynamics(nn.Module):
             squares(self.effect / 2.0)
             + squares(self.log_half_shift / 0.7)
             + squares((self.log_power - 0.4) / 0.4)
-            + squares((self.log_tau - self.log_tau.detach().mean(0)) / 0.7)
+            + squares((self.log_tau - self.first_tau) / 0.7)
             + coupled / 0.25
             + squares(self.w_out / 0.3)
             + squares(self.w_in)

@@ -61,18 +61,19 @@ def neighbours(where: np.ndarray, radius: float, side: float = 300.0) -> tuple[n
 
 
 def confluence(where: np.ndarray, radii: np.ndarray, alive: np.ndarray, radius: float, side: float = 300.0) -> np.ndarray:
-    """(n,) fraction of the disc of `radius` around each cell that live discs cover; 24 x 48 equal-area samples."""
-    ring = radius * np.sqrt((np.arange(24) + 0.5) / 24)
-    angle = 2 * np.pi * (np.arange(48) + 0.5) / 48
-    samples = np.stack([np.outer(ring, np.cos(angle)), np.outer(ring, np.sin(angle))], -1).reshape(-1, 2)
+    """(n,) fraction of the disc of `radius` around each cell that live discs cover; 1200 samples on a sunflower
+    spiral, each standing for the same area."""
+    i = np.arange(1200) + 0.5
+    reach, angle = radius * np.sqrt(i / 1200), np.pi * (3.0 - np.sqrt(5.0)) * i
+    samples = np.stack([reach * np.cos(angle), reach * np.sin(angle)], 1)
     live = alive > 0
     out = np.empty(len(where))
-    for i, centre in enumerate(where):
+    for k, centre in enumerate(where):
         gap = where[live] - centre
         gap -= side * np.round(gap / side)
         near = (gap**2).sum(1) < (radius + radii[live]) ** 2
-        reach = ((samples[:, None] - gap[near][None]) ** 2).sum(-1) < radii[live][near] ** 2
-        out[i] = reach.any(1).mean()
+        covered = ((samples[:, None] - gap[near][None]) ** 2).sum(-1) < radii[live][near] ** 2
+        out[k] = covered.any(1).mean()
     return out
 
 

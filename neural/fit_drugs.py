@@ -62,19 +62,29 @@ class Laboratory(nn.Module):
         self.rates = nn.Parameter(torch.zeros(members, experiments, 4))
         self.potency = nn.Parameter(torch.zeros(members, experiments, drugs))
         self.background = nn.Parameter(torch.zeros(members, plates, len(_KNOTS_H), 2))
+        self.drug_background = nn.Parameter(torch.zeros(members, plates, drugs, len(_KNOTS_H), 2))
         self.log_gain = nn.Parameter(torch.zeros(members, plates, 2))
         self.common_gain = nn.Parameter(torch.log(torch.tensor([0.5, 0.2])).repeat(members, 1))
         self.start = nn.Parameter(torch.log(torch.tensor(_START_SHARES)).repeat(members, plates, 1))
 
-    def signal(self, people: torch.Tensor, plate: torch.Tensor, knots: torch.Tensor) -> torch.Tensor:
-        """Channels (T, member, n, 3) of populations (T, member, n, 3); knots (T, knot) interpolates backgrounds."""
-        background = torch.einsum("tk,mpkc->tmpc", knots, self.background)[:, :, plate]
-        gain = torch.exp(self.log_gain + self.common_gain[:, None])[:, plate]
-        return torch.cat([people[..., :1], background + gain * people[..., 1:]], -1)
+    def gain(self, plate: torch.Tensor) -> torch.Tensor:
+        """Area seen of an apoptotic and of a dead cell, relative to the same cell alive: (member, n, 2)."""
+        return torch.exp(self.log_gain + self.common_gain[:, None])[:, plate]
 
-    def shares(self, plate: torch.Tensor) -> torch.Tensor:
-        """Apoptotic and dead at the start, relative to live: (member, n, 2)."""
-        return torch.exp(self.start)[:, plate]
+    def backgrounds(self, plate: torch.Tensor, given: torch.Tensor, knots: torch.Tensor) -> torch.Tensor:
+        """Background of annexin V and dead DNA, (T, member, n, 2): the plate's, and what each drug's medium adds."""
+        of_well = self.background[:, plate] + torch.einsum("nd,mndkc->mnkc", given, self.drug_background[:, plate])
+        return torch.einsum("tk,mnkc->tmnc", knots, of_well)
+
+    def populations(self, first: torch.Tensor, plate: torch.Tensor, background: torch.Tensor) -> torch.Tensor:
+        """Live, apoptotic and dead (member, n, 3) at the first frame, whose channels are `first` (n, 3).
+
+        Live and dead are read off the frame; annexin V is not, for fresh dye glows for some hours.
+        """
+        live = first[:, 0].expand(background.shape[:2])
+        share = torch.exp(self.start)[:, plate]
+        excess = torch.relu(first[:, 1:] - background) / self.gain(plate)
+        return torch.stack([live, live * share[..., 0], live * share[..., 1] + excess[..., 1]], -1)
 
     def penalty(self, starts: torch.Tensor) -> torch.Tensor:
         """Priors, per member, in half squares; `starts` (plate, knot, 2) is where backgrounds began."""
@@ -91,6 +101,7 @@ class Laboratory(nn.Module):
             + squares((self.common_gain - common) / 0.4)
             + squares((self.start - first) / 0.7)
             + squares((self.background - starts) / torch.tensor([0.2, 0.1]))
+            + squares(self.drug_background / torch.tensor([0.15, 0.05]))
         )
 
 
@@ -148,7 +159,7 @@ class DrugFit:
         self.epsilon = torch.tensor(EPSILON, dtype=torch.float64)
         logs = np.log2(np.maximum(wells.curves[rows], 0.0) + np.array(EPSILON))
         self.target = torch.tensor(logs.mean(1)).transpose(0, 1)
-        self.live0 = torch.tensor(2.0 ** logs.mean(1)[:, 0, 0] - EPSILON[0])
+        self.first = torch.tensor(2.0 ** logs.mean(1)[:, 0] - np.array(EPSILON))
         self.knots = torch.tensor(_interpolation(wells.time / 60.0))
         silent = (np.abs(wells.curves[rows]) < 1e-12).all((1, 2))
         self.valid = torch.tensor(~silent, dtype=torch.float64)
@@ -180,20 +191,24 @@ class DrugFit:
         self.best: dict[str, torch.Tensor] = {}
         self.snapshots: dict[int, dict[str, torch.Tensor]] = {}
 
-    def predict(self, dose: torch.Tensor, live0: torch.Tensor, plate: torch.Tensor, experiment: torch.Tensor) -> torch.Tensor:
-        """log2 signal (T, member, n, 3) of wells on known plates."""
+    def predict(
+        self, dose: torch.Tensor, first: torch.Tensor, plate: torch.Tensor, experiment: torch.Tensor
+    ) -> torch.Tensor:
+        """log2 signal (T, member, n, 3) of wells on known plates, from the channels `first` (n, 3) of frame 0."""
         lab = self.laboratory
         drive = self.dynamics.drive(dose, lab.potency[:, experiment])
-        live = live0.expand(self.members, len(live0))[..., None]
-        population = torch.cat([live, live * lab.shares(plate)], -1)
-        r0 = torch.zeros(self.members, len(live0), len(self.plan.tau), dtype=torch.float64)
+        background = lab.backgrounds(plate, (dose > 0).to(dose.dtype), self.knots)
+        population = lab.populations(first, plate, background[0])
+        r0 = torch.zeros(self.members, len(first), len(self.plan.tau), dtype=torch.float64)
         factor = torch.exp(lab.rates)[:, experiment]
         _, people = grow(self.dynamics, self.decoders, r0, population, drive, self.times, self.plan.step, factor)
-        return log_signal(lab.signal(people, plate, self.knots), self.epsilon)
+        signal = torch.cat([people[..., :1], background + lab.gain(plate) * people[..., 1:]], -1)
+        return log_signal(signal, self.epsilon)
 
     def losses(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Misfit per member and well (member, n), robust; and the penalty (member,)."""
-        gap = (self.predict(self.dose, self.live0, self.plate, self.experiment) - self.target[:, None]) / torch.tensor(_NOISE)
+        predicted = self.predict(self.dose, self.first, self.plate, self.experiment)
+        gap = (predicted - self.target[:, None]) / torch.tensor(_NOISE)
         robust = torch.sqrt(1.0 + (gap / 2.0) ** 2) * 4.0 - 4.0
         per_well = (robust * self.valid[:, :]).mean(0).sum(-1)
         penalty = self.dynamics.penalty() + self.decoders.penalty() + self.laboratory.penalty(self.starts)
@@ -226,7 +241,7 @@ class DrugFit:
         self.modules.load_state_dict(_with_buffers(self.modules, state))
         self.best_at[0] = stop
         with torch.no_grad():
-            predicted = self.predict(self.dose, self.live0, self.plate, self.experiment).numpy()
+            predicted = self.predict(self.dose, self.first, self.plate, self.experiment).numpy()
         target = self.target.numpy()
         residuals = np.full((len(self.rows), len(target), 3), np.nan)
         for k in range(self.plan.folds):

@@ -216,7 +216,7 @@ class Manipulator:
                 "effect": dynamics.effect[0].numpy().copy(),
                 "half_max": torch.exp(dynamics.log_half[0][:, None] + dynamics.log_half_shift[0]).numpy(),
                 "coupling": (dynamics.coupling[0] * dynamics.below).numpy(),
-                "tau": torch.exp(dynamics.log_tau[0]).numpy(),
+                "tau": dynamics.tau()[0].numpy(),
             }
 
     def _doses(self, conditions: np.ndarray | Mapping[str, Any]) -> np.ndarray:

@@ -12,13 +12,15 @@ import torch
 from neural import weights
 from neural.decoders import MEANING, RATES, UNIT
 from neural.fit_drugs import DrugFit, Fitted, Plan, run
-from neural.population import CHANNELS
+from neural.population import CHANNELS, EPSILON
 from neural.scores import by_experiment, combination_scores
 from neural.uncertainty import conformal_quantile
 from neural.wells import Wells, read_wells
 
 Progress = Callable[[int, int, str], None]
 _FLOOR = (0.1, 0.3, 0.3)
+# longest rk4 step of the weights in use [min]; the fit may step longer
+_STEP_IN_USE = 60.0
 
 
 def plan_of(spec: dict[str, Any]) -> Plan:
@@ -67,15 +69,18 @@ def sorted_text(spec: dict[str, Any]) -> str:
 
 
 def predict_wells(fit: DrugFit, fitted: Fitted, wells: Wells) -> np.ndarray:
-    """Ensemble mean (well, T, 3) of log2 signals relative to 0 h, for every well from its own start."""
-    live0 = torch.tensor(np.maximum(wells.curves[:, :, 0, 0].mean(1), 0.1))
+    """Ensemble mean (well, T, 3) of log2 signals relative to the well's own frame 0, for every well."""
+    epsilon = np.array(EPSILON)
+    first = np.log2(np.maximum(wells.curves[:, :, 0], 0.0) + epsilon).mean(1)
     fit.dynamics, fit.decoders, fit.laboratory = fitted.dynamics, fitted.decoders, fitted.laboratory
     with torch.no_grad():
         logs = fit.predict(
-            torch.tensor(wells.dose), live0, torch.tensor(wells.plate), torch.tensor(wells.experiment)
+            torch.tensor(wells.dose),
+            torch.tensor(2.0**first - epsilon),
+            torch.tensor(wells.plate),
+            torch.tensor(wells.experiment),
         ).numpy()
-    mean = logs.mean(1).transpose(1, 0, 2)
-    return mean - mean[:, :1]
+    return logs.mean(1).transpose(1, 0, 2) - first[:, None]
 
 
 def tensors_of(fit: DrugFit, fitted: Fitted) -> dict[str, np.ndarray]:
@@ -114,7 +119,7 @@ def card_of(
             "members": fit.members,
             "hidden": fit.plan.hidden,
             "residual": fit.plan.residual,
-            "step": fit.plan.step,
+            "step": _STEP_IN_USE,
             "pattern": fit.plan.pattern,
         },
         "space": {

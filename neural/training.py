@@ -207,7 +207,7 @@ def _check_manipulator(spec: dict[str, Any], lines: dict[str, int], problems: Pr
             problems.append((lines.get(f"drugs.{drug}"), f"drugs.{drug}", f"must be the data's name (got {theirs!r})"))
     if not spec["drugs"]:
         problems.append((lines["drugs"], "drugs", "names no drug"))
-    component = {"name": Key((str,)), "hours": Key(_NUMBER, above=0), "reads": Key((dict,), required=False)}
+    component = {"name": Key((str,)), "hours": Key(_NUMBER, above=2), "reads": Key((dict,), required=False)}
     if not spec["space"]["components"]:
         problems.append((lines["space.components"], "space.components", "is empty"))
     for i, entry in enumerate(spec["space"]["components"]):

@@ -129,7 +129,7 @@ def save(path: str | os.PathLike, tensors: dict[str, np.ndarray], card: dict[str
 
     if card.get("kind") not in KINDS:
         raise WeightsError(path, f"kind must be one of {', '.join(KINDS)} (got {card.get('kind')!r})")
-    arrays = {k: np.ascontiguousarray(v) for k, v in sorted(tensors.items())}
+    arrays = {k: np.array(v, order="C") for k, v in sorted(tensors.items())}
     for key, value in arrays.items():
         if _code(value) is None:
             raise WeightsError(path, f"tensor '{key}' has type {value.dtype}; use float64, float32, int64 or int32")
@@ -273,5 +273,5 @@ def _checksum(arrays: dict[str, np.ndarray]) -> str:
     for name in sorted(arrays):
         array = arrays[name]
         digest.update(f"{name}|{_code(array)}|{list(array.shape)}|".encode())
-        digest.update(np.ascontiguousarray(array).tobytes())
+        digest.update(array.tobytes())
     return digest.hexdigest()

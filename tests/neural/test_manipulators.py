@@ -1,0 +1,194 @@
+"""The shipped manipulator: what tissues rely on, and that its parts are the equations they claim."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from neural import Manipulator, weights
+from neural.errors import WeightsError
+from neural.manipulators import BLOCK
+
+WEIGHTS = Path(__file__).parents[2] / "scenarios" / "weights" / "pc9_drugs.safetensors"
+
+
+@pytest.fixture(scope="module")
+def drugs():
+    return Manipulator.load(WEIGHTS)
+
+
+def cells(drugs, n, seed=0):
+    rng = np.random.default_rng(seed)
+    top = np.array([c["range"][1] for c in drugs.card.raw["conditions"]])
+    dose = rng.uniform(0, 1, (n, len(top))) * top * (rng.random((n, len(top))) < 0.4)
+    return rng.normal(0, 1, (n, drugs.dimension)), dose, rng.uniform(0, 1, (n, 1))
+
+
+def test_interface_that_scenarios_use(drugs):
+    assert drugs.space == "pc9_drug"
+    assert {"erlotinib", "thz1"} <= set(drugs.condition_names)
+    assert drugs.card.condition_units["erlotinib"] == "uM"
+    assert drugs.message_names == ["confluence"]
+    assert drugs.decoder_names == ["division", "apoptosis", "lysis", "clearance"]
+    np.testing.assert_array_equal(drugs.initial("untreated"), np.zeros(drugs.dimension))
+    with pytest.raises(KeyError, match="it has untreated"):
+        drugs.initial("untraeted")
+
+
+def test_file_is_small():
+    assert WEIGHTS.stat().st_size < 100_000
+
+
+def test_bits_do_not_depend_on_order_threads_or_company(drugs):
+    n = 2 * BLOCK + 137
+    ur, dose, said = cells(drugs, n)
+    whole, rates = drugs.step(ur, dose, said, 30.0), drugs.decode(ur, dose, said)
+    order = np.random.default_rng(1).permutation(n)
+    np.testing.assert_array_equal(drugs.step(ur[order], dose[order], said[order], 30.0), whole[order])
+    shuffled = drugs.decode(ur[order], dose[order], said[order])
+    for name, value in rates.items():
+        np.testing.assert_array_equal(shuffled[name], value[order])
+    for i in (0, 5, BLOCK - 1, n - 1):
+        np.testing.assert_array_equal(drugs.step(ur[i : i + 1], dose[i : i + 1], said[i : i + 1], 30.0), whole[i : i + 1])
+    before = torch.get_num_threads()
+    try:
+        torch.set_num_threads(2)
+        np.testing.assert_array_equal(drugs.step(ur, dose, said, 30.0), whole)
+        assert torch.get_num_threads() == 2
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_no_cells_is_no_error(drugs):
+    ur, dose, said = cells(drugs, 0)
+    assert drugs.step(ur, dose, said, 30.0).shape == (0, drugs.dimension)
+    assert drugs.decode(ur, dose, said)["division"].shape == (0,)
+
+
+def test_float32_is_taken(drugs):
+    ur, dose, said = (a.astype(np.float32) for a in cells(drugs, 10))
+    np.testing.assert_array_equal(
+        drugs.step(ur, dose, said, 30.0),
+        drugs.step(ur.astype(float), dose.astype(float), said.astype(float), 30.0),
+    )
+
+
+def test_wrong_shape_is_named(drugs):
+    ur, dose, said = cells(drugs, 10)
+    with pytest.raises(ValueError, match=r"conditions must have shape \(10, 6\), got \(10, 5\)"):
+        drugs.step(ur, dose[:, :5], said, 30.0)
+
+
+def test_untreated_cells_stay_untreated(drugs):
+    ur = np.zeros((3, drugs.dimension))
+    said = np.array([[0.0], [0.5], [1.0]])
+    after = drugs.step(ur, np.zeros((3, len(drugs.condition_names))), said, 600.0)
+    np.testing.assert_allclose(after, 0.0, atol=1e-12)
+
+
+def test_step_is_the_differential_equation(drugs):
+    """Two half steps are one step, and rk4 meets dopri5 at 1e-7, to the tolerance that is stated: 1e-3."""
+    ur, dose, said = cells(drugs, 50)
+    one = drugs.step(ur, dose, said, 60.0)
+    two = drugs.step(drugs.step(ur, dose, said, 30.0), dose, said, 30.0)
+    np.testing.assert_allclose(one, two, atol=1e-3)
+    kw = {"times": [0.0, 2880.0], "conditions": {"erlotinib": 0.1}, "live_area": 10.0}
+    rough = drugs.evolve(drugs.initial("untreated"), **kw)
+    exact = drugs.evolve(drugs.initial("untreated"), method="dopri5", **kw)
+    np.testing.assert_allclose(rough["mean"], exact["mean"], rtol=1e-3, atol=1e-3)
+
+
+def test_rates_are_those_of_a_numpy_twin(drugs):
+    """Decoders against their formula written out in numpy."""
+    _, t = weights.load(WEIGHTS)
+    ur, dose, said = cells(drugs, 20)
+    q = ur @ (t["decoders.pattern"] + t["decoders.readout"][0]).T
+    half, power = np.exp(t["decoders.log_contact"][0])
+    base, crowding = t["decoders.base"][0], t["decoders.crowding"][0]
+    m = said[:, 0]
+    division = np.exp(base[0]) * 2 / (1 + np.exp(q[:, 0])) / (1 + (m / half) ** power)
+    hazards = np.log1p(np.exp(base[1:] + q[:, 1:] + np.outer(m, crowding))) * [1e-4, 1e-3, 1e-3]
+    got = drugs.decode(ur, dose, said)
+    np.testing.assert_allclose(got["division"], division, rtol=1e-10)
+    for i, name in enumerate(("apoptosis", "lysis", "clearance")):
+        np.testing.assert_allclose(got[name], hazards[:, i], rtol=1e-10)
+
+
+def test_drugs_add_in_the_drive(drugs):
+    """The drive of two drugs is the sum of the drives of each: the network learns only what is left."""
+    dynamics, _ = drugs._reference
+    both = torch.zeros(1, 6, dtype=torch.float64)
+    both[0, 0], both[0, 1] = 0.1, 0.2
+    alone = [both * (torch.arange(6) == k) for k in (0, 1)]
+    torch.testing.assert_close(dynamics.drive(both), dynamics.drive(alone[0]) + dynamics.drive(alone[1]))
+    assert dynamics.drive(torch.zeros(1, 6, dtype=torch.float64)).abs().max() == 0.0
+
+
+def test_linear_part_can_be_read(drugs):
+    part = drugs.linear_part()
+    assert part["effect"].shape == part["half_max"].shape == (6, drugs.dimension)
+    assert (part["tau"] > 0).all() and np.triu(part["coupling"]).max() == 0.0
+
+
+def test_known_pharmacology(drugs):
+    """Erlotinib at 0.33 uM stops PC9 division; THZ1 at 0.3 uM kills; confluence slows division."""
+    ur = np.zeros((3, drugs.dimension))
+    dose = np.zeros((3, 6))
+    dose[1, drugs.condition_names.index("erlotinib")] = 0.33
+    dose[2, drugs.condition_names.index("thz1")] = 0.3
+    said = np.full((3, 1), 0.2)
+    after = drugs.decode(drugs.step(ur, dose, said, 48 * 60.0), dose, said)
+    assert 4e-4 < after["division"][0] < 1.2e-3
+    assert after["division"][1] < 0.4 * after["division"][0]
+    assert after["apoptosis"][2] > 3.0 * after["apoptosis"][0]
+    crowded = drugs.decode(ur, dose, np.full((3, 1), 0.95))
+    assert crowded["division"][0] < 0.7 * drugs.decode(ur, dose, said)["division"][0]
+
+
+def test_zeroed_network_leaves_everything(drugs, tmp_path):
+    ur, dose, said = cells(drugs, 30)
+    drugs.zeroed().save(tmp_path / "zero.safetensors")
+    for still in (drugs.zeroed(), Manipulator.load(tmp_path / "zero.safetensors")):
+        np.testing.assert_array_equal(still.step(ur, dose, said, 30.0), ur)
+        assert all((v == 0.0).all() for v in still.decode(ur, dose, said).values())
+    assert (drugs.decode(ur, dose, said)["division"] > 0).all()
+
+
+def test_evolve_has_ordered_intervals_and_flags_new_doses(drugs):
+    course = drugs.evolve(
+        drugs.initial("untreated"), np.arange(0, 72.1, 6) * 60, {"erlotinib": [0.0, 0.1, 5.0]}, live_area=10.0
+    )
+    assert dict(course.sizes) == {"cell": 3, "time": 13, "quantity": drugs.dimension + 7}
+    assert (course["lower"] <= course["mean"]).all() and (course["mean"] <= course["upper"]).all()
+    assert course["extrapolated"].values.tolist() == [False, False, True]
+    live = course["mean"].sel(quantity="channel.live_area").values
+    np.testing.assert_allclose(live[:, 0], 10.0, rtol=1e-6)
+    assert live[0, -1] > 2.0 * live[1, -1]
+    with pytest.raises(KeyError, match="no condition 'erlotinb'"):
+        drugs.evolve(drugs.initial("untreated"), [0.0, 60.0], {"erlotinb": 1.0})
+
+
+def test_held_confluence_agrees_with_stepping(drugs):
+    """`evolve` of the ensemble's first member is what a tissue steps."""
+    ur, dose, said = cells(drugs, 4)
+    steps = ur
+    for _ in range(10):
+        steps = drugs.step(steps, dose, said, 60.0)
+    whole = drugs.step(ur, dose, said, 600.0)
+    np.testing.assert_allclose(steps, whole, atol=2e-3)
+
+
+def test_architecture_must_fit(tmp_path):
+    card, tensors = weights.load(WEIGHTS)
+    raw = {k: v for k, v in card.raw.items() if k not in ("tensors", "sha256", "format")}
+    raw["architecture"] = {**raw["architecture"], "hidden": 5}
+    weights.save(tmp_path / "w.safetensors", tensors, raw)
+    with pytest.raises(WeightsError, match="do not fit the card's architecture"):
+        Manipulator.load(tmp_path / "w.safetensors")
+
+
+def test_weights_are_found_wherever_they_lie(tmp_path, drugs):
+    shutil.copy(WEIGHTS, tmp_path / "my own.safetensors")
+    assert Manipulator.load(tmp_path / "my own.safetensors").card.sha256 == drugs.card.sha256
