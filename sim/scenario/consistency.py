@@ -164,13 +164,8 @@ def _perturbed_value(spec: ScenarioSpec, i: int) -> Iterator[Fault]:
             yield path, "is a factor and must not be negative", False
         return
     value, message = _in_unit_of(spec, p.quantity, p.value)
-    if (
-        message is None
-        and p.verb == "set"
-        and value < 0
-        and p.quantity.startswith(("field.", "rate.", "cell."))
-    ):
-        message = "must not be negative"
+    if message is None and value < 0 and p.quantity.startswith(("field.", "rate.", "cell.")):
+        message = "must not be negative" + ("; lower it with scale" if p.verb == "add" else "")
     if message:
         yield path, message, False
     _replace(p, key, value)

@@ -133,7 +133,7 @@ class UnitError(ValueError):
 
 @lru_cache(maxsize=1024)
 def unit(text: str, wanted: str = "") -> Unit:
-    """The unit that `text` names, for example "um^2/min"; one like `wanted` is hinted at. Raises UnitError."""
+    """The unit that `text` names, for example "um^2/min"; one like `wanted` is hinted. Raises UnitError."""
     if text in ("", "1"):
         return UNITS["dimensionless"]
     if len(text) > _LONGEST_TEXT or not _IS_EXPRESSION.fullmatch(text):

@@ -16,7 +16,6 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict, With
 from pydantic_core import PydanticCustomError, core_schema
 
 from sim.scenario.units import (
-    CONCENTRATION,
     DIFFUSIVITY,
     FIELD_DIMENSIONS,
     LENGTH,
@@ -147,8 +146,8 @@ AnyQuantity = Annotated[Quantity, _quantity("any", *FIELD_DIMENSIONS, TIME, LENG
 
 
 def _field_unit(value: object) -> str:
-    if not isinstance(value, str):
-        raise fault(f"must be a unit of {CONCENTRATION.name} or pressure, such as uM or mmHg")
+    if not isinstance(value, str) or not value:
+        raise fault("must be a unit of concentration or pressure, such as uM or mmHg")
     try:
         exponents = unit(value).exponents
     except UnitError as error:
