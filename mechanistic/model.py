@@ -18,6 +18,7 @@ from mechanistic.codegen.numeric import evaluate
 from mechanistic.codegen.system import System, dependencies
 from mechanistic.errors import IntegrationError, ModelError, ModelProblem
 from mechanistic.network import ReactionNetwork
+from mechanistic.reading.problems import closest
 from mechanistic.reference import RoadRunnerStepper
 from mechanistic.sbml import read_network
 
@@ -319,12 +320,8 @@ class PathwayModel:
             )
 
     def _unknown(self, name: str) -> list[ModelProblem]:
-        from difflib import get_close_matches
-
         known = (*self.network.species_ids, *self.network.parameter_ids, *self.network.reaction_ids)
-        close = get_close_matches(name, known, 1, 0.6)
-        hint = f"; did you mean '{close[0]}'?" if close else ""
-        return [ModelProblem(f"'{name}' is not in the model{hint}", None, name)]
+        return [ModelProblem(f"'{name}' is not in the model{closest(name, known)}", None, name)]
 
 
 def load_model(path_or_text: str | os.PathLike) -> PathwayModel:

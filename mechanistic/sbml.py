@@ -73,8 +73,8 @@ def _read_file(file: str) -> bytes:
     except OSError as error:
         hint = _nearest(file) if isinstance(error, FileNotFoundError) else ""
         raise ModelError(file, f"cannot be read: {error.strerror}{hint}") from None
-    with os.fdopen(handle, "rb") as stream:
-        status = os.fstat(stream.fileno())
+    try:
+        status = os.fstat(handle)
         if stat.S_ISDIR(status.st_mode):
             raise ModelError(file, "is a folder, not a model file")
         if not stat.S_ISREG(status.st_mode):
@@ -82,7 +82,10 @@ def _read_file(file: str) -> bytes:
         if status.st_size > LARGEST_FILE:
             message = f"{status.st_size} bytes is over the limit of size ({LARGEST_FILE >> 20} MiB)"
             raise ModelError(file, [ModelProblem(message, None, "size")])
-        return stream.read(LARGEST_FILE + 1)
+        with os.fdopen(handle, "rb", closefd=False) as stream:
+            return stream.read(LARGEST_FILE + 1)
+    finally:
+        os.close(handle)
 
 
 def _nearest(file: str) -> str:

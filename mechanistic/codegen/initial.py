@@ -12,6 +12,7 @@ from mechanistic.codegen.numeric import evaluate
 from mechanistic.codegen.system import Resolver, varies
 from mechanistic.errors import ModelError, ModelProblem
 from mechanistic.network import ReactionNetwork, Species
+from mechanistic.reading.problems import closest
 
 
 def initial_values(
@@ -119,12 +120,11 @@ class _Initial:
         network = self.network
         species = name[7:] if name.startswith("amount.") else name
         if species not in network or (species != name and species not in network.species_ids):
-            from difflib import get_close_matches
-
             known = (*network.species_ids, *network.parameter_ids, *network.compartment_ids)
-            close = get_close_matches(name, known, 1, 0.6)
-            hint = f"; did you mean '{close[0]}'?" if close else ""
-            raise ModelError(network.file, [ModelProblem(f"'{name}' is not in the model{hint}", None, name)])
+            raise ModelError(
+                network.file,
+                [ModelProblem(f"'{name}' is not in the model{closest(name, known)}", None, name)],
+            )
         if species in network.assignment_rules or species in network.reaction_ids:
             rule = network.assignment_rules.get(species)
             what = f"the rule at line {rule.line}" if rule else "its rate law"

@@ -1,0 +1,91 @@
+"""The equations of a network against derivatives written by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from pathway_examples import CHAIN, changed
+
+from mechanistic.codegen.graph import Graph
+from mechanistic.codegen.initial import initial_values
+from mechanistic.codegen.numeric import evaluate
+from mechanistic.codegen.system import System
+from mechanistic.sbml import read_network
+
+TREES = [
+    (["+", "x", 2.0, "y"], lambda x, y: x + 2 + y),
+    (["-", "x"], lambda x, y: -x),
+    (["^", "x", 3.0], lambda x, y: x**3),
+    (["/", ["ln", "x"], ["sqrt", "y"]], lambda x, y: np.log(x) / np.sqrt(y)),
+    (["piecewise", "x", ["<", "x", "y"], "y"], lambda x, y: np.where(x < y, x, y)),
+    (["piecewise", 1.0, ["and", [">", "x", 1.0], ["not", ["==", "y", 2.0]]], 0.0],
+     lambda x, y: ((x > 1) & (y != 2)).astype(float)),
+    (["<", "x", "y", 3.0], lambda x, y: ((x < y) & (y < 3)).astype(float)),
+    (["quotient", ["-", "x", 5.0], "y"], lambda x, y: np.trunc((x - 5) / y)),
+    (["rem", "x", "y"], np.fmod),
+    (["max", "x", "y", 2.0], lambda x, y: np.maximum(np.maximum(x, y), 2)),
+    (["sec", "x"], lambda x, y: 1 / np.cos(x)),
+    (["arccoth", ["+", "x", 1.5]], lambda x, y: np.arctanh(1 / (x + 1.5))),
+    (["factorial", 4.0], lambda x, y: 24.0 + 0 * x),
+    (["implies", ["<", "x", "y"], ["<", "y", 2.5]], lambda x, y: (~(x < y) | (y < 2.5)).astype(float)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("tree", "expected"), TREES, ids=[t[0] for t, _ in TREES])
+def test_operators(tree, expected):
+    graph = Graph()
+    names = {"x": graph.input(0), "y": graph.input(1)}
+    node = graph.number(graph.tree(tree, names.__getitem__, lambda _: 0))
+    x, y = np.array([0.3, 1.7, 3.0, 4.5]), np.array([2.0, 2.0, 3.0, 2.6])
+    np.testing.assert_allclose(evaluate(graph, [node], [x, y])[0], expected(x, y), rtol=1e-14)
+
+
+def test_equal_parts_are_made_once():
+    graph = Graph()
+    x = graph.input(0)
+    assert graph.op("*", x, graph.const(2.0)) == graph.op("*", x, graph.const(2.0))
+    assert graph.const(0.0) != graph.const(-0.0)
+    assert graph.op("+", graph.const(1.0), graph.const(2.0)) == graph.const(3.0)
+
+
+def test_derivatives_of_a_chain():
+    network = read_network(CHAIN)
+    system = System(network)
+    state, constants = initial_values(network, {}, 1)
+    np.testing.assert_array_equal(state, [[20, 0]])
+    change = evaluate(system.graph, system.derivative, [0.0, 1.0, *state[0], *constants[0]])
+    # d(amount A) = -c k1 [A] = -2 * 0.5 * 10
+    np.testing.assert_allclose(change, [-10, 10])
+
+
+def test_conversion_factors_and_stoichiometry():
+    text = changed('<species id="S2"', '<species id="S2" conversionFactor="f"')
+    text = text.replace(
+        '<parameter id="k"', '<parameter id="f" value="10" constant="true"/><parameter id="k"'
+    )
+    text = text.replace('species="S2" stoichiometry="1"', 'species="S2" stoichiometry="3"')
+    network = read_network(text)
+    system = System(network)
+    state, constants = initial_values(network, {}, 1)
+    change = evaluate(system.graph, system.derivative, [0.0, 1.0, *state[0], *constants[0]])
+    np.testing.assert_allclose(change, [-1.0, 30.0])
+
+
+def test_initial_assignments_follow_what_is_given():
+    network = read_network("model m\n a = 2; b = 3 * a; S = b; S -> ; S\nend")
+    for a in (2.0, 5.0):
+        state, constants = initial_values(network, {"a": a}, 1)
+        assert state[0, 0] == 3 * a
+        assert constants[0, network.settable_ids.index("b")] == 3 * a
+    state, _ = initial_values(network, {"a": np.array([1.0, 2.0])}, 2)
+    np.testing.assert_array_equal(state[:, 0], [3.0, 6.0])
+
+
+def test_a_network_says_what_it_holds():
+    network = read_network(CHAIN)
+    assert network.state_ids == ("A", "B")
+    assert "D" in network.settable_ids
+    assert "k2" not in network.settable_ids
+    assert "A" in network
+    assert "Q" not in network
+    assert network["D"].boundary

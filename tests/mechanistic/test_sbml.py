@@ -1,0 +1,184 @@
+"""The guarded reader: what it accepts, what it refuses, and that each fault is named with id and line."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+
+import pytest
+from pathway_examples import BASE, CHAIN, MATH, changed, with_rules
+
+from mechanistic import sbml
+from mechanistic.errors import ModelError
+from mechanistic.sbml import read_network
+
+
+def faults(text) -> list:
+    with pytest.raises(ModelError) as caught:
+        read_network(text)
+    return caught.value.problems
+
+
+def the_fault(text):
+    found = faults(text)
+    assert len(found) == 1, found
+    return found[0]
+
+
+def test_a_good_model_becomes_plain_data():
+    network = read_network(BASE)
+    assert network.species_ids == ("S1", "S2")
+    assert network.parameter_ids == ("k", "x")
+    assert network["R1"].rate == ["*", "k", "S1"]
+    assert network["S1"].concentration == 1.0
+    assert network.line_of("S1") == 8
+    assert (network.time_unit, network.substance_unit, network.volume_unit) == ("second", "mole", "litre")
+    assert network.units("S1") == "mole / litre"
+
+
+def test_antimony_text_and_file(tmp_path):
+    assert read_network(CHAIN).state_ids == ("A", "B")
+    file = tmp_path / "chain.ant"
+    file.write_text(CHAIN)
+    network = read_network(file)
+    assert network.file == str(file)
+    assert "<sbml" in network.source
+
+
+def test_local_parameters_are_promoted_and_hide_global_ones():
+    law = '<listOfLocalParameters><localParameter id="k" value="7"/></listOfLocalParameters></kineticLaw>'
+    network = read_network(changed("</kineticLaw>", law))
+    assert network["R1"].rate == ["*", "R1_k", "S1"]
+    assert network["R1_k"].value == 7.0
+
+
+def test_functions_are_inlined():
+    function = (
+        f'<listOfFunctionDefinitions><functionDefinition id="f">{MATH}<lambda><bvar><ci>a</ci></bvar>'
+        "<apply><plus/><ci>a</ci><cn>1</cn></apply></lambda></math></functionDefinition></listOfFunctionDefinitions>"
+    )
+    text = changed("<listOfCompartments>", function + "<listOfCompartments>")
+    text = text.replace(
+        "<apply><times/><ci>k</ci><ci>S1</ci></apply>", "<apply><ci>f</ci><ci>S1</ci></apply>"
+    )
+    assert read_network(text)["R1"].rate == ["+", "S1", 1.0]
+
+
+def test_all_faults_come_together_in_file_order():
+    text = changed('initialConcentration="1"', 'initialConcentration="1,5"').replace(
+        'value="1"', 'value="abc"', 1
+    )
+    found = faults(text)
+    assert [(p.key, p.line) for p in found] == [("S1", 8), ("k", 14)]
+    assert "decimal point" in found[0].message
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "says"),
+    [
+        ("<ci>k</ci>", "<ci>kk</ci>", "R1.kk", "did you mean 'k'"),
+        ('compartment="c"', 'compartment="nucleus"', "S1.compartment", "not declared"),
+        ('size="1"', 'size="-1"', "c", "above 0"),
+        ('size="1"', 'size="INF"', "c", "finite"),
+        ('initialConcentration="1"', 'initialConcentration="-1"', "S1", "negative"),
+        ('<parameter id="k" value="1"', '<parameter id="k"', "k", "without a value"),
+        ('<parameter id="k"', '<parameter id="k" units="furlong"', "k.units", "furlong"),
+        ('fast="false"', 'fast="true"', "R1.fast", "fast reaction"),
+        ('stoichiometry="1"', 'stoichiometry="-1"', "R1", "0 or more"),
+        ('id="x"', 'id="S1"', "S1", "already taken"),
+        ('id="k"', 'id="k\'+__import__(1)"', "id", "identifier"),
+        ("<times/>", "<divide/><cn>2</cn>", "R1", "takes 2 arguments"),
+        ("<times/>", "<bessel/>", "R1.bessel", "subset"),
+        ('level="3"', 'level="99"', "level", "not known"),
+        ('id="m"', 'id="m" conversionFactor="nocf"', "m", "nocf"),
+    ],
+)
+def test_faults_name_what_is_wrong(old, new, key, says):
+    problems = faults(changed(old, new))
+    assert any(p.key == key and says in p.message for p in problems), problems
+
+
+def test_cycles_are_printed():
+    fault = the_fault(with_rules("x = <apply><plus/><ci>x</ci><cn>1</cn></apply>"))
+    assert "x -> x" in fault.message
+    reaction = with_rules("x = <ci>R1</ci>").replace("<ci>k</ci>", "<ci>x</ci>")
+    assert "x -> R1 -> x" in the_fault(reaction).message
+
+
+def test_two_rules_for_one_variable():
+    fault = the_fault(with_rules("x = <cn>1</cn>", "x = <cn>2</cn>"))
+    assert fault.key == "x"
+    assert "two rules" in fault.message
+
+
+@pytest.mark.parametrize("kind", ["algebraicRule", "delay"])
+def test_unsupported_constructs_are_refused_by_name(kind):
+    content = {
+        "algebraicRule": f"<listOfRules><algebraicRule>{MATH}<ci>x</ci></math></algebraicRule></listOfRules>",
+        "delay": f'<listOfRules><assignmentRule variable="x">{MATH}<apply><csymbol encoding="text" '
+        'definitionURL="http://www.sbml.org/sbml/symbols/delay">delay</csymbol><ci>S1</ci><cn>1</cn></apply></math>'
+        "</assignmentRule></listOfRules>",
+    }[kind]
+    fault = the_fault(changed("<!--rules-->", content))
+    assert kind in fault.key
+    assert fault.line == 17
+
+
+def test_a_chain_of_thousands_of_rules_is_no_recursion():
+    parameters = "".join(f'<parameter id="p{i}" constant="false"/>' for i in range(3000))
+    rules = [f"p{i} = <ci>p{i + 1}</ci>" for i in range(2999)] + ["p2999 = <cn>1</cn>"]
+    text = with_rules(*rules).replace("</listOfParameters>", parameters + "</listOfParameters>")
+    assert len(read_network(text).assignment_rules) == 3000
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ('<!DOCTYPE a [<!ENTITY b "c">]>' + BASE.partition("?>")[2], "DOCTYPE"),
+        ("<html><body><p>404</body></html>", "web page"),
+        (BASE[: len(BASE) // 2], "not well-formed"),
+        ("<a>" * 5000, "depth"),
+        ("model m\n S1 -> ; " + "(" * 5000 + "1" + ")" * 5000 + "\nend", "depth"),
+        ('import "../../etc/passwd"\nmodel m\nend', "import"),
+        (
+            BASE.replace("<apply><times/>", "<apply><minus/>" * 390).replace("</apply>", "</apply>" * 390),
+            "depth",
+        ),
+    ],
+)
+def test_hostile_text_is_refused(text, says):
+    assert any(says in p.message or says == p.key for p in faults(text))
+
+
+def test_bytes_that_are_no_text(tmp_path):
+    file = tmp_path / "bad.xml"
+    file.write_bytes(BASE.replace('id="m"', 'id="m" name="X"').encode().replace(b'"X"', b'"\xff"'))
+    fault = the_fault(file)
+    assert fault.key == "UTF-8"
+    assert fault.line == 3
+
+
+def test_what_is_no_file_never_blocks(tmp_path):
+    fifo = tmp_path / "pipe.xml"
+    os.mkfifo(fifo)
+    for path, says in ((fifo, "pipe"), ("/dev/zero", "device"), (tmp_path, "folder"), ("a\0b.xml", "NUL")):
+        assert says in faults(path)[0].message
+    (tmp_path / "model.xml").write_text(BASE)
+    assert "did you mean 'model.xml'?" in faults(tmp_path / "modle.xml")[0].message
+
+
+def test_a_flood_of_memory_ends_the_child_only(monkeypatch):
+    monkeypatch.setattr(sbml, "_MEGABYTES", 60)
+    flood = "<listOfConstraints>" + "<a/>" * 300_000 + "</listOfConstraints>"
+    fault = the_fault(changed("<!--rules-->", flood))
+    assert fault.key == "size"
+
+
+def test_reading_imports_nothing_heavy():
+    code = (
+        "import sys; from mechanistic.sbml import read_network; read_network(sys.argv[1]);"
+        "heavy = {'numpy', 'libsbml', 'roadrunner', 'antimony', 'torch', 'xarray', 'scipy'} & set(sys.modules);"
+        "assert not heavy, heavy"
+    )
+    subprocess.run([sys.executable, "-c", code, BASE], check=True)
