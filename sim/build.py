@@ -25,7 +25,8 @@ from sim.processes.manipulator import ManipulatorProcess, ManipulatorSettings
 from sim.processes.motion import Mechanics, Motility, MotionSettings
 from sim.processes.pathway import Membrane, PathwayProcess, PathwaySettings
 from sim.processes.tissue import Neighbourhood, TissueProcess, TissueSettings
-from sim.scenario.units import UnitError, same_dimension, unit
+from sim.model_units import any_unit
+from sim.scenario.units import UnitError, unit
 
 if TYPE_CHECKING:
     from sim.scenario import Scenario
@@ -447,11 +448,15 @@ class _Planner:
         wanted = _unit_of(source, known)
         if not written or wanted is None:
             return float(value)
+        given = any_unit(written)
         try:
-            return float(value.to(wanted))
-        except UnitError as error:
-            self._fault((*key, "hill", "half_max"), f"{error} ({source} is in {wanted})")
-            return float(value)
+            target = any_unit(wanted)
+        except UnitError:
+            self.notes.append(f"{source}: half_max {value} is taken as it is, in {wanted}")
+            return float(value.written)
+        if given.exponents != target.exponents:
+            self._fault((*key, "hill", "half_max"), f"{source} is in {wanted}, which {written} cannot be turned into")
+        return float(value.written * float(given.factor / target.factor))
 
     def _factor(self, key: KeyPath, source: str, target: str, known: Mapping[str, Quantity]) -> float:
         """What turns the source's unit into the target's; a fault where the dimensions differ."""
@@ -459,12 +464,13 @@ class _Planner:
         if have is None or want is None or have == want:
             return 1.0
         try:
-            if not same_dimension(have, want):
+            source_unit, target_unit = any_unit(have), any_unit(want)
+            if source_unit.exponents != target_unit.exponents:
                 self._fault(
                     key, f"'{source}' is in {have} but '{target}' takes {want}; give a response (linear, hill) that converts it"
                 )
                 return 1.0
-            factor = float(unit(have).factor / unit(want).factor)
+            factor = float(source_unit.factor / target_unit.factor)
         except UnitError:
             self.notes.append(f"{source} → {target}: units {have} and {want} are taken as they are")
             return 1.0

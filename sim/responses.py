@@ -24,6 +24,6 @@ class NetworkResponse:
 
     @cached_property
     def _network(self):
-        from neural.responses import ResponseNetwork
+        from neural.response import ResponseNetwork
 
         return ResponseNetwork.load(self.weights)

@@ -29,13 +29,14 @@ class Simulation:
     def __init__(self, plan: Plan, cut: Collection[int] = ()):
         self.plan = plan
         self.streams = Streams(plan.scenario.seed)
+        # before the state is laid out: what must be remembered of each cell is known in full only now
+        for process in plan.processes:
+            process.prepare(self.streams)
         self.couplings = [c for c in plan.couplings if c.index not in cut]
         self.state = State(q for p in plan.processes for q in p.quantities)
         self.schedule = Schedule(plan.processes, plan.step, plan.scenario.time.splitting)
         self.signals = Signals(self.state, plan.processes, self.couplings, self._graph, plan.type_names)
         self.actors = Actors(plan.fields, plan.pathways, plan.life)
-        for process in plan.processes:
-            process.prepare(self.streams)
 
     def populate(self) -> None:
         """Place the cells and fields of time 0."""

@@ -69,6 +69,10 @@ class Process(ABC):
         """Values (cell,) of one of `readouts`, now. NaN for cells of other types."""
         raise KeyError(name)
 
+    def follows(self, name: str) -> tuple[str, ...]:
+        """Names of inputs and readouts that the readout `name` needs at the same instant (for cycles)."""
+        return ()
+
     def members(self, state: State) -> np.ndarray:
         """Mask (cell,) of the rows this process acts on."""
         if self.types is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from sim.core.coupling import Coupling
@@ -56,7 +56,7 @@ def check(processes: Sequence[Process], couplings: Sequence[Coupling], type_name
         if c.mode == "set":
             setters.setdefault(c.target, c)
     if not faults:
-        faults += _cycles(couplings, known)
+        faults += _cycles(processes, couplings)
     return faults
 
 
@@ -143,22 +143,44 @@ def _overlap(a: frozenset[int] | None, b: frozenset[int] | None) -> bool:
     return a is None or b is None or bool(a & b)
 
 
-def _cycles(couplings: Sequence[Coupling], known: dict[str, Quantity]) -> list[Fault]:
-    """Couplings that would need their own answer within one step: input → input → … → the same input."""
-    follows: dict[str, list[Coupling]] = {}
+def _cycles(processes: Sequence[Process], couplings: Sequence[Coupling]) -> list[Fault]:
+    """A quantity that would need its own value at the same instant, through couplings and readouts."""
+    owners = {q.name: p for p in processes for q in p.quantities}
+    readouts = {q.name for p in processes for q in p.readouts}
+    driven: dict[str, list[Coupling]] = {}
     for c in couplings:
-        aggregate = aggregate_of(c.source)
-        source = aggregate.of if aggregate and aggregate.how != "count" else c.source
-        if source in known and known[source].role == "input":
-            follows.setdefault(source, []).append(c)
-    for start in follows:
-        path, seen = [start], {start}
-        while path[-1] in follows:
-            nxt = follows[path[-1]][0].target
-            path.append(nxt)
-            if nxt in seen:
-                loop = " → ".join(path[path.index(nxt) :])
-                culprit = follows[path[-2]][0]
-                return [Fault(f"the couplings form a cycle within one step: {loop}; cut one of them", culprit.index, "to")]
-            seen.add(nxt)
+        driven.setdefault(c.target, []).append(c)
+
+    def needs(name: str) -> list[str]:
+        sources = [_plain(c.source, owners) for c in driven.get(name, ())]
+        return sources + (list(owners[name].follows(name)) if name in readouts else [])
+
+    settled: set[str] = set()
+    for start in driven:
+        loop = _loop_from(start, needs, settled)
+        if loop:
+            culprit = next(c for name in loop for c in driven.get(name, ()))
+            shown = " → ".join(reversed(loop))
+            return [Fault(f"the couplings form a cycle within one step: {shown}; cut one of them", culprit.index, "to")]
     return []
+
+
+def _loop_from(start: str, needs: Callable[[str], list[str]], settled: set[str]) -> list[str] | None:
+    """The first loop met walking from `start`, as a list that begins and ends with the same name."""
+    path: list[str] = []
+
+    def walk(name: str) -> list[str] | None:
+        if name in path:
+            return [*path[path.index(name) :], name]
+        if name in settled:
+            return None
+        path.append(name)
+        for needed in needs(name):
+            loop = walk(needed)
+            if loop:
+                return loop
+        path.pop()
+        settled.add(name)
+        return None
+
+    return walk(start)

@@ -77,6 +77,9 @@ class ManipulatorProcess(Process):
             self._decoded = (key, {f"decoder.{d}": _spread(v, rows, len(state)) for d, v in decoded.items()})
         return self._decoded[1][name]
 
+    def follows(self, name: str) -> tuple[str, ...]:
+        return tuple(q.name for q in self.inputs)
+
     def _conditions(self, signals) -> np.ndarray:
         return signals.stack([f"condition.{c}" for c in self.condition_names])
 

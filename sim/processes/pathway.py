@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,8 +14,8 @@ from sim.core.quantity import Quantity
 from sim.errors import SimulationError
 
 if TYPE_CHECKING:
-    from mechanistic.network import ReactionNetwork
     from mechanistic.distributions import Distribution
+    from mechanistic.network import ReactionNetwork
 
 
 @dataclass(frozen=True)
@@ -57,19 +57,14 @@ class PathwayProcess(Process):
         self.reference_volume = volume
         prefix = f"pathway.{settings.name}"
         self.block = f"{prefix}.state"
+        self.steps = f"integrator.{settings.name}"
         ids = tuple(network.state_ids)
         self.states = (
             Quantity(self.block, "model units", f"amounts of {settings.name}", width=len(ids), labels=ids, shared=True),
+            Quantity(self.steps, "model time", f"last step of the integrator of {settings.name}"),
         )
         self.inputs = tuple(
-            Quantity(
-                f"{prefix}.{i}",
-                network.units(i) or "1",
-                f"{i} of {settings.name}",
-                "input",
-                default=float("nan"),
-                stored=i in settings.active,
-            )
+            Quantity(f"{prefix}.{i}", network.units(i) or "1", f"{i} of {settings.name}", "input", default=float("nan"))
             for i in network.settable_ids
         )
         settable = set(network.settable_ids)
@@ -85,23 +80,29 @@ class PathwayProcess(Process):
 
         super().prepare(streams)
         self.model = load_model(self.settings.model)
+        plain = self.model.initial_state(1, parameters=dict(self.settings.set))
+        reached = {i: self.model.observe(plain, (i,))[0, 0] for i in self.settings.active}
+        # what the model computes at the start from a parameter that differs between cells, differs too
+        nominal = self.model.initial_state(1, parameters={**reached, **self.settings.set})
+        self.active = nominal.active
+        self._nominal = dict(zip(nominal.active, nominal.parameters[0]))
+        prefix = f"pathway.{self.settings.name}."
+        self.inputs = tuple(
+            replace(q, stored=q.name.removeprefix(prefix) in self.active) for q in self.inputs
+        )
 
     def initialise(self, state, rows) -> None:
         from mechanistic.distributions import sample
 
         rows = rows[self.members(state)[rows]]
-        if not rows.size:
-            return
-        one = self.model.initial_state(1, parameters=dict(self.settings.set))
-        changed = {}
-        for name in self.settings.active:
-            values = np.repeat(self.model.observe(one, (name,))[:, 0], len(rows))
-            if name in self.settings.vary:
-                u = self.streams.uniforms(f"vary.{self.settings.name}.{name}", 0, state.ids[rows])[:, 0]
-                values = sample(self.settings.vary[name], values, u)
-            state[f"pathway.{self.settings.name}.{name}"][rows] = changed[name] = values
-        started = self.model.initial_state(len(rows), parameters={**self.settings.set, **changed})
-        state[self.block][rows] = started.amounts
+        given: dict[str, Any] = {**{i: self._nominal[i] for i in self.settings.active}, **self.settings.set}
+        for name, distribution in self.settings.vary.items():
+            u = self.streams.uniforms(f"vary.{self.settings.name}.{name}", 0, state.ids[rows])[:, 0]
+            given[name] = sample(distribution, np.full(len(rows), given[name]), u)
+        start = self.model.initial_state(len(rows), parameters=given)
+        for k, name in enumerate(start.active):
+            state[f"pathway.{self.settings.name}.{name}"][rows] = start.parameters[:, k]
+        state[self.block][rows] = start.amounts
 
     def advance(self, state, signals, dt: float) -> None:
         from mechanistic.errors import IntegrationError
@@ -118,30 +119,56 @@ class PathwayProcess(Process):
                 f"{self.name}: cell {cell}, {error.species or 'state'} at t = {state.time:g} min: {error}"
             ) from error
         state[self.block][rows] = cells.amounts
+        state[self.steps][rows] = cells.step
 
     def readout(self, name, state, signals) -> np.ndarray:
         short = name.removeprefix(f"pathway.{self.settings.name}.")
         values = np.full(len(state), np.nan)
         rows = np.flatnonzero(self.members(state))
         if rows.size:
-            values[rows] = self.model.observe(self._cells(state, signals, rows), (short,))[:, 0]
+            # a species needs no driven input; asking for one here would let two cells wait for each other
+            inputs = None if short in self.network.state_ids else signals
+            values[rows] = self.model.observe(self._cells(state, inputs, rows), (short,))[:, 0]
         return values
+
+    def follows(self, name: str) -> tuple[str, ...]:
+        prefix = f"pathway.{self.settings.name}."
+        needed = _needed_at_once(self.network, name.removeprefix(prefix))
+        return tuple(f"{prefix}{i}" for i in self.settings.active if i in needed)
+
+    def compartment_size(self, species: str) -> float:
+        """Size of the compartment of a species in the model's unit, 1 for what is no species."""
+        if species not in self.network.species_ids:
+            return 1.0
+        compartment = self.network[species].compartment
+        return float(self.model.observe(self.model.initial_state(1), (compartment,))[0, 0])
 
     def write(self, state, species: str, rows: np.ndarray, change) -> None:
         """Change a species' concentration in `rows` by the function `change` (perturbations)."""
         rows = rows[self.members(state)[rows]]
         column = self.network.state_ids.index(species)
-        volume = self._scale(state, rows) * self.network.compartment_size_of(species)
+        volume = self._scale(state, rows) * self.compartment_size(species)
         state[self.block][rows, column] = change(state[self.block][rows, column] / volume) * volume
 
     def _cells(self, state, signals, rows: np.ndarray):
         """The rows as the pathway engine takes them."""
         from mechanistic.model import PathwayState
 
-        active = self.settings.active
-        parameters = signals.stack([f"pathway.{self.settings.name}.{i}" for i in active])[rows]
+        active = self.active
+        names = [f"pathway.{self.settings.name}.{i}" for i in active]
+        if signals is None:
+            parameters = np.stack([state[n][rows] for n in names], axis=1) if names else np.empty((len(rows), 0))
+        else:
+            parameters = signals.stack(names)[rows]
         time = np.full(len(rows), state.time / self.settings.minutes_per_unit)
-        return PathwayState(amounts=state[self.block][rows], parameters=parameters, active=active, scale=self._scale(state, rows), time=time)
+        return PathwayState(
+            amounts=state[self.block][rows],
+            parameters=parameters,
+            active=active,
+            scale=self._scale(state, rows),
+            time=time,
+            step=state[self.steps][rows],
+        )
 
     def _scale(self, state, rows: np.ndarray) -> np.ndarray:
         """Volume of each cell relative to the model's (cell,)."""
@@ -151,6 +178,24 @@ class PathwayProcess(Process):
                 here = state["cell.type"][rows] == code
                 scale[here] = state["cell.volume"][rows][here] / volume
         return scale
+
+
+def _needed_at_once(network: ReactionNetwork, name: str) -> set[str]:
+    """All ids that the value of `name` is computed from, through assignment rules and rate laws."""
+    from mechanistic.codegen.system import dependencies
+
+    found: set[str] = set()
+    waiting = [name]
+    while waiting:
+        here = waiting.pop()
+        if here in network.state_ids or here in found:
+            continue
+        found.add(here)
+        if here in network.assignment_rules:
+            waiting += dependencies(network.assignment_rules[here].math)
+        elif here in network.reaction_ids:
+            waiting += dependencies(network[here].rate)
+    return found
 
 
 class Membrane(Process):
@@ -166,13 +211,16 @@ class Membrane(Process):
         self.field = field_process
         self.pathway = pathway
         self.column = pathway.network.state_ids.index(species)
-        self.per_model_amount = {
-            code: volume / pathway.network.compartment_size_of(species) for code, volume in pathway.reference_volume.items()
-        }
+        self.species = species
         self.inputs = (
             Quantity(f"permeability.{name}", "1/min", f"permeability of the membrane for {name}", "input", by_type=permeability),
         )
         self.reads = (f"field.{name}", "cell.position", "cell.volume", "cell.living", f"pathway.{pathway.settings.name}.{species}")
+
+    def prepare(self, streams) -> None:
+        super().prepare(streams)
+        size = self.pathway.compartment_size(self.species)
+        self.per_model_amount = {code: volume / size for code, volume in self.pathway.reference_volume.items()}
 
     def advance(self, state, signals, dt: float) -> None:
         from mechanistic.fields import membrane_exchange

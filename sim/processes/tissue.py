@@ -89,6 +89,9 @@ class TissueProcess(Process):
             self._seen = (state.version, self._messages(state, signals))
         return self._seen[1][:, self.message_names.index(name.removeprefix("tissue."))]
 
+    def follows(self, name: str) -> tuple[str, ...]:
+        return self.node_inputs
+
     def _messages(self, state, signals) -> np.ndarray:
         from sim.agents.neighbours import Neighbours
 
