@@ -1,1 +1,29 @@
+"""The report of a run: one self-contained HTML page, drawn from the opened store alone.
 
+`write_report` makes it; `graph.draw_wiring` draws the wiring by itself.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+
+def write_report(run_path: Path | str) -> Path:
+    """Writes `RUN.zarr.report/report.html` beside the run and returns its path.
+
+    Works for finished and unfinished runs; needs neither display nor network. Large runs are thinned.
+
+    Raises:
+        ScenarioError: there is no run at `run_path`.
+        StoreError: the page cannot be written.
+    """
+    from sim.report.page import render
+    from sim.store.disk import disk_errors, replace_files
+
+    run_path = Path(run_path)
+    html = render(run_path)
+    folder = run_path.with_name(run_path.name + ".report")
+    with disk_errors(folder):
+        folder.mkdir(exist_ok=True)
+        replace_files([(folder / "report.html", html.encode())])
+    return folder / "report.html"
