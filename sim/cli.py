@@ -208,8 +208,9 @@ def simulate(
     output: Annotated[Path | None, typer.Option("-o", "--output", metavar="OUT.csv|.nc|.zarr", help="Where to.")] = None,
 ) -> None:
     """Time course of one pathway model."""
-    from sim.time_course import Request, time_course, write
+    from sim.time_course import Request, check_output, time_course, write
 
+    check_output(output)
     request = Request(model, start, end, steps, rtol, atol, method, tuple(sets), tuple(vary), cells, seed, amounts, select)
     write(time_course(request), request, output)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sim.errors import CellweaveError, Problem, ScenarioError
+from sim.errors import CellweaveError, Problem, ScenarioError, escaped
 
 _MODELS = {".xml", ".sbml", ".ant", ".txt", ".gz", ".omex"}
 
@@ -48,12 +48,14 @@ def _is_training(file: Path) -> bool:
 
 def _training(file: Path) -> list[str]:
     from neural.errors import TrainingError
-    from neural.training import read_training
+    from neural.training import load_training
 
     try:
-        read_training(file)
+        job = load_training(file, need_data=False)
     except TrainingError as error:
         raise ScenarioError(Problem(f, m, line, key) for f, line, key, m in error.problems) from None
+    if job.data is not None and not job.data.is_file():
+        return [f"{file}: the measurements are not here yet ({escaped(job.data, 200)})"]
     return []
 
 
