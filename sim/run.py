@@ -132,7 +132,7 @@ class _Controller:
         self.simulation = simulation
         self.recorder = recorder
         self.progress = progress
-        self.stops = _stops(simulation.plan)
+        self.stops = stops_of(simulation.plan)
         self.position = {"stop": 0, "block": 0}
         self.errors: dict[str, float] = {}
         self._per_unit = minutes_per_time_unit(simulation.plan)
@@ -145,6 +145,7 @@ class _Controller:
         self.position = dict(checkpoint.meta["position"])
         self.errors = dict(checkpoint.meta["errors"])
         self.simulation.schedule.seconds.update(checkpoint.meta["seconds"])
+        self._saved = (checkpoint.arrays, checkpoint.meta)
         self._resumed = True
 
     def run(self, output: Path) -> Result:
@@ -236,7 +237,7 @@ class _Controller:
         }
 
 
-def _stops(planned: Plan) -> list[Stop]:
+def stops_of(planned: Plan) -> list[Stop]:
     """All times at which something is due, in order; 0 and the end among them."""
     time = planned.scenario.time
     stop, every = float(time.stop), float(time.save_every)

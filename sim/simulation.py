@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Collection, Iterator, Mapping
 
 import numpy as np
@@ -32,6 +33,22 @@ class Simulation:
         # before the state is laid out: what must be remembered of each cell is known in full only now
         for process in plan.processes:
             process.prepare(self.streams)
+        self._lay_out(cut)
+
+    def again(self, seed: int, cut: Collection[int] = ()) -> Simulation:
+        """Another run of the same plan from its start, with models and kernels as they are loaded.
+
+        The processes are shared: from now on only the new simulation may step.
+        """
+        other = copy.copy(self)
+        other.streams = Streams(seed)
+        for process in self.plan.processes:
+            process.streams = other.streams
+        other._lay_out(cut)
+        return other
+
+    def _lay_out(self, cut: Collection[int]) -> None:
+        plan = self.plan
         self.couplings = [c for c in plan.couplings if c.index not in cut]
         self.state = State(q for p in plan.processes for q in p.quantities)
         self.schedule = Schedule(plan.processes, plan.step, plan.scenario.time.splitting)
@@ -60,15 +77,15 @@ class Simulation:
         """The steps of the clock from `start` to `stop` [min] as (start, length)."""
         return self.schedule.blocks(start, stop)
 
-    def step(self, length: float) -> None:
-        """Advance one block of `length` [min].
+    def step(self, length: float, refine: int = 1) -> None:
+        """Advance one block of `length` [min], with every step divided by `refine`.
 
         Raises:
             SimulationError: naming cell, quantity and time.
         """
         began = self.state.time
         try:
-            self.schedule.block(self.state, self.signals, length)
+            self.schedule.block(self.state, self.signals, length, refine=refine)
         except FloatingPointError as error:
             raise SimulationError(f"mechanics failed in the step from t = {began:g} min: {error}") from error
         self._require_finite(began)

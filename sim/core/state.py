@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -9,6 +10,9 @@ import numpy as np
 from sim.core.quantity import Quantity
 
 NO_PARENT = -1
+
+#: versions are never used twice in a process, so that what is remembered of one state is never taken for another's
+_versions = itertools.count()
 
 #: why a cell's record ended
 CAUSES = ("", "division", "apoptosis", "kill")
@@ -57,7 +61,8 @@ class State:
     Attributes:
         time: [min].
         tick: how many process steps were taken; keys the random numbers.
-        version: grows with every change, so that readouts know when they are stale.
+        version: new with every change and unlike that of any other state, so that readouts know when they are
+            stale.
         fields: name → (z, y, x) array in the field's unit.
     """
 
@@ -76,7 +81,7 @@ class State:
         self.lineage = Lineage()
         self.time = 0.0
         self.tick = 0
-        self.version = 0
+        self.version = next(_versions)
 
     # ---- looking
 
@@ -112,7 +117,7 @@ class State:
 
     def changed(self) -> None:
         """Say that something was written, so that readouts are computed anew."""
-        self.version += 1
+        self.version = next(_versions)
 
     def add(self, types: np.ndarray, parents: np.ndarray | None = None) -> np.ndarray:
         """Append cells with default values; returns their rows. Ids are the next free ones."""
