@@ -237,7 +237,7 @@ class CellType(Part):
     def _counted(self) -> CellType:
         points = self.place.points
         if points is None and self.count is None:
-            raise fault("'count' is missing")
+            raise fault("is missing; add it", "count")
         if points is not None and self.count not in (None, len(points)):
             raise fault(f"differs from the {len(points)} places given in place.points", "count")
         return self

@@ -116,7 +116,7 @@ class Neighbours(Part):
 class Tissue(Part):
     """Who is whose neighbour, and the network that passes messages between them."""
 
-    neighbours: Neighbours = Field(description="Which cells are neighbours.")
+    neighbours: Neighbours = Field(description="What makes two cells neighbours.")
     weights: FilePath | None = Field(
         default=None,
         description="Weights (.safetensors) of the network; without them there is no message.*.",

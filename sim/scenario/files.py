@@ -36,9 +36,14 @@ def read_regular(path: str | Path, limit: int) -> bytes:
         raise FileProblem(f"no such file{_meant(Path(path), Path())}") from None
     except (OSError, ValueError) as error:
         raise FileProblem(_reason(error)) from None
-    with os.fdopen(handle, "rb") as file:
-        _regular(os.fstat(file.fileno()))
-        return file.read(limit + 1)
+    try:
+        _regular(os.fstat(handle))
+        with os.fdopen(handle, "rb", closefd=False) as file:
+            return file.read(limit + 1)
+    except OSError as error:
+        raise FileProblem(_reason(error)) from None
+    finally:
+        os.close(handle)
 
 
 def resolve(

@@ -93,7 +93,7 @@ class Perturbation(Part):
         verb = given[0]
         for key in ("to", "by"):
             if key == _VERBS[verb] and getattr(self, key) is None:
-                raise fault(f"'{key}' is missing: {verb} needs it")
+                raise fault(f"is missing; {verb} needs it", key)
             if key != _VERBS[verb] and getattr(self, key) is not None:
                 raise fault(f"does not go with {verb}", key)
         if verb == "kill":

@@ -45,8 +45,8 @@ def schema_problems(
             unknown.setdefault(e["loc"][:-1], []).append(str(e["loc"][-1]))
     for e in errors:
         path, at_key = _path(e)
-        if any(path[: len(p)] == p for p in empty):
-            continue
+        if any(path[: len(p)] == p or (e["type"] == "cellweave" and p[: len(path)] == path) for p in empty):
+            continue  # that a key has no value is told; what follows from it is not
         if e["type"] == "missing" and any(nearest(w, [str(path[-1])]) for w in unknown.get(path[:-1], ())):
             continue  # the misspelt key is named; that it is missing follows
         found.append((path, _message(e, path, root), at_key))
@@ -80,12 +80,8 @@ def problem_at(
     """A Problem with the line of the value at `path` (or of its key) and the value got."""
     for given, text in overridden.items():
         if path[: len(given)] == given:
-            return Problem(
-                document.file,
-                f"{dotted(path)}: {_with_got(message, text)}",
-                None,
-                f"--set {dotted(given)}={escaped(text, 40)}",
-            )
+            told = f"{dotted(path)}: {message if at_key else _with_got(message, text)}"
+            return Problem(document.file, told, None, f"--set {dotted(given)}={escaped(text, 40)}")
     mark = document.marks.get(path)
     if mark is None or at_key:
         return Problem(document.file, message, document.key_line(path), dotted(path))
@@ -99,7 +95,7 @@ def problem_at(
 
 
 def _with_got(message: str, got: str | None) -> str:
-    if got is None:
+    if got is None or f"'{escaped(got)}'" in message:
         return message
     head, mark, tail = message.partition("; did you mean")
     return f"{head} (got {escaped(got)}){mark}{tail}"

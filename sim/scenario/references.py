@@ -120,12 +120,16 @@ class Names:
         else:
             for name in cells or ():
                 cell = self.spec.cells.get(name)
-                if cell is not None and pathway not in cell.pathways:
+                if cell is not None and pathway not in cell.pathways and not self._misspelt(pathway, cell):
                     yield (
                         path,
                         f"cell type '{name}' has no pathway '{pathway}'; add it to cells.{name}.pathways",
                         False,
                     )
+
+    def _misspelt(self, pathway: str, cell: CellType) -> bool:
+        """True where the cell type lists an undeclared name close to `pathway`, which is told of there."""
+        return nearest(pathway, [p for p in cell.pathways if p not in self.spec.pathways]) is not None
 
     def _neighbours(self, rest: str, path: Path) -> Iterator[Fault]:
         count, mean = _COUNT.fullmatch(rest), _MEAN.fullmatch(rest)

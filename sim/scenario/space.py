@@ -173,16 +173,20 @@ class FieldSpec(Part):
         written = [q.unit for q in (self.initial, *held.values()) if q is not None]
         unit = self.unit or (written[0] if written else "uM")
 
-        def convert(value: Quantity, key: str) -> Quantity:
+        def convert(value: Quantity, *key: str) -> Quantity:
             if not same_dimension(value.unit, unit):
-                raise fault(f"is {dimension_of(value.unit)}; this field is in {unit or 'plain numbers'}", key)
+                raise fault(
+                    f"is {dimension_of(value.unit)}; this field is in {unit or 'plain numbers'}", *key
+                )
             return value.to(unit)
 
         initial = (
             convert(self.initial, "initial") if self.initial is not None else Quantity(0.0, unit, unit, 0.0)
         )
+        by_face = len(set(map(str, self.boundary.values()))) > 1
         boundary = {
-            f: convert(v, "boundary") if isinstance(v, Quantity) else v for f, v in self.boundary.items()
+            f: convert(v, "boundary", *[f] * by_face) if isinstance(v, Quantity) else v
+            for f, v in self.boundary.items()
         }
         for name, value in (("unit", unit), ("initial", initial), ("boundary", boundary)):
             object.__setattr__(self, name, value)

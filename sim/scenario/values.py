@@ -82,8 +82,8 @@ class OrText:
         return {"anyOf": [{"const": self.word}, handler(schema)]}
 
 
-def _sign(number: float, sign: str) -> None:
-    if number == 0 and math.copysign(1, number) < 0:
+def _sign(number: Quantity, sign: str) -> None:
+    if number == 0 and math.copysign(1, number.written) < 0:
         raise fault("is a negative zero; write 0")
     if sign == "positive" and not number > 0:
         raise fault("must be greater than 0")
