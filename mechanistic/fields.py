@@ -11,14 +11,12 @@ step is stable, keeps positive values positive and keeps mass (Dirichlet faces a
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Literal
-
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from mechanistic._exchange import exchange, membrane_exchange
 from mechanistic._fields_kernels import along_axis, along_rows
+from mechanistic._grid import FACES, Boundary, Grid, gradient, sample
 
 __all__ = [
     "FACES",
@@ -32,103 +30,7 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
-FACES = ("x_min", "x_max", "y_min", "y_max", "z_min", "z_max")
 _KEPT_STEP_SIZES = 8
-
-
-@dataclass(frozen=True)
-class Grid:
-    """A box of cubic voxels.
-
-    Attributes:
-        origin: the lower corner (x, y, z) [um].
-        spacing: edge of a voxel [um].
-        shape: voxels along (z, y, x); nz = 1 in two dimensions.
-    """
-
-    origin: tuple[float, float, float]
-    spacing: float
-    shape: tuple[int, int, int]
-
-    def __post_init__(self) -> None:
-        if len(self.shape) != 3 or min(self.shape) < 1:
-            raise ValueError(f"shape must be three positive counts (nz, ny, nx) (got {self.shape})")
-        if not (np.isfinite(self.spacing) and self.spacing > 0):
-            raise ValueError(f"spacing must be positive (got {self.spacing})")
-        if len(self.origin) != 3 or not np.all(np.isfinite(self.origin)):
-            raise ValueError(f"origin must be three finite coordinates (got {self.origin})")
-
-    @property
-    def dims(self) -> int:
-        """2 where there is one layer, else 3."""
-        return 2 if self.shape[0] == 1 else 3
-
-    @property
-    def size(self) -> int:
-        """Number of voxels."""
-        return self.shape[0] * self.shape[1] * self.shape[2]
-
-    @property
-    def voxel_volume(self) -> float:
-        """Volume of one voxel [um^3]; a 2-D layer is one voxel thick."""
-        return float(self.spacing) ** 3
-
-    def centres(self, axis: int) -> Array:
-        """Centres of the voxels along an axis (0 = x, 1 = y, 2 = z) [um], shape (shape[2 - axis],)."""
-        index = np.arange(self.shape[2 - axis], dtype=np.float64)
-        return self.origin[axis] + self.spacing * (index + 0.5)
-
-    def voxel_of(self, positions: ArrayLike) -> NDArray[np.int64]:
-        """Flat index (into u.ravel()) of the voxel that holds each of the positions (n, 3) [um], shape (n,).
-
-        Positions outside the box belong to the nearest voxel.
-        """
-        scaled = (np.asarray(positions, dtype=np.float64).reshape(-1, 3) - self.origin) / self.spacing
-        last = np.array([self.shape[2], self.shape[1], self.shape[0]]) - 1
-        if self.shape[0] == 1:
-            scaled[:, 2] = 0.0
-        ix, iy, iz = np.clip(np.floor(scaled), 0, last).astype(np.int64).T
-        return (iz * self.shape[1] + iy) * self.shape[2] + ix
-
-
-@dataclass(frozen=True)
-class Boundary:
-    """What happens at the faces of the box: each is "no_flux", "periodic", or a fixed value at the face
-    itself.
-
-    Periodic faces come in pairs. A face of a 2-D field's third axis is ignored.
-    """
-
-    x_min: float | Literal["no_flux", "periodic"] = "no_flux"
-    x_max: float | Literal["no_flux", "periodic"] = "no_flux"
-    y_min: float | Literal["no_flux", "periodic"] = "no_flux"
-    y_max: float | Literal["no_flux", "periodic"] = "no_flux"
-    z_min: float | Literal["no_flux", "periodic"] = "no_flux"
-    z_max: float | Literal["no_flux", "periodic"] = "no_flux"
-
-    def __post_init__(self) -> None:
-        for face in FACES:
-            value = getattr(self, face)
-            if isinstance(value, str):
-                if value not in ("no_flux", "periodic"):
-                    raise ValueError(f"{face}: no_flux, periodic or a number (got {value!r})")
-            elif not np.isfinite(value):
-                raise ValueError(f"{face}: the value must be finite (got {value})")
-        for axis in "xyz":
-            pair = {getattr(self, f"{axis}_min"), getattr(self, f"{axis}_max")}
-            if "periodic" in pair and len(pair) > 1:
-                raise ValueError(
-                    f"{axis}: periodic faces come in pairs (got {axis}_min and {axis}_max that differ)"
-                )
-
-    @classmethod
-    def everywhere(cls, value: float | Literal["no_flux", "periodic"]) -> Boundary:
-        """The same at all faces."""
-        return cls(value, value, value, value, value, value)
-
-    def of_axis(self, axis: int) -> tuple[float | str, float | str]:
-        """The lower and upper face of axis 0 = x, 1 = y or 2 = z."""
-        return getattr(self, FACES[2 * axis]), getattr(self, FACES[2 * axis + 1])
 
 
 class DiffusionSolver:
@@ -166,14 +68,41 @@ class DiffusionSolver:
         self._resting = self._rest() if self._inflow.any() else None
         self._propagators: dict[float, tuple[list[Array], Array | None]] = {}
 
-    def step(self, u: Array, dt: float) -> Array:
-        """Advances u (nz, ny, nx) by dt [min], in place, and returns it."""
+    def step(self, u: Array, dt: float, source: Array | None = None) -> Array:
+        """Advances u (nz, ny, nx) by dt [min], in place, and returns it.
+
+        Args:
+            dt: [min], not negative.
+            source: [value/min], shape of u, constant during dt and solved together with diffusion: sources at
+                fixed faces then keep second order, which they lose when they are added before or after a
+                step.
+        """
         self._check(u)
+        if source is not None:
+            return self._step_with_source(u, float(dt), source)
         factors, gain = self._propagator(float(dt))
         self._apply(factors, u)
         u *= np.exp(-self.decay * dt)
         if gain is not None:
             u += gain
+        return u
+
+    def _step_with_source(self, u: Array, dt: float, source: Array) -> Array:
+        """Every mode of rate m by itself: e^−m dt of what was there and (1 − e^−m dt)/m of what comes."""
+        if not (np.isfinite(dt) and dt >= 0):
+            raise ValueError(f"dt must be finite and not negative (got {dt})")
+        into = [vectors.T for _, vectors in self._modes]
+        coming = self._inflow + source
+        self._apply(into, u)
+        self._apply(into, coming)
+        exponent = (self._eigenvalues - self.decay) * dt
+        u *= np.exp(exponent)
+        u += (
+            coming
+            * dt
+            * np.where(exponent == 0, 1.0, np.expm1(exponent) / np.where(exponent == 0, 1.0, exponent))
+        )
+        self._apply([vectors for _, vectors in self._modes], u)
         return u
 
     def steady(
@@ -324,35 +253,6 @@ class DiffusionSolver:
                 f"a field must be a C-contiguous float64 array of shape {self.grid.shape} "
                 f"(got {u.shape}, {u.dtype})"
             )
-
-
-def sample(u: Array, voxel: NDArray[np.int64]) -> Array:
-    """The value of the field in each of the voxels (n,), from `Grid.voxel_of`."""
-    return u.reshape(-1)[voxel]
-
-
-def gradient(u: Array, grid: Grid, positions: ArrayLike, periodic: bool = False) -> Array:
-    """Central differences of u at the voxel of each position (n, 3): (n, 3) [value/um], one-sided at
-    faces."""
-    voxel = grid.voxel_of(positions)
-    flat = u.reshape(-1)
-    out = np.zeros((voxel.size, 3))
-    nz, ny, nx = grid.shape
-    stride = 1
-    for axis, n in enumerate((nx, ny, nz)):
-        if n > 1:
-            i = (voxel // stride) % n
-            if periodic:
-                ahead, behind = np.where(i == n - 1, 1 - n, 1), np.where(i == 0, n - 1, -1)
-                width = np.full(i.size, 2.0)
-            else:
-                ahead, behind = np.where(i == n - 1, 0, 1), np.where(i == 0, 0, -1)
-                width = (ahead - behind).astype(np.float64)
-            out[:, axis] = (flat[voxel + ahead * stride] - flat[voxel + behind * stride]) / (
-                width * grid.spacing
-            )
-        stride *= n
-    return out
 
 
 def _symmetric_modes(matrix: Array, conserves: bool) -> tuple[Array, Array]:

@@ -18,7 +18,8 @@ import inspect
 import os
 import platform
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -28,7 +29,16 @@ import numba
 from numba import prange
 from numba.core import caching
 
-__all__ = ["cache_root", "kernel_folder", "njit", "prange", "private_folder", "set_threads", "threads"]
+__all__ = [
+    "cache_root",
+    "kernel_folder",
+    "njit",
+    "prange",
+    "private_folder",
+    "set_threads",
+    "threads",
+    "threads_for",
+]
 
 _HERE = Path(__file__).resolve().parent
 _MARK = b"mechanistic.jit"
@@ -61,6 +71,25 @@ def set_threads(count: int) -> int:
     count = max(1, min(int(count), numba.config.NUMBA_NUM_THREADS))
     numba.set_num_threads(count)
     return count
+
+
+@contextmanager
+def threads_for(items: int, each: int = 2000) -> Iterator[None]:
+    """Within it kernels use no more than one thread per `each` items: waking others for little work takes
+    longer.
+
+    Results do not change: every kernel gives the same bits for any number of threads.
+    """
+    before = numba.get_num_threads()
+    fewer = max(1, min(before, items // each))
+    if fewer == before:
+        yield
+        return
+    numba.set_num_threads(fewer)
+    try:
+        yield
+    finally:
+        numba.set_num_threads(before)
 
 
 def threads() -> int:

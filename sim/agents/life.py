@@ -104,20 +104,21 @@ class PhaseProgramme:
             u: uniform numbers (n, draws).
             pace: how fast the cycle runs, 1 as stated, 0 for quiescence; a number or (n,).
         """
-        durations = np.asarray(self.durations)
-        fixed = np.asarray(self.fixed)
+        durations, fixed = np.asarray(self.durations), np.asarray(self.fixed)
         left = np.broadcast_to(dt * np.asarray(pace, dtype=np.float64), elapsed.shape).copy()
         divides = np.zeros(elapsed.shape, np.bool_)
+        rows = np.flatnonzero(left > 0)
         for draw in range(self.draws):
-            length = durations[phase]
-            stay = np.where(fixed[phase], length - elapsed, -length * np.log1p(-u[:, draw]))
-            done = (left > 0) & (stay <= left)
-            ends = done & (phase == len(durations) - 1)
-            done &= ~(ends & divides)
-            elapsed += np.where(done, 0.0, left)
-            divides |= ends
-            left = np.where(done, left - np.maximum(stay, 0.0), 0.0)
-            elapsed[done] = 0.0
-            phase[done] = (phase[done] + 1) % len(durations)
-        elapsed += left
+            at = phase[rows]
+            stay = durations[at]
+            stay = np.where(fixed[at], stay - elapsed[rows], stay * -np.log1p(-u[rows, draw]))
+            ends = at == len(durations) - 1
+            done = (stay <= left[rows]) & ~(ends & divides[rows])
+            elapsed[rows[~done]] += left[rows[~done]]
+            divides[rows[done & ends]] = True
+            rows, stay = rows[done], stay[done]
+            left[rows] -= np.maximum(stay, 0.0)
+            elapsed[rows] = 0.0
+            phase[rows] = (phase[rows] + 1) % len(durations)
+        elapsed[rows] += left[rows]
         return divides

@@ -14,6 +14,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mechanistic.jit import threads_for
 from sim.agents._cell_list import pairs_within
 from sim.agents._force_kernels import PRESSURE_SCALE, forces, largest, stage
 from sim.agents.neighbours import Lengths, periods
@@ -58,8 +59,8 @@ def velocities(
     n = positions.shape[0]
     roots = np.sqrt(np.stack([repulsion, adhesion], axis=1))
     forces(
-        positions, radii, roots, float(reach), periods(periodic), indptr, indices, np.zeros((n, 3)), np.ones(n),
-        out_velocity, out_pressure,
+        positions, radii, roots, float(reach), periods(periodic), indptr, indices,
+        np.zeros((n, 3)), np.ones(n), out_velocity, out_pressure,
     )  # fmt: skip
 
 
@@ -125,7 +126,8 @@ def move(
     tissue = _Sorted(
         positions, radii, repulsion, adhesion, reach, motile_velocity, fixed, low, high, lengths, dims
     )
-    tissue.advance(float(dt), float(max_step), float(tolerance))
+    with threads_for(n):
+        tissue.advance(float(dt), float(max_step), float(tolerance))
     positions[tissue.order] = tissue.positions
     if periodic:
         corner = np.asarray(lower, dtype=np.float64)
@@ -208,8 +210,8 @@ class _Sorted:
             )
             self.built_at = positions.copy()
         forces(
-            positions, self.radii, self.roots, self.reach, self.lengths, self.indptr, self.indices, self.drift,
-            self.free, slope, self.pressure,
+            positions, self.radii, self.roots, self.reach, self.lengths, self.indptr, self.indices,
+            self.drift, self.free, slope, self.pressure,
         )  # fmt: skip
 
 

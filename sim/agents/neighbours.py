@@ -127,7 +127,7 @@ class VerletList:
             self._indptr, self._indices = pairs_within(positions, reaches, self.skin, lengths, dims)
             self._positions, self._reaches, self._lengths, self._dims = (
                 positions.copy(),
-                reaches,
+                reaches.copy(),
                 lengths,
                 dims,
             )

@@ -61,6 +61,18 @@ def test_a_step_is_the_exponential_of_the_whole_operator(shape, boundary, decay,
     np.testing.assert_allclose(u.ravel(), expected, rtol=1e-11, atol=1e-13)
 
 
+@pytest.mark.parametrize("boundary", [Boundary(), _PERIODIC, _MIXED])
+@pytest.mark.parametrize("decay", [0.0, 0.3])
+def test_a_source_is_part_of_the_exponential(boundary, decay):
+    rng, grid, dt = np.random.default_rng(4), Grid((0, 0, 0), 20.0, (3, 4, 5)), 2.5
+    u, source = rng.random(grid.shape), rng.random(grid.shape)
+    matrix, inflow = _whole(grid, 300.0, decay, boundary)
+    joint = np.block([[matrix, (inflow + source.ravel())[:, None]], [np.zeros((1, u.size + 1))]])
+    expected = (expm(dt * joint) @ np.append(u.ravel(), 1.0))[:-1]
+    DiffusionSolver(grid, 300.0, decay, boundary).step(u, dt, source)
+    np.testing.assert_allclose(u.ravel(), expected, rtol=1e-11)
+
+
 @pytest.mark.parametrize("boundary", [Boundary(), _PERIODIC])
 @pytest.mark.parametrize("shape", [(1, 30, 41), (12, 13, 14)])
 def test_mass_is_kept_and_nothing_gets_negative(boundary, shape):
