@@ -135,7 +135,7 @@ def write(course: xarray.Dataset, request: Request, output: Path | None) -> None
         return
     suffix = output.suffix.lower()
     if suffix == ".zarr":
-        course.to_zarr(output, mode="w-", zarr_format=3)
+        course.to_zarr(output, mode="w-", zarr_format=3, consolidated=False)
         return
     part = output.with_name(f".{output.name}.{os.getpid()}.part")
     try:
