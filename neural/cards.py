@@ -12,13 +12,20 @@ def as_markdown(path: str | os.PathLike) -> str:
     """The model card of a weights file."""
     card = read_card(path)
     size = sum(_count(shape) for shape, _ in card.tensors.values())
-    out = [f"# {card.name}", "", f"Weights of kind **{card.kind}**, {size} numbers, sha256 `{card.sha256[:16]}`.", ""]
+    out = [
+        f"# {card.name}",
+        "",
+        f"Weights of kind **{card.kind}**, {size} numbers, sha256 `{card.sha256[:16]}`.",
+        "",
+    ]
     out += _space(card) if card.kind == "manipulator" else []
     out += _table("Conditions", ["name", "unit", "trained range"], _conditions(card))
     out += _table("Messages", ["name", "unit", "meaning"], _named(card.raw.get("messages", [])))
     out += _table("Decoders", ["name", "unit", "meaning"], _named(card.raw.get("decoders", [])))
     out += ["## Data and split", ""]
-    out += [f"- {k}: {_text(v)}" for k, v in {**card.raw.get("data", {}), **card.raw.get("split", {})}.items()]
+    out += [
+        f"- {k}: {_text(v)}" for k, v in {**card.raw.get("data", {}), **card.raw.get("split", {})}.items()
+    ]
     out += [f"- seeds: {_text(card.raw.get('seeds', []))}", ""]
     out += ["## Scores beside their controls", ""]
     for name, block in card.raw.get("scores", {}).items():
@@ -38,7 +45,10 @@ def _space(card: Card) -> list[str]:
 
 
 def _conditions(card: Card) -> list[list[str]]:
-    return [[c["name"], c["unit"], f"{c['range'][0]:g} to {c['range'][1]:g}"] for c in card.raw.get("conditions", [])]
+    return [
+        [c["name"], c["unit"], f"{c['range'][0]:g} to {c['range'][1]:g}"]
+        for c in card.raw.get("conditions", [])
+    ]
 
 
 def _named(entries: list[dict[str, Any]]) -> list[list[str]]:
@@ -65,7 +75,10 @@ def _scores(name: str, block: Any) -> list[str]:
         rows = [[k, *[_text(row.get(c, "")) for c in columns]] for k, row in block.items()]
         return _table(title, ["", *columns], rows)
     if depth == 3:
-        flat = {row: {f"{a} {b}": v for a, inner in cells.items() for b, v in inner.items()} for row, cells in block.items()}
+        flat = {
+            row: {f"{a} {b}": v for a, inner in cells.items() for b, v in inner.items()}
+            for row, cells in block.items()
+        }
         if all(isinstance(c, dict) for row in block.values() for c in row.values()):
             return _scores(name, flat)
     return [line for key, inner in block.items() for line in _scores(f"{title}: {key}", inner)]

@@ -38,7 +38,7 @@ class RateDecoders(nn.Module):
 
     Args:
         members: size of the ensemble.
-        pattern: (rate, component) readout that names the components: division is lowered, others raised by it.
+        pattern: (rate, component) readout that names the components; it lowers division, raises others.
     """
 
     scale: torch.Tensor
@@ -47,7 +47,9 @@ class RateDecoders(nn.Module):
     def __init__(self, members: int, pattern: list[list[float]]):
         super().__init__()
         fixed = torch.tensor(pattern)
-        starts = [math.log(_START[0])] + [_inverse_softplus(v / s) for v, s in zip(_START[1:], _SCALE, strict=True)]
+        starts = [math.log(_START[0])] + [
+            _inverse_softplus(v / s) for v, s in zip(_START[1:], _SCALE, strict=True)
+        ]
         self.readout = nn.Parameter(torch.zeros(members, *fixed.shape))
         self.base = nn.Parameter(torch.tensor(starts).repeat(members, 1))
         self.crowding = nn.Parameter(torch.zeros(members, 3))
@@ -63,11 +65,15 @@ class RateDecoders(nn.Module):
         contact = 1.0 / (1.0 + (crowd[..., 0].clamp_min(1e-6) / half[:, None]) ** power[:, None])
         division = torch.exp(self.base[:, None, 0]) * 2.0 * torch.sigmoid(-q[..., 0]) * contact
         hazards = functional.softplus(self.base[:, None, 1:] + q[..., 1:] + self.crowding[:, None] * crowd)
-        return self.scale * torch.cat([division[..., None], hazards * torch.tensor(_SCALE, dtype=r.dtype)], -1)
+        return self.scale * torch.cat(
+            [division[..., None], hazards * torch.tensor(_SCALE, dtype=r.dtype)], -1
+        )
 
     def penalty(self) -> torch.Tensor:
         """Gaussian priors around the named pattern and the starting rates, per member, in half squares."""
-        starts = [math.log(_START[0])] + [_inverse_softplus(v / s) for v, s in zip(_START[1:], _SCALE, strict=True)]
+        starts = [math.log(_START[0])] + [
+            _inverse_softplus(v / s) for v, s in zip(_START[1:], _SCALE, strict=True)
+        ]
         away = (self.base - torch.tensor(starts)) / torch.tensor([0.3, 1.0, 1.0, 1.0])
         contact = (self.log_contact - torch.tensor([math.log(0.9), math.log(4.0)])) / torch.tensor([0.2, 0.4])
         return 0.5 * (

@@ -3,8 +3,8 @@
     tau_j dr_j/dt = sum_k B_kj h_kj(c_k)  +  sum_{i<j} C_ji r_i  -  r_j  +  residual_j(r, drive, message)
                     additive drug drive      feed-forward, readable    small network, zero where untreated
 
-h is a Hill curve per drug and component, so drugs add in the latent drive and r = 0 is the untreated cell. Only
-the residual is a network (one tanh layer). `drug_effects` and `coupling` are the readable, linear part.
+h is a Hill curve per drug and component, so drugs add in the latent drive and r = 0 is the untreated cell.
+Only the residual is a network (one tanh layer). `effect` and `coupling` are the readable part.
 
 Every parameter has a leading member axis: an ensemble is one batch. Time [min].
 """
@@ -76,7 +76,7 @@ class DrugDynamics(nn.Module):
         return self.residual * torch.tanh(raised @ self.w_out)
 
     def forward(self, r: torch.Tensor, drive: torch.Tensor, message: torch.Tensor) -> torch.Tensor:
-        """dr/dt (member, n, d) [1/min] for r (member, n, d), drive as given by `drive`, message (member, n, m)."""
+        """dr/dt (member, n, d) [1/min] for r (member, n, d), drive of `drive`, message (member, n, m)."""
         forward = r @ (self.coupling * self.below).transpose(1, 2)
         pull = drive + forward - r + self.network(r, drive, message)
         return self.scale * pull / self.tau()[:, None]
@@ -86,8 +86,10 @@ class DrugDynamics(nn.Module):
         return _SHORTEST_TAU + torch.exp(self.log_tau)
 
     @torch.no_grad()
-    def start(self, tau: Sequence[float], half: Sequence[float], generator: torch.Generator, spread: float) -> None:
-        """Starting values: time constants [min] per component, half-maximal doses per drug; random where it helps."""
+    def start(
+        self, tau: Sequence[float], half: Sequence[float], generator: torch.Generator, spread: float
+    ) -> None:
+        """Start at time constants [min] per component and half-maximal doses per drug, a little random."""
 
         def random(like: torch.Tensor) -> torch.Tensor:
             return torch.randn(like.shape, generator=generator, dtype=like.dtype)

@@ -32,4 +32,6 @@ class TrainingError(ValueError):
         self.problems: list[tuple[str, int | None, str | None, str]] = [
             (self.file, line, key, message) for line, key, message in problems
         ]
-        super().__init__("; ".join(f"{self.file}:{ln or '?'}: {k or ''}: {m}" for _, ln, k, m in self.problems))
+        super().__init__(
+            "; ".join(f"{self.file}:{ln or '?'}: {k or ''}: {m}" for _, ln, k, m in self.problems)
+        )

@@ -1,8 +1,8 @@
 """Fit of a contact network: from radii and distances of neighbours to the local confluence.
 
 The truth is geometry: the fraction of a disc of the given radius around a cell that live cells' discs cover,
-counted on a fine polar grid. Monolayers are made from fixed seeds, from sparse to confluent, from spread out to
-clustered, with cells of different size and some dead ones (which cover nothing).
+counted on many samples. Monolayers are made from fixed seeds, from sparse to confluent, from spread
+out to clustered, with cells of different size and some dead ones (which cover nothing).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from neural.pairlaw import PairLaw
 
 @dataclass(frozen=True)
 class Graphs:
-    """Many monolayers as one graph: x (n, 2) radius and alive, edges (2, e), distance (e, 1), confluence (n, 1)."""
+    """Monolayers as one graph: x (n, 2) radius and alive, edges (2, e), distance (e, 1), target (n, 1)."""
 
     x: np.ndarray
     edges: np.ndarray
@@ -26,11 +26,13 @@ class Graphs:
     confluence: np.ndarray
 
 
-def monolayer(rng: np.random.Generator, coverage: float, radius: float, clustering: float) -> tuple[np.ndarray, ...]:
+def monolayer(
+    rng: np.random.Generator, coverage: float, radius: float, clustering: float
+) -> tuple[np.ndarray, ...]:
     """Positions (n, 2), radii (n,), alive (n,) in a periodic square of 300 um.
 
-    `coverage` is the summed disc area over the square's; `clustering` in [0, 1] pulls cells to a few centres. Cells
-    are pushed apart where they overlap by more than a soft monolayer would.
+    `coverage` is the summed disc area over the square's; `clustering` in [0, 1] pulls cells to a few
+    centres. Cells are pushed apart where they overlap by more than a soft monolayer would.
     """
     side = 300.0
     radii = radius * np.exp(rng.normal(0.0, 0.12, size=4000))
@@ -60,9 +62,12 @@ def neighbours(where: np.ndarray, radius: float, side: float = 300.0) -> tuple[n
     return np.stack([sender, receiver]), distance[receiver, sender]
 
 
-def confluence(where: np.ndarray, radii: np.ndarray, alive: np.ndarray, radius: float, side: float = 300.0) -> np.ndarray:
-    """(n,) fraction of the disc of `radius` around each cell that live discs cover; 1200 samples on a sunflower
-    spiral, each standing for the same area."""
+def confluence(
+    where: np.ndarray, radii: np.ndarray, alive: np.ndarray, radius: float, side: float = 300.0
+) -> np.ndarray:
+    """(n,) fraction of the disc of `radius` around each cell that live discs cover; 1200 samples on a
+    sunflower spiral, each standing for the same area.
+    """
     i = np.arange(1200) + 0.5
     reach, angle = radius * np.sqrt(i / 1200), np.pi * (3.0 - np.sqrt(5.0)) * i
     samples = np.stack([reach * np.cos(angle), reach * np.sin(angle)], 1)
@@ -133,7 +138,7 @@ def fit(
 
 
 def scores(law: PairLaw, train: Graphs, test: Graphs) -> dict[str, dict[str, float]]:
-    """R2 and RMSE on `test` beside controls: the mean, and lines in the number of neighbours (fitted on `train`)."""
+    """R2 and RMSE on `test` beside the mean and a line in the live neighbours, fitted on `train`."""
     with torch.no_grad():
         x, e, a, _ = _tensors(test)
         predicted = law(x, e, a).numpy()[:, 0]

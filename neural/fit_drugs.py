@@ -1,10 +1,10 @@
 """Fit of a drug manipulator to wells: control and single-drug wells only, through the population equations.
 
-One batch holds the whole ensemble: member 0 (the reference, which tissues step) sees every training well; member
-1 + k leaves out fold k, stops early on it, and so tells how far a prediction of an unseen well may be off. The
-reference stops at the folds' median best iteration. Laboratories differ from day to day: each experiment has its
-own small factors on rates and potency, each plate its own background and gains, all with priors that pull them to
-none; the shipped network is the laboratory's mean.
+One batch holds the whole ensemble: member 0 (the reference, which tissues step) sees every training well;
+member 1 + k leaves out fold k, stops early on it, and so tells how far a prediction of an unseen well may
+be off. The reference stops at the folds' median best iteration. Laboratories differ from day to day: each
+experiment has its own small factors on rates and potency, each plate its own background and gains, all with
+priors that pull them to none; the shipped network is the laboratory's mean.
 
 Combination wells are never read here: `training_rows` drops them.
 """
@@ -39,6 +39,7 @@ class Plan:
         tau: starting time constants [min].
         hidden, residual: width and largest size of the residual network.
         step: largest rk4 step [min].
+        frames_worth: how many independent frames the strongly correlated ones of a curve are worth.
         folds, seed, iterations, rate: of the fit; `rate` is Adam's.
     """
 
@@ -47,6 +48,7 @@ class Plan:
     hidden: int = 16
     residual: float = 0.5
     step: float = 90.0
+    frames_worth: float = 4.0
     folds: int = 5
     seed: int = 1
     iterations: int = 500
@@ -72,8 +74,10 @@ class Laboratory(nn.Module):
         return torch.exp(self.log_gain + self.common_gain[:, None])[:, plate]
 
     def backgrounds(self, plate: torch.Tensor, given: torch.Tensor, knots: torch.Tensor) -> torch.Tensor:
-        """Background of annexin V and dead DNA, (T, member, n, 2): the plate's, and what each drug's medium adds."""
-        of_well = self.background[:, plate] + torch.einsum("nd,mndkc->mnkc", given, self.drug_background[:, plate])
+        """Background of annexin V and dead DNA (T, member, n, 2): the plate's, and what drugs add."""
+        of_well = self.background[:, plate] + torch.einsum(
+            "nd,mndkc->mnkc", given, self.drug_background[:, plate]
+        )
         return torch.einsum("tk,mnkc->tmnc", knots, of_well)
 
     def populations(self, first: torch.Tensor, plate: torch.Tensor, background: torch.Tensor) -> torch.Tensor:
@@ -101,7 +105,7 @@ class Laboratory(nn.Module):
             + squares((self.common_gain - common) / 0.4)
             + squares((self.start - first) / 0.7)
             + squares((self.background - starts) / torch.tensor([0.2, 0.1]))
-            + squares(self.drug_background / torch.tensor([0.15, 0.05]))
+            + squares(self.drug_background / torch.tensor([0.4, 0.05]))
         )
 
 
@@ -132,7 +136,7 @@ def training_rows(wells: Wells) -> np.ndarray:
 
 
 def held_out_folds(wells: Wells, rows: np.ndarray, folds: int) -> np.ndarray:
-    """(row,) fold that leaves the well out; -1 for controls, which every plate needs. Doses go round in turn."""
+    """(row,) fold that leaves the well out; -1 for controls, which every plate needs."""
     fold = np.full(len(rows), -1)
     order = np.lexsort((*wells.dose[rows].T, wells.experiment[rows]))
     turn = 0
@@ -173,7 +177,9 @@ class DrugFit:
         generator = torch.Generator().manual_seed(plan.seed)
         d = len(plan.tau)
         positive = [wells.dose[rows][:, k][wells.dose[rows][:, k] > 0] for k in range(wells.dose.shape[1])]
-        self.dynamics = DrugDynamics(self.members, wells.dose.shape[1], d, 1, plan.hidden, plan.residual).double()
+        self.dynamics = DrugDynamics(
+            self.members, wells.dose.shape[1], d, 1, plan.hidden, plan.residual
+        ).double()
         self.dynamics.start(plan.tau, [float(np.median(p)) for p in positive], generator, 0.5)
         self.decoders = RateDecoders(self.members, plan.pattern).double()
         self.laboratory = Laboratory(
@@ -194,14 +200,16 @@ class DrugFit:
     def predict(
         self, dose: torch.Tensor, first: torch.Tensor, plate: torch.Tensor, experiment: torch.Tensor
     ) -> torch.Tensor:
-        """log2 signal (T, member, n, 3) of wells on known plates, from the channels `first` (n, 3) of frame 0."""
+        """log2 signal (T, member, n, 3) of wells on known plates; `first` (n, 3) is frame 0."""
         lab = self.laboratory
         drive = self.dynamics.drive(dose, lab.potency[:, experiment])
         background = lab.backgrounds(plate, (dose > 0).to(dose.dtype), self.knots)
         population = lab.populations(first, plate, background[0])
         r0 = torch.zeros(self.members, len(first), len(self.plan.tau), dtype=torch.float64)
         factor = torch.exp(lab.rates)[:, experiment]
-        _, people = grow(self.dynamics, self.decoders, r0, population, drive, self.times, self.plan.step, factor)
+        _, people = grow(
+            self.dynamics, self.decoders, r0, population, drive, self.times, self.plan.step, factor
+        )
         signal = torch.cat([people[..., :1], background + lab.gain(plate) * people[..., 1:]], -1)
         return log_signal(signal, self.epsilon)
 
@@ -219,8 +227,7 @@ class DrugFit:
         self.optimizer.zero_grad()
         per_well, penalty = self.losses()
         trained = (per_well * self.weight).sum(1)
-        # a curve of 25 strongly correlated frames is worth about 4 independent ones
-        (4.0 * trained + penalty).sum().backward()
+        (self.plan.frames_worth * trained + penalty).sum().backward()
         nn.utils.clip_grad_norm_(self.modules.parameters(), 200.0)
         held = self._held_out(per_well.detach())
         if self.iteration % self.plan.check_every == 0:
@@ -233,7 +240,7 @@ class DrugFit:
         return row[1], row[2]
 
     def finish(self) -> Fitted:
-        """Each fold member from its best iteration, the reference from their median, and held-out residuals."""
+        """Fold members from their best iterations, the reference from the median; held-out residuals."""
         stop = int(np.median(self.best_at[1:]) // self.plan.check_every * self.plan.check_every)
         state = {k: v.clone() for k, v in self.best.items()}
         for key, value in self.snapshots[stop].items():
@@ -292,7 +299,9 @@ class DrugFit:
         self.snapshots[self.iteration] = {k: v[0].clone() for k, v in now.items()}
 
 
-def run(fit: DrugFit, progress: Callable[[int, int, float, float], None] | None = None, until: int | None = None) -> None:
+def run(
+    fit: DrugFit, progress: Callable[[int, int, float, float], None] | None = None, until: int | None = None
+) -> None:
     """Iterate to the plan's end (or to `until`), calling progress(iteration, total, training, held_out)."""
     total = fit.plan.iterations
     while fit.iteration < min(total, total if until is None else until):
@@ -310,7 +319,7 @@ def _interpolation(hours: np.ndarray) -> np.ndarray:
 
 
 def _backgrounds(wells: Wells, rows: np.ndarray) -> np.ndarray:
-    """Starting backgrounds (plate, knot, 2): nine tenths of the faintest decile of a plate's training wells."""
+    """Starting backgrounds (plate, knot, 2): nine tenths of the faintest decile of a plate's wells."""
     out = np.zeros((len(wells.plates), len(_KNOTS_H), 2))
     at = [int(np.argmin(np.abs(wells.time / 60.0 - h))) for h in _KNOTS_H]
     for p in range(len(wells.plates)):

@@ -6,8 +6,8 @@
     rates = m.decode(ur, conditions, message)             # {"division": (n,), ...} [1/min]
     m.evolve(ur, times, conditions)                       # xarray: mean, lower, upper (90 %)
 
-Cells go through the network in blocks of one fixed size, padded with zeros, on one torch thread: a cell's result
-does not depend on its place, on the other cells, or on how many threads there are. Bits are the same.
+Cells go through the network in blocks of one fixed size, padded with zeros, on one torch thread: the
+bits of a cell's result do not depend on its place, on the other cells, or on how many threads there are.
 """
 
 from __future__ import annotations
@@ -85,7 +85,9 @@ class Manipulator:
     def zeroed(self) -> Manipulator:
         """The same manipulator with its output set to zero: `step` returns the UR unchanged, rates are 0."""
         still = copy.copy(self)
-        still._tensors = {k: np.zeros_like(v) if k.endswith(".scale") else v for k, v in self._tensors.items()}
+        still._tensors = {
+            k: np.zeros_like(v) if k.endswith(".scale") else v for k, v in self._tensors.items()
+        }
         still._dynamics, still._decoders = _build(self.card, still._tensors, "<memory>")
         still._reference = _build(self.card, _first_member(still._tensors), "<memory>", members=1)
         return still
@@ -115,7 +117,11 @@ class Manipulator:
         """Rates [1/min] of each cell, name -> (n,), for ur (n, d), conditions (n, c), message (n, m)."""
         _, decoders = self._reference
         rates = self._in_blocks(
-            lambda r, _dose, said: decoders(r[None], said[None])[0], len(self.decoder_names), ur, conditions, message
+            lambda r, _dose, said: decoders(r[None], said[None])[0],
+            len(self.decoder_names),
+            ur,
+            conditions,
+            message,
         )
         return {name: np.ascontiguousarray(rates[:, i]) for i, name in enumerate(self.decoder_names)}
 
@@ -134,8 +140,8 @@ class Manipulator:
             ur: (n, d) or (d,), at the first of `times`; times: (T,) [min], ascending.
             conditions: (n, c), or a mapping from condition to a dose or (n,) doses (absent ones are 0).
             message: confluence held over the time course, scalar or (n,); 0 by default.
-            live_area: % of the image covered at the start, scalar or (n,): the population is followed and its own
-                live area is the message.
+            live_area: % of the image covered at the start, scalar or (n,): the population is followed and
+                its own live area is the message.
             method: "rk4" or "dopri5".
 
         Returns:
@@ -152,7 +158,9 @@ class Manipulator:
 
         dose = self._doses(conditions)
         start = np.atleast_2d(np.asarray(ur, float))
-        n = max(len(dose), len(start), np.size(live_area if live_area is not None else 0), np.size(message or 0))
+        n = max(
+            len(dose), len(start), np.size(live_area if live_area is not None else 0), np.size(message or 0)
+        )
         dose, start = (np.broadcast_to(a, (n, a.shape[1])) for a in (dose, start))
         members = int(self.card.architecture["members"])
         area = np.broadcast_to(np.asarray(0.0 if live_area is None else live_area, float), (n,))
@@ -174,7 +182,9 @@ class Manipulator:
                 confluence=held,
                 method=method,
             )
-            crowd = people[..., :1] / 100.0 if held is None else held[None, None, :, None].expand(*r.shape[:3], 1)
+            crowd = (
+                people[..., :1] / 100.0 if held is None else held[None, None, :, None].expand(*r.shape[:3], 1)
+            )
             rates = torch.stack([self._decoders(r[i], crowd[i]) for i in range(len(t))])
         names = [f"ur.{self.space}[{k}]" for k in range(self.dimension)]
         units = ["1"] * self.dimension
@@ -203,11 +213,13 @@ class Manipulator:
     def extrapolated(self, conditions: np.ndarray) -> np.ndarray:
         """(n,) True where a dose (n, c) lies above the range that was trained."""
         top = np.array([c["range"][1] for c in self.card.raw["conditions"]])
-        return (np.asarray(conditions) > top * (1 + 1e-9)).any(1)
+        return np.any(np.asarray(conditions) > top * (1 + 1e-9), axis=1)
 
     def linear_part(self) -> dict[str, np.ndarray]:
-        """What a person reads: `effect` (drug, component) at full dose, `half_max` (drug, component) in the dose's
-        unit, `coupling` (component, component; row is driven by column), `tau` (component,) [min]."""
+        """What a person reads: `effect` (drug, component) at full dose, `half_max` (drug, component) in the
+        dose's unit, `coupling` (component, component; row is driven by column), `tau` (component,)
+        [min].
+        """
         import torch
 
         dynamics, _ = self._reference
@@ -224,7 +236,9 @@ class Manipulator:
             return np.atleast_2d(np.asarray(conditions, float))
         unknown = sorted(set(conditions) - set(self.condition_names))
         if unknown:
-            raise KeyError(f"no condition '{unknown[0]}'; these weights know {', '.join(self.condition_names)}")
+            raise KeyError(
+                f"no condition '{unknown[0]}'; these weights know {', '.join(self.condition_names)}"
+            )
         columns = [np.asarray(conditions.get(name, 0.0), float) for name in self.condition_names]
         return np.stack(np.broadcast_arrays(*[np.atleast_1d(c) for c in columns]), 1)
 
@@ -280,7 +294,10 @@ def _spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 def _first_member(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     shared = (".scale", ".pattern")
-    return {k: v if k.endswith(shared) or not k.startswith(("dynamics.", "decoders.")) else v[:1] for k, v in tensors.items()}
+    return {
+        k: v if k.endswith(shared) or not k.startswith(("dynamics.", "decoders.")) else v[:1]
+        for k, v in tensors.items()
+    }
 
 
 def _build(
@@ -297,11 +314,20 @@ def _build(
     try:
         k = int(a["members"]) if members is None else members
         dynamics = DrugDynamics(
-            k, len(card.condition_names), card.dimension, len(card.message_names), int(a["hidden"]), float(a["residual"])
+            k,
+            len(card.condition_names),
+            card.dimension,
+            len(card.message_names),
+            int(a["hidden"]),
+            float(a["residual"]),
         ).double()
         decoders = RateDecoders(k, a["pattern"]).double()
         for part, module in (("dynamics", dynamics), ("decoders", decoders)):
-            own = {key.split(".", 1)[1]: torch.tensor(v) for key, v in tensors.items() if key.startswith(part + ".")}
+            own = {
+                key.split(".", 1)[1]: torch.tensor(v)
+                for key, v in tensors.items()
+                if key.startswith(part + ".")
+            }
             module.load_state_dict(own, strict=True)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise WeightsError(file, f"the tensors do not fit the card's architecture ({error})") from None

@@ -11,7 +11,8 @@ class PairLaw(MessagePassing):
     """Messages from summed pair terms.
 
     Args:
-        nodes, edges: number of node and edge quantities; outputs: number of messages; hidden: width of both nets.
+        nodes, edges: number of node and edge quantities; outputs: number of messages; hidden: width of both
+            nets.
 
     Buffers `node_unit` and `edge_unit` hold what one input unit is, so that networks see numbers near one.
     """
@@ -22,7 +23,11 @@ class PairLaw(MessagePassing):
     def __init__(self, nodes: int, edges: int, outputs: int, hidden: int):
         super().__init__(aggr="add")
         self.phi = nn.Sequential(
-            nn.Linear(2 * nodes + edges, hidden), nn.SiLU(), nn.Linear(hidden, hidden), nn.SiLU(), nn.Linear(hidden, hidden)
+            nn.Linear(2 * nodes + edges, hidden),
+            nn.SiLU(),
+            nn.Linear(hidden, hidden),
+            nn.SiLU(),
+            nn.Linear(hidden, hidden),
         )
         self.readout = nn.Sequential(nn.Linear(nodes + hidden, hidden), nn.SiLU(), nn.Linear(hidden, outputs))
         self.register_buffer("node_unit", torch.ones(nodes))

@@ -79,6 +79,6 @@ def integrate(
 
 
 def log_signal(channels: torch.Tensor, epsilon: torch.Tensor) -> torch.Tensor:
-    """log2(signal + epsilon) of channels (..., 3); smooth below zero, where a subtracted background may lie."""
+    """log2(signal + epsilon) of channels (..., 3); smooth below zero."""
     below = 0.5 * epsilon * torch.tanh(channels / (0.5 * epsilon))
     return torch.log2(torch.where(channels > 0, channels, below) + epsilon)

@@ -1,7 +1,8 @@
 """`predict`: a table of conditions in, time courses with 90 % intervals out.
 
-Columns of the table: the weights' conditions by name (absent ones are 0), `live_area` [% of the image at the start,
-10 by default] or `confluence` (held; then no population is followed), and `hours` (how long, 72 by default).
+Columns of the table: the weights' conditions by name (absent ones are 0), `live_area` [% of the image at
+the start, 10 by default] or `confluence` (held; then no population is followed), and `hours` (how long, 72
+by default).
 """
 
 from __future__ import annotations
@@ -53,12 +54,22 @@ def predict_table(
     for i, row in enumerate(rows):
         times = np.append(np.arange(0.0, row["hours"], every), row["hours"]) * 60.0
         doses = {name: row.get(name, 0.0) for name in manipulator.condition_names}
-        held = {"message": row["confluence"]} if "confluence" in row else {"live_area": row["live_area"]}
-        course = manipulator.evolve(ur, times, doses, **held)
-        table: dict[str, object] = {"condition": i, "time": times / 60.0, "extrapolated": bool(course.extrapolated[0]), **doses}
+        course = manipulator.evolve(
+            ur, times, doses, message=row.get("confluence"), live_area=row.get("live_area")
+        )
+        table: dict[str, object] = {
+            "condition": i,
+            "time": times / 60.0,
+            "extrapolated": bool(course.extrapolated[0]),
+            **doses,
+        }
         for q in course["quantity"].values:
             one = course.sel(quantity=q).isel(cell=0)
-            table |= {str(q): one["mean"].values, f"{q}.lower": one["lower"].values, f"{q}.upper": one["upper"].values}
+            table |= {
+                str(q): one["mean"].values,
+                f"{q}.lower": one["lower"].values,
+                f"{q}.upper": one["upper"].values,
+            }
         frames.append(pd.DataFrame(table))
     return pd.concat(frames, ignore_index=True)
 
@@ -87,7 +98,9 @@ def read_conditions(path: str | os.PathLike, names: list[str]) -> list[dict[str,
     for name in sorted({n for n in head if head.count(n) > 1}):
         problems.append((1, name, f"column '{name}' is given twice"))
     if "confluence" in head and "live_area" in head:
-        problems.append((1, "confluence", "give either 'confluence' (held) or 'live_area' (followed), not both"))
+        problems.append(
+            (1, "confluence", "give either 'confluence' (held) or 'live_area' (followed), not both")
+        )
     rows = []
     for number, cells in enumerate(lines[1:], 2):
         if not any(c.strip() for c in cells):
@@ -102,7 +115,8 @@ def read_conditions(path: str | os.PathLike, names: list[str]) -> list[dict[str,
             except ValueError:
                 value = math.nan
             if not 0.0 <= value <= top.get(name, math.inf) or math.isinf(value):
-                problems.append((number, name, f"must be a number from 0{f' to {top[name]:g}' if name in top else ''} (got {cell!r})"))
+                upper = f" to {top[name]:g}" if name in top else ""
+                problems.append((number, name, f"must be a number from 0{upper} (got {cell!r})"))
             row[name] = value
         rows.append(row)
     if problems:

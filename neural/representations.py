@@ -1,8 +1,8 @@
 """Universal representations: named spaces and the encoders that put measurements into them.
 
-A space has a name, labelled components, reference states and a provenance. Encoders so far: principal components
-of a table of cells, and embeddings of a foundation model that somebody computed before, read from AnnData's `.obsm`
-(no model is downloaded).
+A space has a name, labelled components, reference states and a provenance. Encoders so far: principal
+components of a table of cells, and embeddings of a foundation model that somebody computed before, read
+from AnnData's `.obsm` (no model is downloaded).
 """
 
 from __future__ import annotations
@@ -45,12 +45,16 @@ class PrincipalComponents:
         explained: (d,) share of the variance that each component holds.
     """
 
-    def __init__(self, space: Space, features: Sequence[str], mean: np.ndarray, axes: np.ndarray, explained: np.ndarray):
+    def __init__(
+        self, space: Space, features: Sequence[str], mean: np.ndarray, axes: np.ndarray, explained: np.ndarray
+    ):
         self.space, self.features = space, list(features)
         self._mean, self._axes, self.explained = mean, axes, explained
 
     @classmethod
-    def fit(cls, table: np.ndarray, features: Sequence[str], dimension: int, name: str = "pca") -> PrincipalComponents:
+    def fit(
+        cls, table: np.ndarray, features: Sequence[str], dimension: int, name: str = "pca"
+    ) -> PrincipalComponents:
         """Components of `table` (cell, feature); a component's largest loading is made positive.
 
         Raises:
@@ -62,7 +66,9 @@ class PrincipalComponents:
         if not np.isfinite(x).all():
             raise ValueError("the table holds values that are not finite; fill or drop them first")
         if not 1 <= dimension <= min(len(x) - 1, x.shape[1]):
-            raise ValueError(f"a table of {x.shape} has at most {min(len(x) - 1, x.shape[1])} components, not {dimension}")
+            raise ValueError(
+                f"a table of {x.shape} has at most {min(len(x) - 1, x.shape[1])} components, not {dimension}"
+            )
         mean = x.mean(0)
         _, s, axes = np.linalg.svd(x - mean, full_matrices=False)
         axes = axes[:dimension]
@@ -93,8 +99,8 @@ class PrincipalComponents:
 def from_obsm(data: Any, key: str, name: str | None = None) -> tuple[Space, np.ndarray]:
     """An embedding that lies in an AnnData's `.obsm`: its space and the cells' representations (cell, d).
 
-    Foundation models (scGPT, Geneformer, UCE and others) leave theirs there; the space's name is the key's without
-    the leading "X_".
+    Foundation models (scGPT, Geneformer, UCE and others) leave theirs there; the space's name is the key's
+    without the leading "X_".
 
     Raises:
         KeyError: no such embedding; the message lists those there are.
@@ -104,7 +110,9 @@ def from_obsm(data: Any, key: str, name: str | None = None) -> tuple[Space, np.n
         raise KeyError(f"no embedding '{key}' in .obsm; there are {', '.join(map(str, data.obsm)) or 'none'}")
     values = np.asarray(_dense(data.obsm[key]), float)
     if values.ndim != 2 or not np.isfinite(values).all():
-        raise ValueError(f"embedding '{key}' must be a finite matrix (cell, dimension), got shape {values.shape}")
+        raise ValueError(
+            f"embedding '{key}' must be a finite matrix (cell, dimension), got shape {values.shape}"
+        )
     label = name or key.removeprefix("X_")
     labels = tuple(f"{label}{k}" for k in range(values.shape[1]))
     states = {"mean": values.mean(0)}

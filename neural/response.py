@@ -32,14 +32,16 @@ class ResponseNetwork:
         w1: np.ndarray,
         b1: np.ndarray,
         w2: np.ndarray,
-        b2: float = 0.0,
+        b2: np.ndarray | float = 0.0,
         unit_in: np.ndarray | float = 1.0,
-        unit_out: float = 1.0,
+        unit_out: np.ndarray | float = 1.0,
     ):
         self._w1, self._b1, self._w2 = (np.asarray(a, float) for a in (w1, b1, w2))
         self._b2, self._unit_out = np.asarray(b2, float), np.asarray(unit_out, float)
         if self._w1.ndim != 2 or self._b1.shape != self._w1.shape[1:] or self._w2.shape != self._b1.shape:
-            raise ValueError(f"w1 must be (k, h), b1 and w2 (h,); got {self._w1.shape}, {self._b1.shape}, {self._w2.shape}")
+            raise ValueError(
+                f"w1 must be (k, h), b1 and w2 (h,); got {self._w1.shape}, {self._b1.shape}, {self._w2.shape}"
+            )
         self.inputs = len(self._w1)
         self._unit_in = np.broadcast_to(np.asarray(unit_in, float), (self.inputs,)).copy()
 
@@ -48,7 +50,8 @@ class ResponseNetwork:
         """Read weights of kind "network".
 
         Raises:
-            WeightsError: the file fails a check of `neural.weights.read_card`, or is of another kind or shape.
+            WeightsError: the file fails a check of `neural.weights.read_card`, or is of another kind or
+                shape.
         """
         _, t = weights.load(path, "network")
         return cls.from_tensors(t, path)
@@ -79,7 +82,7 @@ class ResponseNetwork:
         return weights.save(path, tensors, card)
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        """Response (n,) to x (n,) or (n, k). Each element's result depends on that element alone, bit for bit."""
+        """Response (n,) to x (n,) or (n, k). Each element's result depends on that element alone."""
         values = np.asarray(x, float)
         if values.ndim == 1:
             values = values[:, None]

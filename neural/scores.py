@@ -1,9 +1,11 @@
-"""Scores of predicted combination wells beside their controls: no effect, Bliss, HSA, and the replicate ceiling.
+"""Scores of predicted combination wells beside no effect, Bliss, HSA and the replicate ceiling.
 
 Curves are compared as log2((signal + eps) / (signal at 0 h + eps)) with eps 0.5, 0.1, 0.02 % for live area,
-annexin V and dead DNA. Per plate, controls see the control and single-drug wells. `skill` = 1 - MSE / MSE of Bliss.
-Two windows: "file" takes the frames whose time_h is at most 96 as the file lays them out (the first replicate and
-the first 21 h of the second, for the PC9 set); "replicates" takes all frames of all replicates.
+annexin V and dead DNA. Per plate, controls see the control and single-drug wells. `skill` = 1 - MSE / MSE
+of Bliss.
+Two windows: "file" takes the frames whose time_h is at most 96 as the file lays them out (the first
+replicate and the first 21 h of the second, for the PC9 set); "replicates" takes all frames of all
+replicates.
 """
 
 from __future__ import annotations
@@ -24,19 +26,20 @@ def relative(curves: np.ndarray) -> np.ndarray:
     return np.log2((np.maximum(curves, 0) + eps) / (np.maximum(curves[..., :1, :], 0) + eps))
 
 
-def combination_scores(wells: Wells, predicted: np.ndarray) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
-    """Scores of `predicted` (well, T, 3), log2 signals relative to 0 h of one replicate, and of the controls.
+def combination_scores(
+    wells: Wells, predicted: dict[str, np.ndarray]
+) -> dict[str, dict[str, dict[str, dict[str, float]]]]:
+    """Scores of `predicted`, model -> (well, T, 3) log2 signals relative to 0 h, and of the controls.
 
     Returns:
-        window -> model -> channel -> {"rmse_log", "skill", "r_curve"}; models are "network", "Bliss", "HSA",
-        "no effect", and "replicate" (one run of an experiment predicting its repeat; rmse_log only).
+        window -> model -> channel -> {"rmse_log", "skill", "r_curve"}; models are those given, "Bliss",
+        "HSA", "no effect", and "replicate" (one run of an experiment predicting its repeat; rmse_log only).
     """
     replicates = wells.curves.shape[1]
     frames = wells.curves.shape[2]
     laid_out = relative(wells.curves.reshape(len(wells.dose), replicates * frames, -1))
-    tiled = np.concatenate([predicted] * replicates, 1)
     combo = np.nonzero(wells.drugs_given == 2)[0]
-    guesses = {"network": tiled[combo], **_controls(wells, laid_out, combo)}
+    guesses = {**_tiled(wells, predicted, combo), **_controls(wells, laid_out, combo)}
     hours = np.arange(replicates * frames) * (wells.time[1] - wells.time[0]) / 60.0
     windows = {"file": hours <= 96.0, "replicates": np.ones(len(hours), bool)}
     out: dict[str, dict[str, dict[str, dict[str, float]]]] = {}
@@ -52,22 +55,26 @@ def combination_scores(wells: Wells, predicted: np.ndarray) -> dict[str, dict[st
     return out
 
 
-def by_experiment(wells: Wells, predicted: np.ndarray) -> dict[str, dict[str, dict[str, float]]]:
+def by_experiment(wells: Wells, predicted: dict[str, np.ndarray]) -> dict[str, dict[str, dict[str, float]]]:
     """rmse_log over all replicates: experiment -> model -> channel."""
-    replicates = wells.curves.shape[1]
     laid_out = relative(wells.curves.reshape(len(wells.dose), -1, wells.curves.shape[3]))
     combo = np.nonzero(wells.drugs_given == 2)[0]
-    guesses = {"network": np.concatenate([predicted] * replicates, 1)[combo], **_controls(wells, laid_out, combo)}
+    guesses = {**_tiled(wells, predicted, combo), **_controls(wells, laid_out, combo)}
     out = {}
     for k, name in enumerate(wells.experiments):
         mine = wells.experiment[combo] == k
         out[name] = {
             model: {
-                c: float(np.sqrt(((g - laid_out[combo])[mine, :, i] ** 2).mean())) for i, c in enumerate(CHANNELS)
+                c: float(np.sqrt(((g - laid_out[combo])[mine, :, i] ** 2).mean()))
+                for i, c in enumerate(CHANNELS)
             }
             for model, g in guesses.items()
         }
     return out
+
+
+def _tiled(wells: Wells, predicted: dict[str, np.ndarray], combo: np.ndarray) -> dict[str, np.ndarray]:
+    return {model: np.concatenate([p[combo]] * wells.curves.shape[1], 1) for model, p in predicted.items()}
 
 
 def _controls(wells: Wells, logs: np.ndarray, combo: np.ndarray) -> dict[str, np.ndarray]:
@@ -100,13 +107,15 @@ def _score(guess: np.ndarray, truth: np.ndarray, bliss: np.ndarray) -> dict[str,
 
 
 def _replicate(wells: Wells, logs: np.ndarray) -> dict[str, dict[str, float]] | None:
-    """One experiment predicting another that gave the same pair at the same doses; None where there is none."""
+    """One experiment predicting another that gave the same pair at the same doses; None without one."""
     combo = wells.drugs_given == 2
     gaps = []
     for a in range(len(wells.experiments)):
         for b in range(a + 1, len(wells.experiments)):
             for i in np.nonzero(combo & (wells.experiment == a))[0]:
-                same = combo & (wells.experiment == b) & np.isclose(wells.dose, wells.dose[i], rtol=1e-3).all(1)
+                same = (
+                    combo & (wells.experiment == b) & np.isclose(wells.dose, wells.dose[i], rtol=1e-3).all(1)
+                )
                 gaps += [logs[i] - logs[j] for j in np.nonzero(same)[0]]
     if not gaps:
         return None

@@ -1,4 +1,4 @@
-"""YAML of training files, read strictly: every key's line is known; aliases, tags and doubled keys are refused."""
+"""YAML of training files, read strictly: lines are known; aliases, tags, doubled keys refused."""
 
 from __future__ import annotations
 
@@ -29,16 +29,22 @@ def read(text: str, file: object) -> tuple[dict[str, Any], dict[str, int]]:
         for token in yaml.scan(text):
             if isinstance(token, yaml.AliasToken | yaml.AnchorToken | yaml.TagToken):
                 word = type(token).__name__.removesuffix("Token").lower()
-                raise TrainingError(file, [(token.start_mark.line + 1, None, f"{word} not allowed here; write it out")])
+                raise TrainingError(
+                    file, [(token.start_mark.line + 1, None, f"{word} not allowed here; write it out")]
+                )
         nodes = list(yaml.compose_all(text, Loader=yaml.SafeLoader))
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         what = getattr(error, "problem", None) or "cannot be read"
-        raise TrainingError(file, [(mark.line + 1 if mark else None, None, f"not valid YAML: {what}")]) from None
+        raise TrainingError(
+            file, [(mark.line + 1 if mark else None, None, f"not valid YAML: {what}")]
+        ) from None
     if not nodes or nodes[0] is None:
         raise TrainingError(file, [(1, None, "the file is empty")])
     if len(nodes) > 1:
-        raise TrainingError(file, [(nodes[1].start_mark.line + 1, None, "holds a second document; only one is read")])
+        raise TrainingError(
+            file, [(nodes[1].start_mark.line + 1, None, "holds a second document; only one is read")]
+        )
     if not isinstance(nodes[0], yaml.MappingNode):
         raise TrainingError(file, [(1, None, "the top level must be a mapping")])
     lines: dict[str, int] = {}
@@ -66,7 +72,9 @@ def _depths(text: str) -> list[int]:
     return [deepest]
 
 
-def _value(node: Any, key: str, lines: dict[str, int], problems: list[tuple[int | None, str | None, str]]) -> Any:
+def _value(
+    node: Any, key: str, lines: dict[str, int], problems: list[tuple[int | None, str | None, str]]
+) -> Any:
     import yaml
 
     line = node.start_mark.line + 1
@@ -78,7 +86,11 @@ def _value(node: Any, key: str, lines: dict[str, int], problems: list[tuple[int 
             where = f"{key}.{label}".lstrip(".")
             if label in out:
                 problems.append(
-                    (name.start_mark.line + 1, where, f"key given twice (first on line {lines[where]}); remove one")
+                    (
+                        name.start_mark.line + 1,
+                        where,
+                        f"key given twice (first on line {lines[where]}); remove one",
+                    )
                 )
                 continue
             lines[where] = name.start_mark.line + 1

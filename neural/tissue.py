@@ -3,8 +3,9 @@
     message_i = readout(x_i, sum_j phi(x_i, x_j, e_ij))
 
 phi is one pair law for all pairs, so the network applies to any number of cells and neighbours. It sees node
-quantities, edges and edge quantities, nothing else. Weights say which quantities those are, within which radius
-neighbours were taken, and the names of the messages, which are linked by name to a manipulator's inputs.
+quantities, edges and edge quantities, nothing else. Weights say which quantities those are, within which
+radius neighbours were taken, and the names of the messages, which are linked by name to a manipulator's
+inputs.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class TissueNetwork:
         card: what the weights file says about itself.
         message_names: outputs, one column each.
         node_inputs: quantities wanted per cell, in the order of x's columns, for example `cell.radius` [um].
-        edge_inputs: quantities wanted per edge, in the order of edge_attr's columns, for example `distance` [um].
+        edge_inputs: quantities wanted per edge, in the order of edge_attr's columns, for example `distance`
+            [um].
         radius: neighbours within this centre-to-centre distance were seen in training [um].
     """
 
@@ -49,7 +51,9 @@ class TissueNetwork:
             self.node_inputs: list[str] = [q["name"] for q in a["nodes"]]
             self.edge_inputs: list[str] = [q["name"] for q in a["edges"]]
             self.radius = float(a["radius"])
-            self._law = PairLaw(len(self.node_inputs), len(self.edge_inputs), len(self.message_names), int(a["hidden"]))
+            self._law = PairLaw(
+                len(self.node_inputs), len(self.edge_inputs), len(self.message_names), int(a["hidden"])
+            )
             self._law.double().load_state_dict({k: torch.tensor(v) for k, v in tensors.items()}, strict=True)
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise WeightsError(file, f"the tensors do not fit the card's architecture ({error})") from None
@@ -70,7 +74,7 @@ class TissueNetwork:
         return weights.save(path, self._tensors, self.card.raw)
 
     def forward(self, x: torch.Tensor, edge_index: torch.Tensor, edge_attr: torch.Tensor) -> torch.Tensor:
-        """Messages (n, m) for nodes x (n, f), edges (2, e) from sender to receiver, edge_attr (e, k). Keeps gradients."""
+        """Messages (n, m), differentiable, of x (n, f), edges (2, e) sender to receiver, edge_attr (e, k)."""
         return self._law(x, edge_index, edge_attr)
 
     def forward_numpy(
@@ -80,11 +84,12 @@ class TissueNetwork:
 
         Args:
             x: (n, f) node quantities in the order of `node_inputs`.
-            indptr: (n + 1,); indices: (e,), the neighbours of cell i are indices[indptr[i]:indptr[i + 1]], sorted.
+            indptr: (n + 1,); indices: (e,), sorted; the neighbours of cell i are
+                indices[indptr[i]:indptr[i + 1]].
             edge_attr: (e, k) in the order of `edge_inputs`.
 
-        One thread, no gradients. The same input gives the same bits; another order of the cells the same messages
-        to rounding (the order of a sum).
+        One thread, no gradients. The same input gives the same bits; another order of the cells the same
+        messages to rounding (the order of a sum).
         """
         import torch
 
@@ -96,7 +101,8 @@ class TissueNetwork:
                 f"got {nodes.shape} and {edges.shape} for {e} edges"
             )
         receivers = np.repeat(np.arange(n), np.diff(indptr))
-        # whole blocks, so that no row's arithmetic depends on where the arrays end; spare edges go to a spare node
+        # whole blocks, so that no row's arithmetic depends on where the arrays end; spare edges go to a
+        # spare node
         rows, columns = BLOCK * (n // BLOCK + 1), BLOCK * (-(-e // BLOCK))
         padded = torch.zeros(rows, nodes.shape[1], dtype=torch.float64)
         padded[:n] = torch.from_numpy(nodes)

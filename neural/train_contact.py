@@ -20,7 +20,8 @@ def train_tissue(spec: dict[str, Any], output: Path, progress: Progress | None) 
     layers, options = spec["layers"], spec["fit"]
     seed = int(options["seed"])
     train, check, test = (
-        graphs(10 * seed + i, int(layers[part]), radius, cell) for i, part in enumerate(("train", "check", "test"))
+        graphs(10 * seed + i, int(layers[part]), radius, cell)
+        for i, part in enumerate(("train", "check", "test"))
     )
 
     def report(i: int, total: int, trained: float, held: float) -> None:
@@ -44,7 +45,7 @@ def train_tissue(spec: dict[str, Any], output: Path, progress: Progress | None) 
             {
                 "name": "confluence",
                 "unit": "1",
-                "meaning": f"fraction of the disc of radius {radius:g} um around the cell that live cells cover",
+                "meaning": f"fraction of the disc of {radius:g} um around the cell that live cells cover",
             }
         ],
         "data": {"made": "monolayers from seeds", "cells": len(train.x), "edges": int(train.edges.shape[1])},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +35,38 @@ def plan_of(spec: dict[str, Any]) -> Plan:
 def train_manipulator(
     spec: dict[str, Any], data: Path, output: Path, checkpoint: Path, resume: bool, progress: Progress | None
 ) -> dict[str, Any]:
-    """Fit, score on the combination wells, write `output`; returns the card."""
+    """Fit, score on the combination wells, write `output`; returns the card.
+
+    The same fit without the residual network is made beside it: the card says what the network adds.
+    """
     wells = read_wells(data, spec["drugs"], int(spec["data"]["replicates"]))
-    fit = DrugFit(wells, plan_of(spec))
+    plan = plan_of(spec)
+    fit, fitted = _fit(wells, plan, spec, checkpoint, resume, progress, "with network")
+    bare = checkpoint.with_name(checkpoint.name + ".additive")
+    additive, plain = _fit(wells, replace(plan, residual=0.0), spec, bare, resume, progress, "additive alone")
+    predicted = {
+        "network": predict_wells(fit, fitted, wells),
+        "additive drive, no network": predict_wells(additive, plain, wells),
+    }
+    tensors = tensors_of(fit, fitted)
+    card = card_of(spec, wells, fit, fitted, predicted)
+    card["scores"]["held_out_single_wells"] |= {"additive drive, no network": _held_out(plain)}
+    weights.save(output, tensors, card)
+    for file in (checkpoint, bare):
+        file.unlink(missing_ok=True)
+    return card
+
+
+def _fit(
+    wells: Wells,
+    plan: Plan,
+    spec: dict[str, Any],
+    checkpoint: Path,
+    resume: bool,
+    progress: Progress | None,
+    what: str,
+) -> tuple[DrugFit, Fitted]:
+    fit = DrugFit(wells, plan)
     mark = f"{wells.sha256} {sorted_text(spec)}"
     if resume and checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
@@ -44,21 +74,20 @@ def train_manipulator(
             fit.restore(state)
 
     def report(i: int, total: int, trained: float, held: float) -> None:
-        if i % 50 == 0 and i < total:
-            part = checkpoint.with_name(checkpoint.name + ".part")
-            torch.save({"mark": mark, **fit.state()}, part)
-            part.replace(checkpoint)
+        part = checkpoint.with_name(checkpoint.name + ".part")
+        torch.save({"mark": mark, **fit.state()}, part)
+        part.replace(checkpoint)
         if progress is not None:
-            progress(i, total, f"training {trained:.3f}, held-out {held:.3f}")
+            progress(i, total, f"{what}: training {trained:.3f}, held-out {held:.3f}")
 
     run(fit, report)
-    fitted = fit.finish()
-    predicted = predict_wells(fit, fitted, wells)
-    tensors = tensors_of(fit, fitted)
-    card = card_of(spec, wells, fit, fitted, tensors, predicted)
-    weights.save(output, tensors, card)
-    checkpoint.unlink(missing_ok=True)
-    return card
+    return fit, fit.finish()
+
+
+def _held_out(fitted: Fitted) -> dict[str, float]:
+    """Root mean square of log2 residuals of left-out single-drug wells, by channel."""
+    rms = np.sqrt(np.nanmean(fitted.residuals**2, (0, 1)))
+    return dict(zip(CHANNELS, map(float, rms), strict=True))
 
 
 def sorted_text(spec: dict[str, Any]) -> str:
@@ -97,7 +126,9 @@ def tensors_of(fit: DrugFit, fitted: Fitted) -> dict[str, np.ndarray]:
     floor = np.array(_FLOOR)
     score = np.abs(fitted.residuals) / np.sqrt(fitted.spread**2 + floor**2)
     out["interval.floor"] = floor
-    out["interval.quantile"] = np.array([conformal_quantile(score[..., c], 0.9) for c in range(len(CHANNELS))])
+    out["interval.quantile"] = np.array(
+        [conformal_quantile(score[..., c], 0.9) for c in range(len(CHANNELS))]
+    )
     return out
 
 
@@ -106,12 +137,10 @@ def card_of(
     wells: Wells,
     fit: DrugFit,
     fitted: Fitted,
-    tensors: dict[str, np.ndarray],
-    predicted: np.ndarray,
+    predicted: dict[str, np.ndarray],
 ) -> dict[str, Any]:
     """The card: what the weights are, where they come from, and how good they are beside their controls."""
     components = spec["space"]["components"]
-    rms = np.sqrt(np.nanmean(fitted.residuals**2, (0, 1)))
     return {
         "kind": "manipulator",
         "name": spec["name"],
@@ -150,7 +179,7 @@ def card_of(
         "seeds": [fit.plan.seed],
         "iterations": {"run": fit.iteration, "taken_from": fitted.best.tolist()},
         "scores": {
-            "held_out_single_wells": {"rmse_log": dict(zip(CHANNELS, map(float, rms), strict=True))},
+            "held_out_single_wells": {"network": _held_out(fitted)},
             "combinations": combination_scores(wells, predicted),
             "combinations_by_experiment": by_experiment(wells, predicted),
         },

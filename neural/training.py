@@ -62,6 +62,7 @@ _SCHEMA: dict[str, dict[str, Key]] = {
                 "seed": Key((int,), required=False, low=0),
                 "iterations": Key((int,), required=False, low=20),
                 "rate": Key(_NUMBER, required=False, above=0),
+                "frames_worth": Key(_NUMBER, required=False, above=0),
             },
         ),
     },
@@ -90,8 +91,8 @@ def load_training(path: str | os.PathLike, need_data: bool = True) -> Training:
     """Read and check a training file; light (no torch).
 
     Raises:
-        TrainingError: every problem of the file at once, each with line and key; with `need_data`, also data that
-            are not there.
+        TrainingError: every problem of the file at once, each with line and key; with `need_data`, also
+            data that are not there.
     """
     file = Path(path)
     try:
@@ -104,11 +105,15 @@ def load_training(path: str | os.PathLike, need_data: bool = True) -> Training:
     if kind not in _SCHEMA:
         close = get_close_matches(str(kind), _SCHEMA, 1)
         hint = f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(_SCHEMA)}"
-        raise TrainingError(path, [(lines.get("kind", 1), "kind", f"unknown kind of training (got {kind!r}){hint}")])
+        raise TrainingError(
+            path, [(lines.get("kind", 1), "kind", f"unknown kind of training (got {kind!r}){hint}")]
+        )
     _check(spec, _SCHEMA[kind], "", lines, problems)
     if not problems and spec["training"] != 1:
-        problems.append((lines["training"], "training", f"this version reads training: 1 (got {spec['training']})"))
-    if not problems and kind == "manipulator":
+        problems.append(
+            (lines["training"], "training", f"this version reads training: 1 (got {spec['training']})")
+        )
+    if kind == "manipulator":
         _check_manipulator(spec, lines, problems)
     data = None
     if not problems and kind == "manipulator":
@@ -134,13 +139,14 @@ def train(
     resume: bool = False,
     progress: Progress | None = None,
 ) -> Path:
-    """Fit what the training file asks for; returns the path of the weights. A model card (.md) lies beside it.
+    """Fit what the training file asks for; returns the path of the weights. A model card (.md) lies beside
+    it.
 
     Args:
         path: the training file.
         output: where the weights go; the file's own `output` (relative to it) by default.
-        resume: go on from the checkpoint that an interrupted run left beside the output, if it is of the same file
-            and data; the result is the same bits as without the interruption.
+        resume: go on from the checkpoint that an interrupted run left beside the output, if it is of the
+            same file and data; the result is the same bits as without the interruption.
         progress: called as progress(iteration, total, text).
 
     Raises:
@@ -191,7 +197,9 @@ def _check(value: Any, keys: dict[str, Key], at: str, lines: dict[str, int], pro
             continue
         got, line = value[key], lines.get(name(key))
         if isinstance(got, bool) or not isinstance(got, rule.types):
-            wanted = " or ".join({str: "text", dict: "a mapping", list: "a list"}.get(t, "a number") for t in rule.types[:1])
+            wanted = " or ".join(
+                {str: "text", dict: "a mapping", list: "a list"}.get(t, "a number") for t in rule.types[:1]
+            )
             problems.append((line, name(key), f"must be {wanted} (got {got!r})"))
         elif rule.low is not None and not rule.low <= got < float("inf"):
             problems.append((line, name(key), f"must be at least {rule.low:g} (got {got!r})"))
@@ -202,15 +210,21 @@ def _check(value: Any, keys: dict[str, Key], at: str, lines: dict[str, int], pro
 
 
 def _check_manipulator(spec: dict[str, Any], lines: dict[str, int], problems: Problems) -> None:
-    for drug, theirs in spec["drugs"].items():
+    drugs, space = spec.get("drugs"), spec.get("space")
+    components = space.get("components") if isinstance(space, dict) else None
+    if not isinstance(drugs, dict) or not isinstance(components, list):
+        return
+    for drug, theirs in drugs.items():
         if not isinstance(theirs, str):
-            problems.append((lines.get(f"drugs.{drug}"), f"drugs.{drug}", f"must be the data's name (got {theirs!r})"))
-    if not spec["drugs"]:
+            problems.append(
+                (lines.get(f"drugs.{drug}"), f"drugs.{drug}", f"must be the data's name (got {theirs!r})")
+            )
+    if not drugs:
         problems.append((lines["drugs"], "drugs", "names no drug"))
     component = {"name": Key((str,)), "hours": Key(_NUMBER, above=2), "reads": Key((dict,), required=False)}
-    if not spec["space"]["components"]:
+    if not components:
         problems.append((lines["space.components"], "space.components", "is empty"))
-    for i, entry in enumerate(spec["space"]["components"]):
+    for i, entry in enumerate(components):
         at = f"space.components[{i}]"
         if not isinstance(entry, dict):
             problems.append((lines.get(at), at, f"must be a mapping (got {entry!r})"))

@@ -9,8 +9,9 @@ def conformal_quantile(scores: np.ndarray, level: float) -> float:
     """The score that a new one stays below with probability `level`.
 
     Args:
-        scores: non-negative conformity scores of held-out data, (unit, ...); NaN are left out. Values within one
-            unit (the frames of one well) are correlated, so the finite-sample correction counts units, not values.
+        scores: non-negative conformity scores of held-out data, (unit, ...); NaN are left out. Values
+            within one unit (the frames of one well) are correlated, so the finite-sample correction counts
+            units, not values.
         level: for example 0.9.
 
     Source: Vovk, Gammerman, Shafer, Algorithmic Learning in a Random World (2005); split conformal, with the

@@ -122,8 +122,8 @@ def load(path: str | os.PathLike, kind: str | None = None) -> tuple[Card, dict[s
 def save(path: str | os.PathLike, tensors: dict[str, np.ndarray], card: dict[str, Any]) -> str:
     """Write tensors with their card; returns the sha256 of the tensors. The write is atomic.
 
-    `card` needs `kind` (one of KINDS), `name` and `architecture`; format, tensor shapes and checksum are added.
-    The same tensors and card give the same bytes.
+    `card` needs `kind` (one of KINDS), `name` and `architecture`; format, tensor shapes and checksum are
+    added. The same tensors and card give the same bytes.
     """
     from safetensors.numpy import save as to_bytes
 
@@ -132,7 +132,9 @@ def save(path: str | os.PathLike, tensors: dict[str, np.ndarray], card: dict[str
     arrays = {k: np.array(v, order="C") for k, v in sorted(tensors.items())}
     for key, value in arrays.items():
         if _code(value) is None:
-            raise WeightsError(path, f"tensor '{key}' has type {value.dtype}; use float64, float32, int64 or int32")
+            raise WeightsError(
+                path, f"tensor '{key}' has type {value.dtype}; use float64, float32, int64 or int32"
+            )
         if not np.isfinite(value).all():
             raise WeightsError(path, f"tensor '{key}' holds NaN or infinity; such weights are never written")
     full = {
@@ -169,9 +171,13 @@ def _read(path: str | os.PathLike) -> tuple[Card, dict[str, np.ndarray]]:
                 f"{declared[name][1]} {list(declared[name][0])}",
             )
         if not np.isfinite(tensors[name]).all():
-            raise WeightsError(path, f"tensor '{name}' holds NaN or infinity; train again or fetch a good copy")
+            raise WeightsError(
+                path, f"tensor '{name}' holds NaN or infinity; train again or fetch a good copy"
+            )
     if _checksum(tensors) != card["sha256"]:
-        raise WeightsError(path, "checksum of the weights differs from the card; fetch a good copy of the file")
+        raise WeightsError(
+            path, "checksum of the weights differs from the card; fetch a good copy of the file"
+        )
     named = Card(
         kind=card["kind"],
         name=str(card["name"]),
@@ -187,7 +193,8 @@ def _bytes_of(path: str | os.PathLike) -> bytes:
     where = Path(path)
     if where.suffix.lower() in _PICKLES:
         raise WeightsError(
-            path, f"'{where.suffix}' files can run code when opened and are never loaded; use a .safetensors file"
+            path,
+            f"'{where.suffix}' files can run code when opened and are never loaded; use a .safetensors file",
         )
     try:
         info = os.stat(where)
@@ -202,7 +209,9 @@ def _bytes_of(path: str | os.PathLike) -> bytes:
     except OSError as error:
         raise WeightsError(path, f"cannot be read ({error.strerror})") from None
     if blob[:2] in {b"\x80" + bytes([n]) for n in range(1, 6)} or blob[:4] == b"PK\x03\x04":
-        raise WeightsError(path, "is a pickle or a zipped pickle (.pt); these can run code and are never loaded")
+        raise WeightsError(
+            path, "is a pickle or a zipped pickle (.pt); these can run code and are never loaded"
+        )
     return blob
 
 
@@ -213,7 +222,9 @@ def _split(path: str | os.PathLike, blob: bytes) -> tuple[dict[str, Any], memory
     if length > _LARGEST_HEADER:
         raise WeightsError(path, "is not a safetensors file (the header's length makes no sense)")
     if 8 + length > len(blob):
-        raise WeightsError(path, f"is truncated: the header needs {8 + length} bytes, the file has {len(blob)}")
+        raise WeightsError(
+            path, f"is truncated: the header needs {8 + length} bytes, the file has {len(blob)}"
+        )
     try:
         header = json.loads(blob[8 : 8 + length].decode("utf-8"))
     except (ValueError, RecursionError):
@@ -230,7 +241,13 @@ def _card(path: str | os.PathLike, metadata: Any) -> dict[str, Any]:
         card = json.loads(metadata["card"])
     except (ValueError, RecursionError):
         raise WeightsError(path, "the card is not JSON") from None
-    for key, kind in (("kind", str), ("name", str), ("architecture", dict), ("tensors", dict), ("sha256", str)):
+    for key, kind in (
+        ("kind", str),
+        ("name", str),
+        ("architecture", dict),
+        ("tensors", dict),
+        ("sha256", str),
+    ):
         if not isinstance(card, dict) or not isinstance(card.get(key), kind):
             raise WeightsError(path, f"the card lacks '{key}'")
     if card.get("format") != FORMAT:
@@ -253,14 +270,22 @@ def _tensors(path: str | os.PathLike, header: dict[str, Any], data: memoryview) 
             start, end = (int(n) for n in entry["data_offsets"])
         except (KeyError, TypeError, ValueError):
             raise WeightsError(path, f"the entry of tensor '{name}' cannot be read") from None
-        if min((0, *shape)) < 0 or start < 0 or end - start != dtype.itemsize * int(np.prod(shape, dtype=object)):
+        if (
+            min((0, *shape)) < 0
+            or start < 0
+            or end - start != dtype.itemsize * int(np.prod(shape, dtype=object))
+        ):
             raise WeightsError(path, f"tensor '{name}': its bytes do not fit its shape {list(shape)}")
         if end > len(data):
-            raise WeightsError(path, f"is truncated: tensor '{name}' ends at byte {end}, the file has {len(data)}")
+            raise WeightsError(
+                path, f"is truncated: tensor '{name}' ends at byte {end}, the file has {len(data)}"
+            )
         tensors[name] = np.frombuffer(data[start:end], dtype).reshape(shape).copy()
         end_of_all = max(end_of_all, end)
     if end_of_all != len(data):
-        raise WeightsError(path, f"has {len(data) - end_of_all} bytes that belong to no tensor; the file was altered")
+        raise WeightsError(
+            path, f"has {len(data) - end_of_all} bytes that belong to no tensor; the file was altered"
+        )
     return tensors
 
 

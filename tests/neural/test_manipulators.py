@@ -51,7 +51,9 @@ def test_bits_do_not_depend_on_order_threads_or_company(drugs):
     for name, value in rates.items():
         np.testing.assert_array_equal(shuffled[name], value[order])
     for i in (0, 5, BLOCK - 1, n - 1):
-        np.testing.assert_array_equal(drugs.step(ur[i : i + 1], dose[i : i + 1], said[i : i + 1], 30.0), whole[i : i + 1])
+        np.testing.assert_array_equal(
+            drugs.step(ur[i : i + 1], dose[i : i + 1], said[i : i + 1], 30.0), whole[i : i + 1]
+        )
     before = torch.get_num_threads()
     try:
         torch.set_num_threads(2)

@@ -39,7 +39,9 @@ def test_interface(contact):
 
 def test_tells_confluence_of_monolayers_it_never_saw(contact):
     test = graphs(4242, 3, 25.0, 8.4)
-    said = contact.forward(torch.tensor(test.x), torch.tensor(test.edges), torch.tensor(test.distance)).numpy()
+    said = contact.forward(
+        torch.tensor(test.x), torch.tensor(test.edges), torch.tensor(test.distance)
+    ).numpy()
     rest = said - test.confluence
     assert 1 - (rest**2).mean() / test.confluence.var() > 0.92
 
@@ -93,7 +95,9 @@ def test_far_cells_are_not_heard(contact, layer):
 
 
 def test_lonely_cells_and_no_cells(contact):
-    lonely = contact.forward_numpy(np.array([[8.4, 1.0]]), np.array([0, 0]), np.empty(0, int), np.empty((0, 1)))
+    lonely = contact.forward_numpy(
+        np.array([[8.4, 1.0]]), np.array([0, 0]), np.empty(0, int), np.empty((0, 1))
+    )
     assert abs(lonely[0, 0] - (8.4 / 25.0) ** 2) < 0.05
     none = contact.forward_numpy(np.empty((0, 2)), np.array([0]), np.empty(0, int), np.empty((0, 1)))
     assert none.shape == (0, 1)

@@ -1,0 +1,283 @@
+"""Training: what is refused; that a fit learns, resumes bit for bit, and reads no combination well."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from neural import Manipulator
+from neural.errors import TrainingError
+from neural.fit_drugs import DrugFit, Plan, held_out_folds, run, training_rows
+from neural.scores import combination_scores, relative
+from neural.strict_yaml import read
+from neural.training import load_training, train
+from neural.uncertainty import conformal_quantile, coverage
+from neural.wells import read_wells
+
+TRAINING = Path(__file__).parents[2] / "scenarios" / "training"
+HOURS = np.arange(0.0, 73.0, 12.0)
+
+
+def curves(a, b, hours, seed):
+    """Wells of two drugs: `a` stops division, `b` kills. Independent actions by construction, plus noise."""
+    rng = np.random.default_rng(seed)
+    growth = 0.04 / (1 + (a / 0.05) ** 2)
+    dying = 0.002 + 0.03 * b**2 / (b**2 + 0.2**2)
+    live, apoptotic, dead = 8.0, 0.05, 0.05
+    out, dt = [], 0.25
+    for t in np.arange(0.0, hours[-1] + dt, dt):
+        if t % hours[1] == 0.0:
+            out.append([live, 0.3 + 0.5 * apoptotic, 0.05 + 0.2 * dead])
+        flow = dying * live
+        live, apoptotic, dead = (
+            live + dt * (growth * live * (1 - live / 95) - flow),
+            apoptotic + dt * (flow - 0.12 * apoptotic),
+            dead + dt * (0.12 * apoptotic - 0.02 * dead),
+        )
+    return np.array(out[: len(hours)]) * np.exp(0.03 * rng.normal(size=(len(hours), 3)))
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    """A small set in the form of the real one: two drugs, one experiment run twice, two replicates a well."""
+    rows, y = [], []
+    for e, exp in enumerate(("first", "second")):
+        singles = [(a, 0.0) for a in (0.02, 0.05, 0.2)] + [(0.0, b) for b in (0.1, 0.2, 0.5)]
+        for a, b in [(0.0, 0.0), *singles, (0.05, 0.2), (0.2, 0.5)]:
+            dose = {k: v for k, v in (("A", a), ("B", b)) if v}
+            rows.append((exp, "one", json.dumps(dose)))
+            y.append(np.concatenate([curves(a, b, HOURS, 100 * e + len(rows) + r) for r in (0, 1000)]))
+    exp, plate, dose = zip(*rows, strict=True)
+    path = tmp_path_factory.mktemp("wells") / "wells.npz"
+    hours = np.arange(2 * len(HOURS)) * HOURS[1]
+    np.savez(
+        path, Y=np.array(y), time_h=hours, exp=np.array(exp), plate=np.array(plate), dose_uM=np.array(dose)
+    )
+    return path
+
+
+@pytest.fixture(scope="module")
+def wells(table):
+    return read_wells(table, {"arrester": "A", "killer": "B"}, 2)
+
+
+PLAN = Plan(
+    pattern=[[1.0, 0.0], [0.0, 1.0], [0.0, 0.0], [0.0, 0.0]],
+    tau=[360.0, 600.0],
+    hidden=4,
+    step=360.0,
+    folds=2,
+    iterations=40,
+    rate=0.05,
+)
+
+
+def training_text(table):
+    return f"""training: 1
+kind: manipulator
+name: two_drugs
+data: {{path: {table}, replicates: 2}}
+drugs: {{arrester: A, killer: B}}
+space:
+  name: small
+  components:
+    - {{name: arrest, hours: 6, reads: {{division: 1}}}}
+    - {{name: death, hours: 10, reads: {{apoptosis: 1}}}}
+architecture: {{hidden: 4, residual: 0.2, step: 360}}
+fit: {{folds: 2, seed: 3, iterations: 20, rate: 0.05}}
+"""
+
+
+def test_wells_are_read_as_they_were_measured(wells):
+    assert wells.curves.shape == (18, 2, len(HOURS), 3)
+    np.testing.assert_allclose(wells.time, HOURS * 60.0)
+    assert wells.drugs == ["arrester", "killer"] and wells.experiments == ["first", "second"]
+    assert (wells.drugs_given == 2).sum() == 4
+
+
+def test_wrong_number_of_replicates_is_seen(table):
+    names = {"arrester": "A", "killer": "B"}
+    with pytest.raises(ValueError, match="do not start again every 14 frames"):
+        read_wells(table, names, 1)
+    with pytest.raises(ValueError, match="do not start again every 2 frames"):
+        read_wells(table, names, 7)
+    with pytest.raises(ValueError, match="cannot be 4 replicates"):
+        read_wells(table, names, 4)
+    with pytest.raises(ValueError, match="drug 'B' that the training file does not name"):
+        read_wells(table, {"arrester": "A"}, 2)
+
+
+def test_combination_wells_change_nothing_in_the_fit(wells):
+    """Scramble every combination well: the fit stays the same, bit for bit."""
+    scrambled = wells.curves.copy()
+    scrambled[wells.drugs_given == 2] = 50.0
+    fits = [DrugFit(w, PLAN) for w in (wells, replace(wells, curves=scrambled))]
+    for fit in fits:
+        run(fit, until=2)
+    for a, b in zip(fits[0].modules.parameters(), fits[1].modules.parameters(), strict=True):
+        assert torch.equal(a, b)
+    assert not (wells.drugs_given[training_rows(wells)] > 1).any()
+
+
+def test_left_out_wells_do_not_touch_their_member(wells):
+    """Scramble the wells of fold 0: the member that leaves them out stays the same, the others do not."""
+    rows = training_rows(wells)
+    fold = held_out_folds(wells, rows, PLAN.folds)
+    assert sorted(set(fold.tolist())) == [-1, 0, 1] and (wells.drugs_given[rows][fold == -1] == 0).all()
+    fits = [DrugFit(wells, PLAN), DrugFit(wells, PLAN)]
+    fits[1].target[:, fold == 0] += 1.0
+    for fit in fits:
+        for _ in range(3):
+            fit.optimizer.zero_grad()
+            per_well, penalty = fit.losses()
+            ((per_well * fit.weight).sum(1) + penalty).sum().backward()
+            fit.optimizer.step()
+    for a, b in zip(fits[0].modules.parameters(), fits[1].modules.parameters(), strict=True):
+        assert torch.equal(a[1], b[1])
+    assert not torch.equal(fits[0].decoders.base[0], fits[1].decoders.base[0])
+
+
+def test_fit_predicts_unseen_combinations(wells):
+    """From single drugs to the pair, on data whose drugs act independently: better than no effect, by far."""
+    fit = DrugFit(wells, PLAN)
+    run(fit)
+    fitted = fit.finish()
+    first, last = fit.history[0], fit.history[-1]
+    assert last[1] < 0.5 * first[1]
+    assert last[2] < 0.7 * first[2]
+    from neural.train_drugs import predict_wells
+
+    table = combination_scores(wells, {"network": predict_wells(fit, fitted, wells)})["replicates"]
+    for channel in ("live_area", "dead_dna"):
+        assert table["network"][channel]["rmse_log"] < 0.5 * table["no effect"][channel]["rmse_log"]
+
+
+def test_scores_of_controls_on_a_case_by_hand(wells):
+    """Perfect prediction has no error, Bliss has skill 0, the replicate is one run against the other."""
+    truth = relative(wells.curves.mean(1))
+    same = replace(wells, curves=np.repeat(wells.curves[:, :1], 2, 1))
+    perfect = combination_scores(same, {"network": relative(same.curves[:, 0])})
+    assert perfect["replicates"]["network"]["live_area"]["rmse_log"] == 0.0
+    assert perfect["file"]["network"]["dead_dna"]["skill"] == 1.0
+    table = combination_scores(wells, {"network": truth})["replicates"]
+    assert table["Bliss"]["live_area"]["skill"] == 0.0
+    laid = relative(wells.curves.reshape(len(wells.dose), -1, 3))
+    pair = [np.nonzero((wells.experiment == e) & (wells.drugs_given == 2))[0] for e in (0, 1)]
+    want = np.sqrt(((laid[pair[0]] - laid[pair[1]])[..., 0] ** 2).mean())
+    assert table["replicate"]["live_area"]["rmse_log"] == pytest.approx(want)
+
+
+def test_train_writes_weights_and_card_and_resumes_to_the_same_bits(table, tmp_path):
+    file = tmp_path / "t.yaml"
+    file.write_text(training_text(table))
+    seen = []
+    whole = train(file, tmp_path / "whole.safetensors", progress=lambda i, n, text: seen.append((i, n)))
+    assert seen == [(10, 20), (20, 20)] * 2
+    text = whole.with_suffix(".md").read_text()
+    assert "combinations: replicates" in text and "Bliss" in text and "never read in training" in text
+
+    class Stop(Exception):
+        pass
+
+    def stop(i, _n, _text):
+        if i == 10:
+            raise Stop
+
+    with pytest.raises(Stop):
+        train(file, tmp_path / "cut.safetensors", progress=stop)
+    assert not (tmp_path / "cut.safetensors").exists()
+    after = []
+    train(file, tmp_path / "cut.safetensors", resume=True, progress=lambda i, n, text: after.append(i))
+    assert after == [20, 10, 20]
+    assert (tmp_path / "cut.safetensors").read_bytes() == whole.read_bytes()
+    assert [p.name for p in tmp_path.iterdir() if "checkpoint" in p.name] == []
+    model = Manipulator.load(whole)
+    assert model.condition_names == ["arrester", "killer"] and model.space == "small"
+
+
+def test_shipped_training_files_are_right():
+    assert load_training(TRAINING / "contact.yaml").spec["kind"] == "tissue"
+    job = load_training(TRAINING / "pc9_drugs.yaml", need_data=False)
+    assert job.output.resolve() == (TRAINING.parent / "weights" / "pc9_drugs.safetensors").resolve()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line", "key", "message"),
+    [
+        ("kind: manipulator", "kind: manipulater", 2, "kind", "did you mean 'manipulator'"),
+        ("folds: 2", "fold: 2", 12, "fit.fold", "did you mean 'folds'"),
+        ("folds: 2", "folds: 1", 12, "fit.folds", "at least 2"),
+        ("rate: 0.05", "rate: -1e-3", 12, "fit.rate", "above 0"),
+        ("rate: 0.05", "rate: .nan", 12, "fit.rate", "must be a number"),
+        ("hours: 10", "hours: soon", 10, "space.components[1].hours", "must be a number"),
+        (
+            "reads: {apoptosis: 1}",
+            "reads: {apoptosys: 1}",
+            10,
+            "space.components[1].reads.apoptosys",
+            "apoptosis",
+        ),
+        ("replicates: 2", "replicates: true", 4, "data.replicates", "must be a number"),
+        ("name: two_drugs\n", "", 1, "name", "is missing"),
+        ("killer: B", "killer: 3", 5, "drugs.killer", "data's name"),
+        ("training: 1", "training: 2", 1, "training", "training: 1"),
+        ("path: ", "path: nowhere/", 4, "data.path", "no such file"),
+    ],
+)
+def test_wrong_training_files_name_line_and_key(table, tmp_path, old, new, line, key, message):
+    file = tmp_path / "t.yaml"
+    file.write_text(training_text(table).replace(old, new))
+    with pytest.raises(TrainingError) as caught:
+        load_training(file)
+    assert [(ln, k) for _, ln, k, m in caught.value.problems if message in m] == [(line, key)]
+
+
+def test_all_problems_come_at_once(table, tmp_path):
+    file = tmp_path / "t.yaml"
+    file.write_text(training_text(table).replace("folds: 2", "folds: 0").replace("hours: 6", "hours: -6"))
+    with pytest.raises(TrainingError) as caught:
+        load_training(file)
+    assert [p[1] for p in caught.value.problems] == [9, 12]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "empty"),
+        ("# only a comment\n", "empty"),
+        ("- 1\n- 2\n", "must be a mapping"),
+        ("a: 1\n---\nb: 2\n", "second document"),
+        ("a: &x 1\nb: *x\n", "anchor not allowed"),
+        ("a: !!python/object/apply:os.mkdir [PWNED]\n", "tag not allowed"),
+        ("a: 1\na: 2\n", "given twice"),
+        ("a: [1, 2\n", "not valid YAML"),
+        ("a: " + "[" * 5000, "nested deeper"),
+        ("a:\n\t- 1\n", "not valid YAML"),
+    ],
+)
+def test_yaml_that_is_refused(text, message):
+    with pytest.raises(TrainingError, match=message):
+        read(text, "t.yaml")
+
+
+def test_yaml_numbers_are_numbers_and_words_are_words():
+    content, lines = read("a: 1e-3\nb: 010\nc: yes\nd: '5'\ne:\n  f: 1.5\n", "t.yaml")
+    assert content == {"a": 1e-3, "b": 10, "c": "yes", "d": "5", "e": {"f": 1.5}}
+    assert lines["e.f"] == 6
+
+
+def test_conformal_quantile_covers_new_units():
+    """Coverage of new draws at 90 %, over many calibrations, lies between the bounds of the theorem."""
+    rng = np.random.default_rng(0)
+    inside = []
+    for _ in range(400):
+        width = conformal_quantile(np.abs(rng.normal(size=40)), 0.9)
+        new = rng.normal(size=200)
+        inside.append(coverage(new, np.full(200, -width), np.full(200, width)))
+    assert 0.885 < np.mean(inside) < 0.93
+    assert conformal_quantile(np.array([[1.0, np.nan], [np.nan, np.nan]]), 0.9) == 1.0
+    with pytest.raises(ValueError, match="no held-out"):
+        conformal_quantile(np.full((2, 2), np.nan), 0.9)
