@@ -59,8 +59,9 @@ class Hill:
         return f"Hill {arrow}, half-max {self.half_max:g}, power {self.power:g}, {self.low:g} to {self.high:g}"
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        ratio = (np.maximum(x, 0.0) / self.half_max) ** self.power
-        share = 1.0 / (1.0 + ratio) if self.falling else ratio / (1.0 + ratio)
+        with np.errstate(over="ignore", invalid="ignore"):
+            ratio = (np.maximum(x, 0.0) / self.half_max) ** self.power
+            share = 1.0 / (1.0 + ratio) if self.falling else ratio / (1.0 + ratio)
         # a ratio that overflows is saturated, not undefined
         share = np.where(np.isinf(ratio), 0.0 if self.falling else 1.0, share)
         return self.low + (self.high - self.low) * share

@@ -1,0 +1,69 @@
+"""One thread for every test, the shared reference data where they are, and the command line in a process of its own."""
+
+import os
+
+# before numpy, torch or numba are loaded by anything
+for _name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[_name] = "1"
+
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared" / "data"
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    """Kernels and networks on one thread, whatever a test before has set."""
+    from mechanistic.jit import set_threads
+
+    set_threads(1)
+    if "torch" in sys.modules:
+        sys.modules["torch"].set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of shared reference data; tests that need it are skipped where it is missing."""
+    if not SHARED.is_dir():
+        pytest.skip(f"needs the shared reference data at {SHARED}, which are not here")
+    return SHARED
+
+
+@dataclass(frozen=True)
+class Command:
+    """What a command ended with."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def errors(self) -> list[str]:
+        """The lines on stderr that are errors."""
+        return [line for line in self.err.splitlines() if line.startswith("cellweave: error: ")]
+
+
+@pytest.fixture(scope="session")
+def cellweave():
+    """`cellweave("run", file, …)` runs the command line in a process of its own and waits for it."""
+
+    def call(*arguments, cwd: Path | None = None, timeout: float = 300) -> Command:
+        done = subprocess.run(
+            [sys.executable, "-m", "sim", *map(str, arguments)],
+            cwd=cwd or ROOT,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
+        assert "Traceback" not in done.stderr, done.stderr
+        return Command(done.returncode, done.stdout, done.stderr)
+
+    return call

@@ -1,0 +1,39 @@
+"""Random numbers depend on seed, purpose, cell and tick, and on nothing else."""
+
+import numpy as np
+import pytest
+
+from sim.core.random import Streams
+
+IDS = np.array([0, 1, 5, 2**40])
+
+
+@pytest.mark.parametrize("kind", ["uniforms", "normals"])
+def test_the_same_cell_gets_the_same_numbers_in_any_company(kind):
+    draw = getattr(Streams(3), kind)
+    together = draw("life", 7, IDS, 3)
+    alone = np.concatenate([getattr(Streams(3), kind)("life", 7, IDS[k : k + 1], 3) for k in (2, 0, 3, 1)])
+    assert np.array_equal(together[[2, 0, 3, 1]], alone)
+
+
+def test_seed_purpose_tick_and_draw_each_matter():
+    base = Streams(3).uniforms("life", 7, IDS, 2)
+    others = [
+        Streams(4).uniforms("life", 7, IDS, 2),
+        Streams(3).uniforms("cycle", 7, IDS, 2),
+        Streams(3).uniforms("life", 8, IDS, 2),
+    ]
+    assert all(not np.any(base == o) for o in others)
+    assert not np.any(base[:, 0] == base[:, 1])
+
+
+def test_more_draws_leave_the_first_ones_as_they_are():
+    few, many = Streams(1).uniforms("a", 0, IDS, 2), Streams(1).uniforms("a", 0, IDS, 7)
+    assert np.array_equal(few, many[:, :2])
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2**63, 2**64 - 1])
+def test_every_allowed_seed_works(seed):
+    u = Streams(seed).uniforms("a", 0, np.arange(4000))
+    assert u.min() >= 0 and u.max() < 1
+    assert abs(u.mean() - 0.5) < 4 * np.sqrt(1 / 12 / 4000)
