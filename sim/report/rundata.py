@@ -89,6 +89,14 @@ class RunData:
 
     # ---- cells
 
+    @cached_property
+    def solid(self) -> bool:
+        """Whether the run is three-dimensional."""
+        if self.tree["fields"].sizes.get("z", 1) > 1:
+            return True
+        heights = self.at("z", len(self.time) - 1) if len(self.time) else np.empty(0)
+        return len(heights) > 0 and bool(np.ptp(heights) > 0)
+
     def at(self, name: str, frame: int) -> np.ndarray:
         """A per-cell quantity at one saved time."""
         rows = slice(int(self._starts[frame]), int(self._ends[frame]))
@@ -120,7 +128,9 @@ class RunData:
 
     def values(self, name: str) -> list[np.ndarray]:
         """A quantity of the living cells, for each read time."""
-        return [self.at(name, frame)[rows] for frame, (rows, _) in zip(self.read, self._of_living, strict=True)]
+        return [
+            self.at(name, frame)[rows] for frame, (rows, _) in zip(self.read, self._of_living, strict=True)
+        ]
 
     def types_of_living(self) -> list[np.ndarray]:
         """Their type codes."""
@@ -148,7 +158,9 @@ class RunData:
     def phase_counts(self) -> np.ndarray:
         """Cells in each phase at each read time, (time, phase)."""
         size = len(self.phases)
-        return np.array([np.bincount(self.at("phase", f), minlength=size) for f in self.read]).reshape(-1, size)
+        return np.array([np.bincount(self.at("phase", f), minlength=size) for f in self.read]).reshape(
+            -1, size
+        )
 
 
 def quantiles(values: list[np.ndarray], probabilities: tuple[float, ...]) -> np.ndarray:

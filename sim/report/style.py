@@ -1,7 +1,7 @@
 """How the report looks: colours that colour-blind readers can tell apart, quiet axes, light and dark.
 
-Figures become inline SVG. Ink, lines and paper are drawn in marker colours that `to_svg` turns into CSS variables,
-so the page decides how they look.
+Figures become inline SVG. Ink, lines and paper are drawn in marker colours that `to_svg` turns into CSS
+variables, so the page decides how they look.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ LINE = "#d9d8d4"
 PAPER = "#fdfcfa"
 _VARIABLES = {INK: "var(--ink)", SOFT: "var(--soft)", LINE: "var(--line)", PAPER: "var(--paper)"}
 
-# after Okabe & Ito (2008), evened out for white and near-black paper
-PALETTE = ("#3a7fd5", "#e08214", "#1f9d78", "#c7659e", "#8a6fd0", "#35a7c9", "#a69b14", "#b5533c")
+# after Okabe & Ito (2008), evened out for white and near-black paper; vermilion and grey mean death
+PALETTE = ("#3a7fd5", "#1f9d78", "#c7659e", "#a69b14", "#8a6fd0", "#35a7c9", "#8f5a3c")
+ORANGE = "#e08214"
 LIVING = ("#5b9bd5", "#2fa58b", "#93b93a", "#b28bd6", "#56b4e9", "#7f9cc0")
 DYING = {"apoptotic": "#d95f02", "lysed": "#8d8a85"}
-SEQUENTIAL = "viridis"
+SEQUENTIAL = "viridis"  # quantities of cells
+FIELD = "cividis"
 
 # one inch of a figure is about 100 px of the page
 WIDE = 10.4
@@ -87,7 +89,9 @@ def drawing() -> Iterator[Any]:
         yield Figure
 
 
-def panels(figure_class: Any, count: int, columns: int, height: float, **options: Any) -> tuple[Any, list[Any]]:
+def panels(
+    figure_class: Any, count: int, columns: int, height: float, **options: Any
+) -> tuple[Any, list[Any]]:
     """A figure as wide as the page with `count` axes in `columns` columns, each row `height` inches tall."""
     rows = -(-count // columns)
     figure = figure_class(figsize=(WIDE, rows * height), layout="constrained")
