@@ -1,7 +1,7 @@
 """cellweave: hybrid mechanistic-neural simulation of cells in tissue.
 
-    from sim import Scenario, run
-    tree = run(Scenario.load("quickstart.yaml"))
+from sim import Scenario, run
+tree = run(Scenario.load("quickstart.yaml"))
 """
 
 from __future__ import annotations

@@ -22,11 +22,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
-ScenarioFile = Annotated[str, typer.Argument(metavar="SCENARIO", help="A scenario file, or the name of a shipped one.")]
+ScenarioFile = Annotated[
+    str, typer.Argument(metavar="SCENARIO", help="A scenario file, or the name of a shipped one.")
+]
 RunStore = Annotated[Path, typer.Argument(metavar="RUN.zarr", help="A run.")]
-Sets = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the scenario.")]
+Sets = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the scenario.")
+]
 Seed = Annotated[int | None, typer.Option(help="Replace the scenario's seed.")]
-Outside = Annotated[bool, typer.Option("--allow-outside", help="Let the scenario name files outside its folder.")]
+Outside = Annotated[
+    bool, typer.Option("--allow-outside", help="Let the scenario name files outside its folder.")
+]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no summary.")]
 
@@ -43,12 +49,16 @@ _debug = False
 @app.command()
 def run(
     scenario: ScenarioFile,
-    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="RUN.zarr", help="The store to write.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="RUN.zarr", help="The store to write.")
+    ] = None,
     sets: Sets = [],  # noqa: B006 (typer's way to a repeatable option)
     seed: Seed = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with an interrupted run.")] = False,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing run.")] = False,
-    threads: Annotated[int | None, typer.Option(min=1, help="Threads; all cores by default. Results do not depend on it.")] = None,
+    threads: Annotated[
+        int | None, typer.Option(min=1, help="Threads; all cores by default. Results do not depend on it.")
+    ] = None,
     device: Annotated[str, typer.Option(help="Where networks run: cpu or cuda.")] = "cpu",
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write the report at the end.")] = True,
     quiet: Quiet = False,
@@ -93,7 +103,10 @@ def scenarios() -> None:
 @app.command()
 def new(
     name: Annotated[str, typer.Argument(help="A shipped scenario.")],
-    folder: Annotated[Path | None, typer.Argument(metavar="DIR", help="Where to; a folder of the scenario's name by default.")] = None,
+    folder: Annotated[
+        Path | None,
+        typer.Argument(metavar="DIR", help="Where to; a folder of the scenario's name by default."),
+    ] = None,
 ) -> None:
     """Copy a shipped scenario with its models and weights, to edit."""
     from sim.library import copy
@@ -104,7 +117,9 @@ def new(
 
 @app.command()
 def validate(
-    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Scenarios, SBML, Antimony or training files.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="Scenarios, SBML, Antimony or training files.")
+    ],
     allow_outside: Outside = False,
 ) -> None:
     """Find every problem of the files at once; run nothing."""
@@ -135,7 +150,9 @@ def schema() -> None:
 @app.command()
 def describe(
     scenario: ScenarioFile,
-    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="graph.svg", help="Draw the graph.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="graph.svg", help="Draw the graph.")
+    ] = None,
     sets: Sets = [],  # noqa: B006
     allow_outside: Outside = False,
 ) -> None:
@@ -167,11 +184,15 @@ def report(run_store: RunStore) -> None:
 
 @app.command()
 def explain(
-    scenario: Annotated[str, typer.Argument(metavar="SCENARIO|RUN.zarr", help="A scenario, or a run whose scenario is taken.")],
+    scenario: Annotated[
+        str, typer.Argument(metavar="SCENARIO|RUN.zarr", help="A scenario, or a run whose scenario is taken.")
+    ],
     outcome: Annotated[str, typer.Option(help="For example 'count(pc9) @ 72 h'.")],
     method: Annotated[list[str], typer.Option(help="How: ablation.")] = ["ablation"],  # noqa: B006
     seeds: Annotated[int, typer.Option(min=2, help="Paired runs for each coupling.")] = 5,
-    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="EXPLAIN.zarr", help="Store the ranking.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="EXPLAIN.zarr", help="Store the ranking.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the ranking as JSON.")] = False,
     sets: Sets = [],  # noqa: B006
     quiet: Quiet = False,
@@ -199,26 +220,38 @@ def simulate(
     rtol: Annotated[float, typer.Option(help="Relative tolerance.")] = 1e-6,
     atol: Annotated[float, typer.Option(help="Absolute tolerance.")] = 1e-9,
     method: Annotated[str, typer.Option(help="auto, native, roadrunner or ssa.")] = "auto",
-    sets: Annotated[list[str], typer.Option("--set", metavar="ID=VALUE", help="Set an initial value or parameter.")] = [],  # noqa: B006
-    vary: Annotated[list[str], typer.Option(metavar="ID=DIST", help="Vary over cells, e.g. k=lognormal(cv=0.2).")] = [],  # noqa: B006
+    sets: Annotated[
+        list[str], typer.Option("--set", metavar="ID=VALUE", help="Set an initial value or parameter.")
+    ] = [],  # noqa: B006
+    vary: Annotated[
+        list[str], typer.Option(metavar="ID=DIST", help="Vary over cells, e.g. k=lognormal(cv=0.2).")
+    ] = [],  # noqa: B006
     cells: Annotated[int | None, typer.Option(min=1, help="How many cells.")] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed.")] = 0,
     amounts: Annotated[bool, typer.Option("--amounts", help="Amounts in place of concentrations.")] = False,
-    select: Annotated[str | None, typer.Option(metavar="ID,...", help="Which ids; all species by default.")] = None,
-    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="OUT.csv|.nc|.zarr", help="Where to.")] = None,
+    select: Annotated[
+        str | None, typer.Option(metavar="ID,...", help="Which ids; all species by default.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="OUT.csv|.nc|.zarr", help="Where to.")
+    ] = None,
 ) -> None:
     """Time course of one pathway model."""
     from sim.time_course import Request, check_output, time_course, write
 
     check_output(output)
-    request = Request(model, start, end, steps, rtol, atol, method, tuple(sets), tuple(vary), cells, seed, amounts, select)
+    request = Request(
+        model, start, end, steps, rtol, atol, method, tuple(sets), tuple(vary), cells, seed, amounts, select
+    )
     write(time_course(request), request, output)
 
 
 @app.command()
 def train(
     training: Annotated[Path, typer.Argument(metavar="TRAINING.yaml", help="A training file.")],
-    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="WEIGHTS.safetensors", help="Where to.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="WEIGHTS.safetensors", help="Where to.")
+    ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -232,7 +265,9 @@ def train(
 def predict(
     weights: Annotated[Path, typer.Argument(help="Weights of a manipulator.")],
     conditions: Annotated[Path, typer.Option(metavar="TABLE.csv", help="A row for each condition.")],
-    output: Annotated[Path | None, typer.Option("-o", "--output", metavar="OUT.csv", help="Where to; stdout by default.")] = None,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="OUT.csv", help="Where to; stdout by default.")
+    ] = None,
 ) -> None:
     """Predictions with 90 % intervals, a row for each condition and time."""
     from sim.learning import predicted
@@ -251,7 +286,9 @@ def _load(scenario: str, sets: list[str], seed: int | None, allow_outside: bool)
     from sim.library import find
     from sim.scenario import Scenario
 
-    return Scenario.load(find(scenario), overrides=_assignments(sets, "--set"), seed=seed, allow_outside=allow_outside)
+    return Scenario.load(
+        find(scenario), overrides=_assignments(sets, "--set"), seed=seed, allow_outside=allow_outside
+    )
 
 
 def _load_or_open(scenario: str, sets: list[str], allow_outside: bool):
@@ -263,7 +300,12 @@ def _load_or_open(scenario: str, sets: list[str], allow_outside: bool):
 
     text = str(read_record(Path(scenario)).attrs["scenario"])
     folder = Path(scenario).absolute().parent
-    return Scenario.parse(text, folder / f"{Path(scenario).stem}.yaml", overrides=_assignments(sets, "--set"), allow_outside=allow_outside)
+    return Scenario.parse(
+        text,
+        folder / f"{Path(scenario).stem}.yaml",
+        overrides=_assignments(sets, "--set"),
+        allow_outside=allow_outside,
+    )
 
 
 def _assignments(texts: list[str], option: str) -> dict[str, str]:
@@ -271,7 +313,9 @@ def _assignments(texts: list[str], option: str) -> dict[str, str]:
     for text in texts:
         key, equals, value = text.partition("=")
         if not equals or not key.strip():
-            raise ScenarioError(f"{option} {escaped(text)}: write it as KEY=VALUE, for example {option} time.stop='12 h'")
+            raise ScenarioError(
+                f"{option} {escaped(text)}: write it as KEY=VALUE, for example {option} time.stop='12 h'"
+            )
         pairs[key.strip()] = value.strip()
     return pairs
 

@@ -29,7 +29,9 @@ def described(plan: Plan) -> str:
         lines.append(f"  {c.source} → {c.target}  ({how})")
     if plan.perturbations:
         lines += ["", "perturbations"]
-        lines += [f"  at {', '.join(f'{t:g}' for t in p.times[:5])} min: {p.text}" for p in plan.perturbations]
+        lines += [
+            f"  at {', '.join(f'{t:g}' for t in p.times[:5])} min: {p.text}" for p in plan.perturbations
+        ]
     if plan.notes:
         lines += ["", "conversions and choices", *(f"  {note}" for note in plan.notes)]
     return "\n".join(lines)

@@ -11,7 +11,9 @@ _MOST_LINES = 20
 
 def escaped(text: object, limit: int = _LONGEST_VALUE) -> str:
     """`text` made safe for a terminal: no control, ANSI or bidi characters, at most `limit` long."""
-    safe = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text)[: limit + 1])
+    safe = "".join(
+        c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text)[: limit + 1]
+    )
     return safe if len(safe) <= limit else safe[: limit - 1] + "…"
 
 
@@ -55,7 +57,10 @@ class CellweaveError(Exception):
         """The lines to print, each starting with `cellweave: error: `, at most 20."""
         texts = [str(p) for p in self.problems] or [self.text]
         if len(texts) > _MOST_LINES:
-            texts = [*texts[: _MOST_LINES - 1], f"{self.problems[0].file}: and {len(texts) - _MOST_LINES + 1} more"]
+            texts = [
+                *texts[: _MOST_LINES - 1],
+                f"{self.problems[0].file}: and {len(texts) - _MOST_LINES + 1} more",
+            ]
         return [f"cellweave: error: {t}" for t in texts]
 
 

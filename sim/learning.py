@@ -14,7 +14,9 @@ Say = Callable[[str], None]
 _SECONDS_BETWEEN_LINES = 5.0
 
 
-def trained(training: Path, output: Path | None = None, *, resume: bool = False, say: Say | None = None) -> str:
+def trained(
+    training: Path, output: Path | None = None, *, resume: bool = False, say: Say | None = None
+) -> str:
     """Fit what a training file asks for; the model card as text, its first line the path of the weights.
 
     Args:
@@ -52,7 +54,9 @@ def _as_scenario_errors() -> Iterator[None]:
     try:
         yield
     except (TrainingError, WeightsError) as error:
-        raise ScenarioError(Problem(file, message, line, key) for file, line, key, message in error.problems) from None
+        raise ScenarioError(
+            Problem(file, message, line, key) for file, line, key, message in error.problems
+        ) from None
 
 
 def _spoken(say: Say | None) -> Callable[[int, int, str], None] | None:

@@ -48,7 +48,9 @@ def find(name_or_path: str) -> str:
     if name_or_path in shipped():
         return str(shipped()[name_or_path].file)
     names = ", ".join(shipped())
-    raise ScenarioError(f"{name_or_path}: no such file or shipped scenario ({names}){did_you_mean(name_or_path, shipped())}")
+    raise ScenarioError(
+        f"{name_or_path}: no such file or shipped scenario ({names}){did_you_mean(name_or_path, shipped())}"
+    )
 
 
 def copy(name: str, target: Path) -> list[Path]:
@@ -58,7 +60,9 @@ def copy(name: str, target: Path) -> list[Path]:
         ScenarioError: no scenario of that name, or a file would be overwritten.
     """
     if name not in shipped():
-        raise ScenarioError(f"no shipped scenario '{name}'; there are {', '.join(shipped())}{did_you_mean(name, shipped())}")
+        raise ScenarioError(
+            f"no shipped scenario '{name}'; there are {', '.join(shipped())}{did_you_mean(name, shipped())}"
+        )
     source = shipped()[name].file
     named = re.findall(r"\b(?:models|weights)/[A-Za-z0-9_.-]+", source.read_text(encoding="utf-8"))
     wanted = [source.name, "schema.json", *dict.fromkeys(named)]

@@ -49,7 +49,9 @@ def read_table(file: Path, replicates: int = 1) -> Table:
         raise ScenarioError(f"{file}: not a table of measurements ({error})") from None
 
 
-def series(table: Table, condition: str, channels: Mapping[str, str], hours_per_unit: float) -> list[dict[str, Any]]:
+def series(
+    table: Table, condition: str, channels: Mapping[str, str], hours_per_unit: float
+) -> list[dict[str, Any]]:
     """Curves for a report: the measured replicates of `condition`, and Bliss and HSA where it joins two others.
 
     Args:
@@ -63,17 +65,26 @@ def series(table: Table, condition: str, channels: Mapping[str, str], hours_per_
         ScenarioError: no such condition or column.
     """
     if condition not in table.curves:
-        raise ScenarioError(f"measurements.condition: no wells of '{condition}'{did_you_mean(condition, table.curves)}")
+        raise ScenarioError(
+            f"measurements.condition: no wells of '{condition}'{did_you_mean(condition, table.curves)}"
+        )
     found: list[dict[str, Any]] = []
     time = (table.hours / hours_per_unit).tolist()
     expected = _expected(table, condition)
     for channel, column in channels.items():
         if column not in table.channels:
-            raise ScenarioError(f"measurements.channels: no column '{column}'{did_you_mean(column, table.channels)}")
+            raise ScenarioError(
+                f"measurements.channels: no column '{column}'{did_you_mean(column, table.channels)}"
+            )
         k = table.channels.index(column)
-        measured = [("measured", f"{condition}, replicate {i + 1}", curve) for i, curve in enumerate(table.curves[condition])]
+        measured = [
+            ("measured", f"{condition}, replicate {i + 1}", curve)
+            for i, curve in enumerate(table.curves[condition])
+        ]
         for kind, name, curve in [*measured, *expected]:
-            found.append({"name": name, "channel": channel, "kind": kind, "time": time, "value": curve[:, k].tolist()})
+            found.append(
+                {"name": name, "channel": channel, "kind": kind, "time": time, "value": curve[:, k].tolist()}
+            )
     return found
 
 

@@ -57,3 +57,13 @@ def _part(text: str) -> Unit:
     base = unit(_NAMES[plain])
     factor = Fraction(number or 1) * Fraction(10) ** _PREFIXES.get(prefix, 0) * base.factor
     return Unit(factor, base.exponents) ** int(power or 1)
+
+
+_TIME = re.compile(r"(?:([0-9.eE+-]+) )?(second|minute|hour|day)\Z")
+_MINUTES = {"second": 1 / 60, "minute": 1.0, "hour": 60.0, "day": 1440.0}
+
+
+def minutes_of(text: str | None) -> float | None:
+    """A model's unit of time (`second`, `60 second`, `hour`) in minutes; None where it is none of these."""
+    found = _TIME.match(text or "")
+    return float(found[1] or 1) * _MINUTES[found[2]] if found else None

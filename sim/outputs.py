@@ -62,7 +62,9 @@ def chosen_outputs(spec, processes: Sequence[Process], scenario: Scenario) -> Ou
     if problems:
         raise ScenarioError(problems)
     names = tuple(p.name.removeprefix("field.") for p in processes if p.name.startswith("field."))
-    return Outputs(tuple(scalars.values()), tuple(blocks.values()), names if spec.fields == "all" else tuple(spec.fields))
+    return Outputs(
+        tuple(scalars.values()), tuple(blocks.values()), names if spec.fields == "all" else tuple(spec.fields)
+    )
 
 
 def _is_starred(name: str, processes: Sequence[Process]) -> bool:
@@ -78,7 +80,11 @@ def _quantity(name: str, known: dict[str, Quantity]) -> Quantity | None:
     part = component_of(name)
     if part and part[0] in known:
         block = known[part[0]]
-        return Quantity(name, block.unit, f"{block.meaning}, component {part[1]}", "readout") if part[1] < block.width else None
+        return (
+            Quantity(name, block.unit, f"{block.meaning}, component {part[1]}", "readout")
+            if part[1] < block.width
+            else None
+        )
     aggregate = aggregate_of(name)
     if aggregate and (aggregate.how == "count" or aggregate.of in known):
         return Quantity(name, "1", name, "readout")

@@ -61,7 +61,9 @@ class Result:
     splitting_error: Mapping[str, float] = field(default_factory=dict)
 
 
-def run(scenario: Scenario, output: str | Path | None = None, *, resume: bool = False, force: bool = False) -> xr.DataTree:
+def run(
+    scenario: Scenario, output: str | Path | None = None, *, resume: bool = False, force: bool = False
+) -> xr.DataTree:
     """Simulate `scenario` and give its results.
 
     Args:
@@ -87,7 +89,14 @@ def run(scenario: Scenario, output: str | Path | None = None, *, resume: bool = 
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def simulate(planned: Plan, output: Path, *, resume: bool = False, force: bool = False, progress: Progress | None = None) -> Result:
+def simulate(
+    planned: Plan,
+    output: Path,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Result:
     """Run a plan into the store at `output`; see `run`.
 
     Raises:
@@ -107,7 +116,9 @@ def simulate(planned: Plan, output: Path, *, resume: bool = False, force: bool =
         writer, checkpoint = RunWriter.resume(output, expect=identity)
     else:
         writer, checkpoint = (
-            RunWriter.create(output, layout=layout_of(planned), attrs=_attributes(planned), identity=identity, force=force),
+            RunWriter.create(
+                output, layout=layout_of(planned), attrs=_attributes(planned), identity=identity, force=force
+            ),
             None,
         )
     try:
@@ -220,7 +231,9 @@ class _Controller:
             self._commit("running")
 
     def _commit(self, status: str) -> None:
-        self.recorder.writer.commit(self.simulation.state.snapshot(), self._meta(), status=status, attrs=self._findings())
+        self.recorder.writer.commit(
+            self.simulation.state.snapshot(), self._meta(), status=status, attrs=self._findings()
+        )
         self._last_commit = wall.monotonic()
         # from the first commit on there is something to lose
         interrupts.guard(True)
@@ -233,7 +246,9 @@ class _Controller:
     def _findings(self) -> dict[str, str]:
         return {
             "splitting_error": json.dumps(self.errors),
-            "seconds_by_process": json.dumps({k: round(v, 3) for k, v in self.simulation.schedule.seconds.items()}),
+            "seconds_by_process": json.dumps(
+                {k: round(v, 3) for k, v in self.simulation.schedule.seconds.items()}
+            ),
         }
 
 

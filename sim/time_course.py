@@ -1,7 +1,7 @@
 """The time course of one pathway model, from the options of `cellweave simulate` to a table.
 
-    request = Request(Path("model.xml"), start=0, end=100, vary=("k1=lognormal(cv=0.2)",), cells=50)
-    write(time_course(request), request, Path("course.csv"))
+request = Request(Path("model.xml"), start=0, end=100, vary=("k1=lognormal(cv=0.2)",), cells=50)
+write(time_course(request), request, Path("course.csv"))
 """
 
 from __future__ import annotations
@@ -97,7 +97,9 @@ def time_course(request: Request) -> xarray.Dataset:
     except IntegrationError as error:
         raise SimulationError(f"{escaped(request.model, 200)}: {error}") from None
     except ModelError as error:
-        raise ScenarioError(Problem(str(error.file), p.message, p.line, p.key) for p in error.problems) from None
+        raise ScenarioError(
+            Problem(str(error.file), p.message, p.line, p.key) for p in error.problems
+        ) from None
     return course[list(chosen)].rename({name: label for name, label in chosen.items() if name != label})
 
 

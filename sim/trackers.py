@@ -20,7 +20,8 @@ def layout_of(plan: Plan) -> Layout:
     """The store's layout for a plan."""
     shape = plan.box.shape
     axes = {
-        axis: plan.box.lower[k] + plan.box.voxel * (np.arange(shape[2 - k]) + 0.5) for k, axis in enumerate("xyz")
+        axis: plan.box.lower[k] + plan.box.voxel * (np.arange(shape[2 - k]) + 0.5)
+        for k, axis in enumerate("xyz")
     }
     chosen = plan.outputs
     field_units = {f.settings.name: f.settings.unit for f in plan.fields}
@@ -34,7 +35,8 @@ def layout_of(plan: Plan) -> Layout:
         grid=axes,
         summary=[v for q in chosen.scalars for v in _summary(q)],
         instruments={
-            i.name: [Variable(c.name, c.unit, c.meaning, "float64") for c in i.described()] for i in plan.instruments
+            i.name: [Variable(c.name, c.unit, c.meaning, "float64") for c in i.described()]
+            for i in plan.instruments
         },
     )
 
@@ -155,7 +157,9 @@ def _scalar(q: Quantity) -> Variable:
 
 def _block(q: Quantity) -> Variable:
     attrs = {"labels": " ".join(label.replace(" ", "_") for label in q.labels)}
-    return Variable(q.name, q.unit, q.meaning, axis=(f"{q.name.replace('.', '_')}_component", q.width), attrs=attrs)
+    return Variable(
+        q.name, q.unit, q.meaning, axis=(f"{q.name.replace('.', '_')}_component", q.width), attrs=attrs
+    )
 
 
 def _summary(q: Quantity) -> list[Variable]:

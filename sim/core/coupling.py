@@ -56,7 +56,9 @@ class Hill:
     @property
     def label(self) -> str:
         arrow = "falling" if self.falling else "rising"
-        return f"Hill {arrow}, half-max {self.half_max:g}, power {self.power:g}, {self.low:g} to {self.high:g}"
+        return (
+            f"Hill {arrow}, half-max {self.half_max:g}, power {self.power:g}, {self.low:g} to {self.high:g}"
+        )
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore", invalid="ignore"):

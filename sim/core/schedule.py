@@ -105,7 +105,9 @@ class Schedule:
         if not innermost:
             count = _whole_steps(length, self.levels[depth + 1].step / refine)
             for k in range(count):
-                self._descend(depth + 1, start + length * k / count, length / count, state, step, discrete, refine)
+                self._descend(
+                    depth + 1, start + length * k / count, length / count, state, step, discrete, refine
+                )
         if not lie:
             for process in reversed(outer):
                 step(process, length / 2)
@@ -121,7 +123,9 @@ def _levels(processes: Sequence[Process], step: float) -> list[Level]:
     levels = [Level(pace) for pace in paces]
     for process in sorted(processes, key=lambda p: p.name):
         level = levels[paces.index(max(process.step, step))]
-        {"quasi-steady": level.settling, "dynamic": level.flowing, "discrete": level.discrete}[process.kind].append(process)
+        {"quasi-steady": level.settling, "dynamic": level.flowing, "discrete": level.discrete}[
+            process.kind
+        ].append(process)
     return levels
 
 

@@ -37,7 +37,9 @@ class Signals:
         self._state = state
         self._graph = graph
         self._type_names = tuple(type_names)
-        self._owners: dict[str, tuple[Process, Quantity]] = {q.name: (p, q) for p in processes for q in p.quantities}
+        self._owners: dict[str, tuple[Process, Quantity]] = {
+            q.name: (p, q) for p in processes for q in p.quantities
+        }
         self._couplings: dict[str, list[Coupling]] = {}
         # "set" first, then "add" and "scale" in the order of the scenario
         for c in sorted(couplings, key=lambda c: (c.mode != "set", c.index)):

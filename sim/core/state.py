@@ -72,7 +72,11 @@ class State:
         for q in quantities:
             if q.role == "state" or q.stored:
                 shape = (q.width,) if q.width else ()
-                columns[q.name] = (np.int64 if q.integer else np.float64, shape, int(q.default) if q.integer else q.default)
+                columns[q.name] = (
+                    np.int64 if q.integer else np.float64,
+                    shape,
+                    int(q.default) if q.integer else q.default,
+                )
                 if q.shared:
                     self.shared.add(q.name)
         self._table = _Table(columns, capacity)
@@ -183,8 +187,12 @@ class State:
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take over a snapshot made by a state with the same columns."""
         self._table.load({n.removeprefix("cells/"): a for n, a in arrays.items() if n.startswith("cells/")})
-        self.lineage._table.load({n.removeprefix("lineage/"): a for n, a in arrays.items() if n.startswith("lineage/")})
-        self.fields = {n.removeprefix("fields/"): np.array(a) for n, a in arrays.items() if n.startswith("fields/")}
+        self.lineage._table.load(
+            {n.removeprefix("lineage/"): a for n, a in arrays.items() if n.startswith("lineage/")}
+        )
+        self.fields = {
+            n.removeprefix("fields/"): np.array(a) for n, a in arrays.items() if n.startswith("fields/")
+        }
         self.alive = np.zeros(self._table.capacity, dtype=bool)
         self.alive[: len(self)] = True
         self.time = float(arrays["clock/time"])
@@ -199,7 +207,9 @@ class _Table:
         self._spec = dict(columns)
         self.rows = 0
         self.capacity = max(capacity, 1)
-        self.columns = {n: np.full((self.capacity, *shape), fill, dtype) for n, (dtype, shape, fill) in columns.items()}
+        self.columns = {
+            n: np.full((self.capacity, *shape), fill, dtype) for n, (dtype, shape, fill) in columns.items()
+        }
 
     def __getitem__(self, name: str) -> np.ndarray:
         return self.columns[name][: self.rows]

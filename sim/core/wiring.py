@@ -20,7 +20,9 @@ class Fault:
     side: str | None = None
 
 
-def check(processes: Sequence[Process], couplings: Sequence[Coupling], type_names: Sequence[str]) -> list[Fault]:
+def check(
+    processes: Sequence[Process], couplings: Sequence[Coupling], type_names: Sequence[str]
+) -> list[Fault]:
     """Every fault: two owners, no owner, a target that nothing takes, two couplings on one target, a cycle."""
     faults: list[Fault] = []
     owners: dict[str, Process] = {}
@@ -28,7 +30,9 @@ def check(processes: Sequence[Process], couplings: Sequence[Coupling], type_name
     for process in processes:
         for q in process.quantities:
             if q.name in owners:
-                faults.append(Fault(f"'{q.name}' has two owners, {owners[q.name].name} and {process.name}; remove one"))
+                faults.append(
+                    Fault(f"'{q.name}' has two owners, {owners[q.name].name} and {process.name}; remove one")
+                )
             owners[q.name], known[q.name] = process, q
     for process in processes:
         for name in process.reads:
@@ -45,13 +49,21 @@ def check(processes: Sequence[Process], couplings: Sequence[Coupling], type_name
             continue
         if target.role != "input":
             faults.append(
-                Fault(f"'{c.target}' is owned by {owners[c.target].name} and cannot be driven{_try(_inputs(known))}", c.index, "to")
+                Fault(
+                    f"'{c.target}' is owned by {owners[c.target].name} and cannot be driven{_try(_inputs(known))}",
+                    c.index,
+                    "to",
+                )
             )
             continue
         other = setters.get(c.target)
         if c.mode == "set" and other is not None and _overlap(c.types, other.types):
             faults.append(
-                Fault(f"'{c.target}' is already set by '{other.name}'; use mode: add or scale for one of them", c.index, "to")
+                Fault(
+                    f"'{c.target}' is already set by '{other.name}'; use mode: add or scale for one of them",
+                    c.index,
+                    "to",
+                )
             )
         if c.mode == "set":
             setters.setdefault(c.target, c)
@@ -91,7 +103,15 @@ def graph(processes: Sequence[Process], couplings: Sequence[Coupling]) -> dict:
             source = owners[_plain(name, owners)]
             if source != p.name:
                 edges.append(
-                    {"source": source, "target": p.name, "from": name, "to": p.name, "label": "", "mode": "", "kind": "read"}
+                    {
+                        "source": source,
+                        "target": p.name,
+                        "from": name,
+                        "to": p.name,
+                        "label": "",
+                        "mode": "",
+                        "kind": "read",
+                    }
                 )
     return {"nodes": nodes, "edges": edges}
 
@@ -117,7 +137,9 @@ def _unknown(name: str, known: dict[str, Quantity], type_names: Sequence[str]) -
         block = known.get(part[0])
         if block is None:
             return _named(part[0], known)
-        return None if part[1] < block.width else f"'{name}': the last index of {part[0]} is {block.width - 1}"
+        return (
+            None if part[1] < block.width else f"'{name}': the last index of {part[0]} is {block.width - 1}"
+        )
     quantity = known.get(name)
     if quantity is None:
         return _named(name, known)
@@ -161,7 +183,13 @@ def _cycles(processes: Sequence[Process], couplings: Sequence[Coupling]) -> list
         if loop:
             culprit = next(c for name in loop for c in driven.get(name, ()))
             shown = " → ".join(reversed(loop))
-            return [Fault(f"the couplings form a cycle within one step: {shown}; cut one of them", culprit.index, "to")]
+            return [
+                Fault(
+                    f"the couplings form a cycle within one step: {shown}; cut one of them",
+                    culprit.index,
+                    "to",
+                )
+            ]
     return []
 
 

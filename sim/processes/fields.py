@@ -44,11 +44,21 @@ class FieldProcess(Process):
         self.box = box
         self.kind = "quasi-steady" if settings.steady else "dynamic"
         name, unit = settings.name, settings.unit
-        self.states = (Quantity(f"internal.{name}", f"{unit}*um^3", f"net amount of {name} taken up", shared=True),)
+        self.states = (
+            Quantity(f"internal.{name}", f"{unit}*um^3", f"net amount of {name} taken up", shared=True),
+        )
         self.inputs = (
             Quantity(f"uptake.{name}", "1/min", f"uptake rate of {name}", "input", by_type=settings.uptake),
-            Quantity(f"secretion.{name}", "1/min", f"secretion rate of {name}", "input", by_type=settings.secretion),
-            Quantity(f"saturation.{name}", unit, f"value at which secretion of {name} stops", "input", by_type=settings.saturation),
+            Quantity(
+                f"secretion.{name}", "1/min", f"secretion rate of {name}", "input", by_type=settings.secretion
+            ),
+            Quantity(
+                f"saturation.{name}",
+                unit,
+                f"value at which secretion of {name} stops",
+                "input",
+                by_type=settings.saturation,
+            ),
         )
         self.readouts = (
             Quantity(f"field.{name}", unit, f"{name} at the cell", "readout"),
@@ -93,7 +103,9 @@ class FieldProcess(Process):
         """The field's gradient at each cell (cell, 3) [value/um]."""
         from mechanistic.fields import gradient
 
-        return gradient(state.fields[self.settings.name], self.grid, state["cell.position"], self.box.periodic)
+        return gradient(
+            state.fields[self.settings.name], self.grid, state["cell.position"], self.box.periodic
+        )
 
     # ---- parts
 

@@ -76,8 +76,18 @@ class Growth(Process):
         super().__init__("growth", step)
         self.settings = settings
         self.states = (Quantity("cell.volume", "um^3", "cell volume", shared=True),)
-        self.inputs = (Quantity("rate.growth", "1/min", "rate of approach to the target volume", "input", by_type=settings.growth),)
-        self.readouts = (Quantity("cell.radius", "um", "radius of the sphere of the cell's volume", "readout"),)
+        self.inputs = (
+            Quantity(
+                "rate.growth",
+                "1/min",
+                "rate of approach to the target volume",
+                "input",
+                by_type=settings.growth,
+            ),
+        )
+        self.readouts = (
+            Quantity("cell.radius", "um", "radius of the sphere of the cell's volume", "readout"),
+        )
         self.reads = ("cell.phase",)
 
     def initialise(self, state, rows) -> None:
@@ -118,10 +128,16 @@ class Life(Process):
         self.inputs = (
             Quantity("rate.division", "1/min", "hazard of dividing", "input", by_type=settings.division),
             Quantity("rate.death", "1/min", "hazard of apoptosis", "input", by_type=settings.death),
-            Quantity("rate.lysis", "1/min", "hazard of an apoptotic cell to lyse", "input", by_type=settings.lysis),
-            Quantity("rate.clearance", "1/min", "hazard of debris to vanish", "input", by_type=settings.clearance),
+            Quantity(
+                "rate.lysis", "1/min", "hazard of an apoptotic cell to lyse", "input", by_type=settings.lysis
+            ),
+            Quantity(
+                "rate.clearance", "1/min", "hazard of debris to vanish", "input", by_type=settings.clearance
+            ),
         )
-        self.readouts = (Quantity("cell.living", "1", "1 for a living cell, 0 for a dying or dead one", "readout"),)
+        self.readouts = (
+            Quantity("cell.living", "1", "1 for a living cell, 0 for a dying or dead one", "readout"),
+        )
         self.reads = ("cell.position", "cell.volume", "cell.direction")
 
     def initialise(self, state, rows) -> None:
@@ -189,13 +205,19 @@ class Life(Process):
         from sim.agents.life import divide_geometry, radius_of
         from sim.agents.motility import random_directions
 
-        directions = random_directions(self.streams.key("division"), state.tick, state.ids[mothers], self.box.dims)
+        directions = random_directions(
+            self.streams.key("division"), state.tick, state.ids[mothers], self.box.dims
+        )
         radii = radius_of(state["cell.volume"][mothers])
         daughters = state.divide(mothers)
         lower, upper = np.array(self.box.lower), np.array(self.box.upper)
         places = divide_geometry(state["cell.position"][mothers], radii, directions)
         for rows, positions in zip((mothers, daughters), places):
-            inside = lower + np.mod(positions - lower, upper - lower) if self.box.periodic else np.clip(positions, lower, upper)
+            inside = (
+                lower + np.mod(positions - lower, upper - lower)
+                if self.box.periodic
+                else np.clip(positions, lower, upper)
+            )
             state["cell.position"][rows] = inside
         phased = np.isin(state["cell.type"][mothers], list(self.settings.cycles))
         for rows in (mothers, daughters):

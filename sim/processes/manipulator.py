@@ -35,17 +35,27 @@ class ManipulatorProcess(Process):
         self.condition_names = tuple(card.condition_names)
         self.message_names = tuple(card.message_names)
         self.states = (
-            Quantity(self.block, "1", f"representation in {self.space}", width=card.dimension, labels=tuple(card.labels)),
+            Quantity(
+                self.block,
+                "1",
+                f"representation in {self.space}",
+                width=card.dimension,
+                labels=tuple(card.labels),
+            ),
         )
         self.inputs = (
             *(
                 Quantity(f"condition.{c}", unit, f"dose of {c}", "input")
                 for c, unit in card.condition_units.items()
             ),
-            *(Quantity(f"message.{m}", "1", f"{m} told by the neighbours", "input") for m in card.message_names),
+            *(
+                Quantity(f"message.{m}", "1", f"{m} told by the neighbours", "input")
+                for m in card.message_names
+            ),
         )
         self.readouts = tuple(
-            Quantity(f"decoder.{d}", unit, f"{d} decoded from {self.block}", "readout") for d, unit in card.decoder_units.items()
+            Quantity(f"decoder.{d}", unit, f"{d} decoded from {self.block}", "readout")
+            for d, unit in card.decoder_units.items()
         )
         self.reads = ("cell.living",)
 
@@ -64,7 +74,9 @@ class ManipulatorProcess(Process):
         rows = np.flatnonzero(self.members(state) & (signals["cell.living"] > 0))
         if rows.size:
             ur = state[self.block]
-            ur[rows] = self.network.step(ur[rows], self._conditions(signals)[rows], self._message(signals)[rows], dt)
+            ur[rows] = self.network.step(
+                ur[rows], self._conditions(signals)[rows], self._message(signals)[rows], dt
+            )
 
     def readout(self, name, state, signals) -> np.ndarray:
         """All decoders are computed together; the others' values come along for the same state."""

@@ -40,8 +40,12 @@ class Mechanics(Process):
             Quantity("cell.pressure", "1", "mechanical pressure by neighbours"),
         )
         self.inputs = (
-            Quantity("mechanics.repulsion", "um/min", "strength of repulsion", "input", by_type=settings.repulsion),
-            Quantity("mechanics.adhesion", "um/min", "strength of adhesion", "input", by_type=settings.adhesion),
+            Quantity(
+                "mechanics.repulsion", "um/min", "strength of repulsion", "input", by_type=settings.repulsion
+            ),
+            Quantity(
+                "mechanics.adhesion", "um/min", "strength of adhesion", "input", by_type=settings.adhesion
+            ),
         )
         self.reads = ("cell.radius", "cell.living", "motility.speed")
 
@@ -81,17 +85,23 @@ class Motility(Process):
         self.settings = settings
         self.fields = fields
         self.dims = dims
-        self.states = (Quantity("cell.direction", "1", "direction of crawling", width=3, labels=("x", "y", "z")),)
+        self.states = (
+            Quantity("cell.direction", "1", "direction of crawling", width=3, labels=("x", "y", "z")),
+        )
         self.inputs = (
             Quantity("motility.speed", "um/min", "crawling speed", "input", by_type=settings.speed),
-            Quantity("motility.bias", "1", "share of chemotaxis in the direction", "input", by_type=settings.bias),
+            Quantity(
+                "motility.bias", "1", "share of chemotaxis in the direction", "input", by_type=settings.bias
+            ),
         )
         self.reads = tuple(f"field.{name}" for name in sorted(set(settings.towards.values())))
 
     def initialise(self, state, rows) -> None:
         from sim.agents.motility import random_directions
 
-        state["cell.direction"][rows] = random_directions(self.streams.key("motility.start"), 0, state.ids[rows], self.dims)
+        state["cell.direction"][rows] = random_directions(
+            self.streams.key("motility.start"), 0, state.ids[rows], self.dims
+        )
 
     def advance(self, state, signals, dt: float) -> None:
         from sim.agents.motility import turn

@@ -49,7 +49,12 @@ class PathwayProcess(Process):
     """
 
     def __init__(
-        self, settings: PathwaySettings, network: ReactionNetwork, volume: Mapping[int, float], types: frozenset[int], step: float
+        self,
+        settings: PathwaySettings,
+        network: ReactionNetwork,
+        volume: Mapping[int, float],
+        types: frozenset[int],
+        step: float,
     ):
         super().__init__(f"pathway.{settings.name}", step, types)
         self.settings = settings
@@ -60,17 +65,35 @@ class PathwayProcess(Process):
         self.steps = f"integrator.{settings.name}"
         ids = tuple(network.state_ids)
         self.states = (
-            Quantity(self.block, "model units", f"amounts of {settings.name}", width=len(ids), labels=ids, shared=True),
+            Quantity(
+                self.block,
+                "model units",
+                f"amounts of {settings.name}",
+                width=len(ids),
+                labels=ids,
+                shared=True,
+            ),
             Quantity(self.steps, "model time", f"last step of the integrator of {settings.name}"),
         )
         self.inputs = tuple(
-            Quantity(f"{prefix}.{i}", network.units(i) or "1", f"{i} of {settings.name}", "input", default=float("nan"))
+            Quantity(
+                f"{prefix}.{i}",
+                network.units(i) or "1",
+                f"{i} of {settings.name}",
+                "input",
+                default=float("nan"),
+            )
             for i in network.settable_ids
         )
         settable = set(network.settable_ids)
         self.readouts = tuple(
             Quantity(f"{prefix}.{i}", network.units(i) or "1", f"{i} of {settings.name}", "readout")
-            for i in (*network.species_ids, *network.parameter_ids, *network.compartment_ids, *network.reaction_ids)
+            for i in (
+                *network.species_ids,
+                *network.parameter_ids,
+                *network.compartment_ids,
+                *network.reaction_ids,
+            )
             if i not in settable
         )
         self.reads = ("cell.volume", "cell.living") if settings.dilutes else ("cell.living",)
@@ -157,7 +180,9 @@ class PathwayProcess(Process):
         active = self.active
         names = [f"pathway.{self.settings.name}.{i}" for i in active]
         if signals is None:
-            parameters = np.stack([state[n][rows] for n in names], axis=1) if names else np.empty((len(rows), 0))
+            parameters = (
+                np.stack([state[n][rows] for n in names], axis=1) if names else np.empty((len(rows), 0))
+            )
         else:
             parameters = signals.stack(names)[rows]
         time = np.full(len(rows), state.time / self.settings.minutes_per_unit)
@@ -205,7 +230,14 @@ class Membrane(Process):
     unit, so the cell's reference volume stands for the model's compartment.
     """
 
-    def __init__(self, field_process, pathway: PathwayProcess, species: str, permeability: Mapping[int, float], step: float):
+    def __init__(
+        self,
+        field_process,
+        pathway: PathwayProcess,
+        species: str,
+        permeability: Mapping[int, float],
+        step: float,
+    ):
         name = field_process.settings.name
         super().__init__(f"membrane.{name}.{species}", step, pathway.types)
         self.field = field_process
@@ -213,14 +245,28 @@ class Membrane(Process):
         self.column = pathway.network.state_ids.index(species)
         self.species = species
         self.inputs = (
-            Quantity(f"permeability.{name}", "1/min", f"permeability of the membrane for {name}", "input", by_type=permeability),
+            Quantity(
+                f"permeability.{name}",
+                "1/min",
+                f"permeability of the membrane for {name}",
+                "input",
+                by_type=permeability,
+            ),
         )
-        self.reads = (f"field.{name}", "cell.position", "cell.volume", "cell.living", f"pathway.{pathway.settings.name}.{species}")
+        self.reads = (
+            f"field.{name}",
+            "cell.position",
+            "cell.volume",
+            "cell.living",
+            f"pathway.{pathway.settings.name}.{species}",
+        )
 
     def prepare(self, streams) -> None:
         super().prepare(streams)
         size = self.pathway.compartment_size(self.species)
-        self.per_model_amount = {code: volume / size for code, volume in self.pathway.reference_volume.items()}
+        self.per_model_amount = {
+            code: volume / size for code, volume in self.pathway.reference_volume.items()
+        }
 
     def advance(self, state, signals, dt: float) -> None:
         from mechanistic.fields import membrane_exchange

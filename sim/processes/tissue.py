@@ -67,10 +67,13 @@ class TissueProcess(Process):
         super().__init__("tissue", step)
         self.settings = settings
         self.neighbourhood = neighbourhood
-        self.node_inputs = tuple(_OWN_NAMES.get(q["name"], q["name"]) for q in settings.card.architecture["nodes"])
+        self.node_inputs = tuple(
+            _OWN_NAMES.get(q["name"], q["name"]) for q in settings.card.architecture["nodes"]
+        )
         self.message_names = tuple(settings.card.message_names)
         self.readouts = tuple(
-            Quantity(f"tissue.{m}", "1", f"{m} as the tissue network sees it", "readout") for m in self.message_names
+            Quantity(f"tissue.{m}", "1", f"{m} as the tissue network sees it", "readout")
+            for m in self.message_names
         )
         self.reads = ("cell.position", "cell.living", *self.node_inputs)
 

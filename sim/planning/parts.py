@@ -1,0 +1,157 @@
+"""Pathways, membranes and manipulators: the parts whose ids live in model files and weights."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from sim.model_units import minutes_of
+from sim.perturbations import Perturbation
+from sim.planning.settings import pace_of
+from sim.processes.fields import FieldProcess
+from sim.processes.manipulator import ManipulatorProcess, ManipulatorSettings
+from sim.processes.pathway import Membrane, PathwayProcess, PathwaySettings
+from sim.scenario.spelling import did_you_mean
+from sim.scenario.units import unit
+
+if TYPE_CHECKING:
+    from mechanistic.network import ReactionNetwork
+    from neural.weights import Card
+    from sim.planning.findings import Findings
+
+
+def pathway_of(
+    findings: Findings,
+    name: str,
+    network: ReactionNetwork,
+    perturbations: Iterable[Perturbation],
+    step: float,
+) -> PathwayProcess:
+    """The process of pathway `name` in every cell type that lists it."""
+    from mechanistic.distributions import parse
+
+    scenario = findings.scenario
+    spec = scenario.pathways[name]
+    settable = network.settable_ids
+    for key in ("set", "vary"):
+        for i in getattr(spec, key):
+            if i not in settable:
+                findings.fault(
+                    ("pathways", name, key, i),
+                    f"no parameter '{i}' that can be set{did_you_mean(i, settable)}",
+                )
+    reached = {c.target for c in scenario.couplings} | {p.target for p in perturbations}
+    reached |= {f"pathway.{name}.{i}" for i in spec.vary}
+    settings = PathwaySettings(
+        name=name,
+        model=scenario.resolve(("pathways", name, "model"), spec.model),
+        minutes_per_unit=_minutes_per_unit(findings, name, network),
+        dilutes=spec.growth == "dilutes",
+        set={i: float(v) for i, v in spec.set.items()},
+        vary={i: parse(str(d)) for i, d in spec.vary.items()},
+        active=tuple(i for i in settable if f"pathway.{name}.{i}" in reached),
+    )
+    volume = {code: float(c.volume) for code, c in enumerate(scenario.cells.values())}
+    users = frozenset(code for code, c in enumerate(scenario.cells.values()) if name in c.pathways)
+    return PathwayProcess(settings, network, volume, users, pace_of(spec, step))
+
+
+def membranes_of(
+    findings: Findings, fields: Sequence[FieldProcess], pathways: Sequence[PathwayProcess], step: float
+) -> list[Membrane]:
+    """One process for each species that passes the membrane between a field and a pathway."""
+    by_field = {f.settings.name: f for f in fields}
+    by_pathway = {f"pathway.{p.settings.name}": p for p in pathways}
+    found: dict[tuple[str, str], dict[int, float]] = {}
+    for type_name, c in findings.scenario.cells.items():
+        for name, e in c.exchange.items():
+            if e.permeability is None or e.partner is None:
+                continue
+            key = ("cells", type_name, "exchange", name, "with")
+            owner, _, species = e.partner.rpartition(".")
+            pathway = by_pathway.get(owner)
+            if pathway is None or species not in pathway.network.state_ids:
+                hint = did_you_mean(species, pathway.network.state_ids) if pathway else ""
+                findings.fault(key, f"no species '{e.partner}' that changes{hint}")
+            elif not pathway.settings.dilutes:
+                findings.fault(
+                    key, f"{owner} must have growth: dilutes, or the exchange would not keep the amount"
+                )
+            else:
+                found.setdefault((name, e.partner), {})[findings.code(type_name)] = float(e.permeability)
+    made = []
+    for (name, partner), permeability in found.items():
+        owner, _, species = partner.rpartition(".")
+        made.append(Membrane(by_field[name], by_pathway[owner], species, permeability, step))
+        findings.notes.append(
+            f"field.{name} <-> {partner}: the model's concentration is read in {by_field[name].settings.unit}"
+        )
+    return made
+
+
+def manipulator_of(findings: Findings, name: str, card: Card, step: float) -> ManipulatorProcess | None:
+    """The process of manipulator `name` in every cell type that has its space; None with a fault if there is none."""
+    scenario = findings.scenario
+    spec = scenario.manipulators[name]
+    key = ("manipulators", name)
+    initial: dict[int, str] = {}
+    for type_name, c in scenario.cells.items():
+        r = c.representation
+        if r is None or r.space != card.space or (r.manipulators is not None and name not in r.manipulators):
+            continue
+        start = r.initial or card.initial_names[0]
+        if start not in card.initial_names:
+            hint = did_you_mean(start, card.initial_names)
+            findings.fault(
+                ("cells", type_name, "representation", "initial"),
+                f"space '{card.space}' has no state '{start}'{hint}",
+            )
+        initial[findings.code(type_name)] = start
+    for c in spec.conditions:
+        if c not in card.condition_names:
+            hint = did_you_mean(c, card.condition_names)
+            findings.fault((*key, "conditions", c), f"the weights know no condition '{c}'{hint}")
+    if not initial:
+        _no_space(findings, name, str(card.space))
+        return None
+    path = scenario.resolve((*key, "weights"), spec.weights)
+    return ManipulatorProcess(ManipulatorSettings(name, path, card, initial), pace_of(spec, step))
+
+
+def _no_space(findings: Findings, name: str, space: str) -> None:
+    users = [
+        (t, c.representation.space)
+        for t, c in findings.scenario.cells.items()
+        if c.representation is not None
+    ]
+    if not users:
+        findings.fault(
+            ("manipulators", name),
+            f"no cell type has a representation in the space '{space}' of these weights",
+        )
+    for type_name, wanted in users:
+        findings.fault(
+            ("cells", type_name, "representation", "space"),
+            f"no manipulator acts on a space '{wanted}'; '{name}' acts on '{space}'{did_you_mean(wanted, [space])}",
+        )
+
+
+def _minutes_per_unit(findings: Findings, name: str, network: ReactionNetwork) -> float:
+    spec = findings.scenario.pathways[name]
+    declared = minutes_of(network.time_unit)
+    if spec.time_unit is not None:
+        given = float(unit(spec.time_unit).factor) / 60
+        if declared is not None and abs(declared - given) > 1e-9 * given:
+            findings.notes.append(
+                f"pathway.{name}: the model says its time is in {network.time_unit}; read as {spec.time_unit}"
+            )
+        return given
+    if declared is None:
+        said = network.time_unit or "nothing"
+        findings.fault(
+            ("pathways", name),
+            f"the model does not say its unit of time (it says {said}); add time_unit: min",
+        )
+        return 1.0
+    findings.notes.append(f"pathway.{name}: model time is in {network.time_unit}, {declared:g} min")
+    return declared

@@ -1,0 +1,200 @@
+"""Sections of a scenario as the settings of processes: plain numbers by cell type code, in min and um."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from sim.instruments import INCUCYTE_CHANNELS, Incucyte
+from sim.perturbations import Perturbation
+from sim.processes.fields import BoxSettings, FieldSettings
+from sim.processes.life import Cycle, LifeSettings
+from sim.processes.motion import MotionSettings
+
+if TYPE_CHECKING:
+    from sim.planning.findings import Findings
+    from sim.scenario import Scenario
+    from sim.scenario.cells import CellType
+
+#: longest coupling step that is chosen where the scenario gives none [min]
+DEFAULT_STEP = 6.0
+#: without a section `tissue`, neighbours are at most this many radii of the largest cell type apart
+_CONTACT_RADII = 2.5
+#: phases in which a cell has begun to double its volume
+_DOUBLED = {"S", "G2", "M", "G2M", "cycling", "Ki67_positive", "Ki67_positive_premitotic"}
+
+
+def box_of(scenario: Scenario) -> BoxSettings:
+    """The domain; a 2-D one is a layer one voxel thick."""
+    space = scenario.space
+    ends = [space.domain.x, space.domain.y, space.domain.z or (0.0, float(space.voxel))]
+    return BoxSettings(
+        lower=tuple(float(a) for a, _ in ends),  # type: ignore[arg-type]
+        upper=tuple(float(b) for _, b in ends),  # type: ignore[arg-type]
+        voxel=float(space.voxel),
+        periodic=space.periodic,
+        dims=space.dimensions,
+    )
+
+
+def step_of(scenario: Scenario) -> float:
+    """The coupling step [min]: as given, or the longest up to 6 min that divides `save_every`."""
+    time = scenario.time
+    if time.step is not None:
+        return float(time.step)
+    own = [
+        float(p.step)
+        for p in (*scenario.pathways.values(), *scenario.manipulators.values())
+        if p.step is not None
+    ]
+    return float(time.save_every) / max(math.ceil(float(time.save_every) / min([DEFAULT_STEP, *own])), 1)
+
+
+def pace_of(part, step: float) -> float:
+    """A part's own step [min], or the coupling step."""
+    return float(part.step) if part is not None and part.step is not None else step
+
+
+def reach_of(scenario: Scenario) -> float:
+    """How far apart neighbours may be [um]."""
+    if scenario.tissue is not None:
+        return float(scenario.tissue.neighbours.radius)
+    largest = max((float(c.volume) for c in scenario.cells.values()), default=2494.0)
+    return _CONTACT_RADII * math.cbrt(3 * largest / (4 * math.pi))
+
+
+def field_of(scenario: Scenario, name: str) -> FieldSettings:
+    f = scenario.space.fields[name]
+    exchange = {
+        code: c.exchange[name] for code, c in enumerate(scenario.cells.values()) if name in c.exchange
+    }
+
+    def by_type(key: str) -> dict[int, float]:
+        return {code: float(getattr(e, key)) for code, e in exchange.items() if getattr(e, key) is not None}
+
+    return FieldSettings(
+        name=name,
+        unit=f.unit,
+        diffusion=float(f.diffusion),
+        decay=float(f.decay),
+        initial=float(f.initial) if f.initial is not None else 0.0,
+        boundary={face: v if isinstance(v, str) else float(v) for face, v in f.boundary.items()},
+        steady=f.solve == "steady",
+        uptake=by_type("uptake"),
+        secretion=by_type("secretion"),
+        saturation=by_type("saturation"),
+    )
+
+
+def life_of(scenario: Scenario) -> LifeSettings:
+    cells = scenario.cells
+    phases = ["live"]
+    for c in cells.values():
+        phases += [p for p in (c.cycle.phases or {} if c.cycle else {}) if p not in phases]
+    names = (*phases, "apoptotic", "lysed")
+    cycles = {code: _cycle(c, names) for code, c in enumerate(cells.values()) if c.cycle and c.cycle.phases}
+    division = {
+        code: cycles[code].rate if code in cycles else float(c.cycle.division)  # type: ignore[arg-type]
+        for code, c in enumerate(cells.values())
+        if c.cycle is not None
+    }
+
+    def rates(pick: Callable[[CellType], float]) -> dict[int, float]:
+        return {code: float(pick(c)) for code, c in enumerate(cells.values())}
+
+    return LifeSettings(
+        volume=rates(lambda c: c.volume),
+        growth=rates(lambda c: c.growth),
+        cycles=cycles,
+        division=division,
+        death=rates(lambda c: c.death.apoptosis),
+        lysis=rates(lambda c: c.death.lysis),
+        clearance=rates(lambda c: c.death.clearance),
+        phase_names=names,
+    )
+
+
+def _cycle(cells: CellType, names: tuple[str, ...]) -> Cycle:
+    phases = (cells.cycle.phases or {}) if cells.cycle else {}
+    return Cycle(
+        codes=tuple(names.index(p) for p in phases),
+        durations=tuple(float(p.mean if p.mean is not None else p.fixed) for p in phases.values()),  # type: ignore[arg-type]
+        fixed=tuple(p.fixed is not None for p in phases.values()),
+        doubled=tuple(names.index(p) for p in phases if p in _DOUBLED),
+    )
+
+
+def motion_of(scenario: Scenario) -> MotionSettings:
+    cells = dict(enumerate(scenario.cells.values()))
+    moving = {code: c.motility for code, c in cells.items() if c.motility is not None}
+    chasing = {code: m.chemotaxis for code, m in moving.items() if m.chemotaxis is not None}
+    return MotionSettings(
+        repulsion={code: float(c.mechanics.repulsion) for code, c in cells.items()},
+        adhesion={code: float(c.mechanics.adhesion) for code, c in cells.items()},
+        fixed=frozenset(code for code, c in cells.items() if c.mechanics.fixed),
+        speed={code: float(m.speed) for code, m in moving.items()},
+        persistence={code: float(m.persistence) for code, m in moving.items()},
+        bias={code: float(c.bias) for code, c in chasing.items()},
+        towards={code: c.field for code, c in chasing.items()},
+    )
+
+
+def perturbations_of(findings: Findings) -> list[Perturbation]:
+    made = []
+    for index, p in enumerate(findings.scenario.perturbations):
+        names = p.kill.cells if p.kill is not None else p.cells
+        target, disc = p.quantity or "", p.where.disc
+        value = p.value
+        made.append(
+            Perturbation(
+                times=tuple(p.times(float(findings.scenario.time.stop))),
+                verb=p.verb,
+                target=target,
+                value=0.0 if value is None else float(value),
+                types=findings.codes(names),
+                fraction=float(p.kill.fraction if p.kill is not None else p.fraction),
+                centre=tuple(float(x) for x in disc.center) if disc else None,
+                radius=float(disc.radius) if disc else None,
+                index=index,
+                text=" ".join(
+                    filter(
+                        None, (p.verb, target or ", ".join(names or ()), "" if value is None else str(value))
+                    )
+                ),
+            )
+        )
+    return made
+
+
+def instruments_of(findings: Findings, life: LifeSettings, box: BoxSettings) -> list[Incucyte]:
+    scenario = findings.scenario
+    gain, background = _calibration(findings) if scenario.instruments else ({}, {})
+    return [
+        Incucyte(
+            name=name,
+            every=float(i.every),
+            channels=tuple(i.channels or INCUCYTE_CHANNELS),
+            box=box,
+            apoptotic=life.apoptotic,
+            lysed=life.lysed,
+            healthy=life.volume,
+            gain=gain,
+            background=background,
+        )
+        for name, i in scenario.instruments.items()
+    ]
+
+
+def _calibration(findings: Findings) -> tuple[dict[str, float], dict[str, float]]:
+    """Gain and background of the stains, from the first manipulator that was trained on such an instrument."""
+    from neural.weights import load
+
+    stains = ("annexin_v", "dead_dna")
+    for name, m in findings.scenario.manipulators.items():
+        _, tensors = load(findings.scenario.resolve(("manipulators", name, "weights"), m.weights))
+        if "instrument.gain" in tensors:
+            findings.notes.append(f"instruments: stains calibrated by {m.weights}")
+            gain, background = (tensors[f"instrument.{k}"].ravel().tolist() for k in ("gain", "background"))
+            return dict(zip(stains, gain)), dict(zip(stains, background))
+    return {}, {}
