@@ -40,12 +40,32 @@ def exchange(
             subtracted, so that Σ u·voxel_volume + Σ internal stays as it was.
         voxel_volume: W [um^3].
     """
-    total_rate = np.zeros(u.size)
-    total_gain = np.zeros(u.size)
-    _collect(total_rate, total_gain, voxel, volume, secretion, saturation, uptake, float(voxel_volume))
+    rate, gain = exchange_rates(u.size, voxel, volume, secretion, saturation, uptake, voxel_volume)
+    integral = relax(u, rate, gain, float(dt))
+    book(internal, integral, voxel, volume, secretion, saturation, uptake, float(dt))
+
+
+def exchange_rates(
+    voxels: int,
+    voxel: NDArray[np.int64],
+    volume: Array,
+    secretion: Array,
+    saturation: Array,
+    uptake: Array,
+    voxel_volume: float,
+) -> tuple[Array, Array]:
+    """Per voxel the rate at which its cells draw on it [1/min] and what they give [value/min], both
+    (voxels,)."""
+    rate, gain = np.zeros(voxels), np.zeros(voxels)
+    _collect(rate, gain, voxel, volume, secretion, saturation, uptake, float(voxel_volume))
+    return rate, gain
+
+
+def relax(u: Array, rate: Array, gain: Array, dt: float) -> Array:
+    """du/dt = gain − rate u in every voxel for dt, in place; returns ∫u dt (voxels,)."""
     integral = np.empty(u.size)
-    _relax(u.reshape(-1), total_rate, total_gain, integral, float(dt))
-    _book(internal, integral, voxel, volume, secretion, saturation, uptake, float(dt))
+    _relax(u.reshape(-1), rate, gain, integral, dt)
+    return integral
 
 
 def membrane_exchange(
@@ -141,7 +161,8 @@ def _relax(u, total_rate, total_gain, integral, dt):
 
 
 @njit(parallel=True)
-def _book(internal, integral, voxel, volume, secretion, saturation, uptake, dt):
+def book(internal, integral, voxel, volume, secretion, saturation, uptake, dt):
+    """What cells took up less what they secreted, from the integral of the field over dt in each voxel."""
     for i in prange(voxel.size):
         seen = integral[voxel[i]]
         internal[i] += volume[i] * (uptake[i] * seen - secretion[i] * (saturation[i] * dt - seen))

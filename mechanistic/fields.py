@@ -14,7 +14,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mechanistic._exchange import exchange, membrane_exchange
+from mechanistic._exchange import book, exchange, exchange_rates, membrane_exchange, relax
 from mechanistic._fields_kernels import along_axis, along_rows
 from mechanistic._grid import FACES, Boundary, Grid, gradient, sample
 
@@ -30,7 +30,9 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
-_KEPT_STEP_SIZES = 8
+_KEPT_STEP_SIZES = 16
+_LITTLE_EXCHANGE = 0.02  # in a step: exchange and diffusion in turn are then right to 1e-4
+_SHORTEST_SUBSTEP = 2.0**-12  # of a step
 
 
 class DiffusionSolver:
@@ -104,6 +106,69 @@ class DiffusionSolver:
         )
         self._apply([vectors for _, vectors in self._modes], u)
         return u
+
+    def step_with_cells(
+        self,
+        u: Array,
+        voxel: NDArray[np.int64],
+        volume: Array,
+        secretion: Array,
+        saturation: Array,
+        uptake: Array,
+        dt: float,
+        internal: Array,
+    ) -> Array:
+        """Diffusion, decay and the `exchange` of cells together for dt, in place; returns u. Second order in
+        dt.
+
+        Taken in turn, an uptake that is fast beside dt empties a voxel before diffusion fills it again. Here
+        the field is split into the steady field of the cells as they are, which is solved for as a whole, and
+        the distance from it, which alone is advanced in turns: a steady field stays as it is whatever dt, and
+            the error
+        of a fast field vanishes with its distance from the steady one. Amounts are kept as by `exchange`,
+        whose arguments these are.
+        """
+        self._check(u)
+        cells = (voxel, volume, secretion, saturation, uptake)
+        rate, gain = exchange_rates(u.size, *cells, self.grid.voxel_volume)
+        most = float(rate.max()) * dt
+        if most <= _LITTLE_EXCHANGE:
+            half = 0.5 * float(dt)
+            seen = relax(u, rate, gain, half)
+            self.step(u, dt)
+            seen += relax(u, rate, gain, half)
+        else:
+            steady = self.steady(u.copy(), gain.reshape(u.shape), rate.reshape(u.shape), 1e-12)
+            unbalanced = self._inflow + gain.reshape(u.shape) + self._laplacian(steady)
+            unbalanced -= (self.decay + rate.reshape(u.shape)) * steady
+            seen = steady.reshape(-1) * dt
+            u -= steady
+            scale = max(float(steady.max()), float(np.abs(u).max()))
+            seen += self._return(u, rate, float(dt), scale)
+            u += steady
+            u += unbalanced * dt  # the solver's last digits, so that amounts balance
+            u[(u < 0) & (u > -1e-12 * steady.max())] = 0.0
+        book(internal, seen, *cells, float(dt))
+        return u
+
+    def _return(self, u: Array, rate: Array, dt: float, scale: float) -> Array:
+        """The distance u from a steady field dies out for dt, in place; returns its integral (voxels,).
+
+        Cells draw and the field spreads in turn. A substep with exchange x is wrong by about x² |u|/12: they
+        are chosen, among halves of halves of dt, to keep that below a thousandth of the field's scale.
+        """
+        nothing, seen, before, left = np.zeros_like(rate), np.zeros_like(rate), 0.0, 1.0
+        most = float(rate.max()) * dt
+        while left > 0:
+            allowed = np.sqrt(0.01 * scale / max(float(np.abs(u).max()), 1e-9 * scale, 1e-300)) / most
+            part = min(2.0 ** np.floor(np.log2(max(allowed, _SHORTEST_SUBSTEP))), left)
+            h = part * dt
+            seen += relax(u, rate, nothing, 0.5 * (before + h))
+            self._apply(self._propagator(h)[0], u)
+            u *= np.exp(-self.decay * h)
+            before, left = h, left - part
+        seen += relax(u, rate, nothing, 0.5 * before)
+        return seen
 
     def steady(
         self,

@@ -196,6 +196,79 @@ def test_membranes_of_one_permeability_are_exact_and_lose_nothing(seed, dt):
     assert u.min() >= 0 and inside.min() >= 0
 
 
+def _with_cells(grid: Grid, boundary: Boundary, cells: dict, diffusion: float, decay: float):
+    """The joint matrix of field, its integral's booking in the cells, and a one."""
+    matrix, inflow = _whole(grid, diffusion, decay, boundary)
+    n, m, w = grid.size, len(cells["voxel"]), grid.voxel_volume
+    draw = cells["volume"] * (cells["secretion"] + cells["uptake"])
+    give = cells["volume"] * cells["secretion"] * cells["saturation"]
+    joint = np.zeros((n + m + 1, n + m + 1))
+    joint[:n, :n], joint[:n, -1] = matrix, inflow
+    np.add.at(joint, (cells["voxel"], cells["voxel"]), -draw / w)
+    np.add.at(joint[:, -1], cells["voxel"], give / w)
+    joint[n + np.arange(m), cells["voxel"]], joint[n : n + m, -1] = draw, -give
+    return joint
+
+
+@pytest.mark.parametrize("boundary", [Boundary(), _PERIODIC, _MIXED])
+@pytest.mark.parametrize("decay", [0.0, 0.1])
+def test_a_fast_field_among_cells_is_right_at_long_steps(boundary, decay):
+    rng, grid = np.random.default_rng(7), Grid((0, 0, 0), 20.0, (2, 5, 6))
+    cells = _cells(rng, 40, grid.size)
+    joint = _with_cells(grid, boundary, cells, 1e4, decay)
+    start = rng.uniform(0, 3, grid.shape)
+    solver = DiffusionSolver(grid, 1e4, decay, boundary)
+    for dt in (0.004, 0.02, 1.0, 6.0):
+        u, internal = start.copy(), np.zeros(40)
+        exact = expm(dt * joint) @ np.concatenate([start.ravel(), internal, [1.0]])
+        solver.step_with_cells(u, **cells, dt=dt, internal=internal)
+        assert u.min() >= 0
+        assert np.abs(u.ravel() - exact[: grid.size]).max() < 0.005 * start.max()
+        assert np.abs(internal - exact[grid.size : -1]).max() < 0.04 * np.abs(exact[grid.size : -1]).max()
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 2**32 - 1), st.sampled_from([1e-3, 0.1, 6.0]), st.sampled_from([10.0, 1e3, 1e5]))
+def test_a_step_with_cells_loses_nothing_and_stays_positive(seed, dt, diffusion):
+    rng, grid = np.random.default_rng(seed), Grid((0, 0, 0), 20.0, (1, 5, 6))
+    cells, u, internal = _cells(rng, 30, grid.size), rng.uniform(0, 3, grid.shape), np.zeros(30)
+    before = u.sum() * grid.voxel_volume
+    given_off = (cells["volume"] * cells["secretion"] * cells["saturation"]).sum() * dt
+    DiffusionSolver(grid, diffusion).step_with_cells(u, **cells, dt=dt, internal=internal)
+    assert abs(u.sum() * grid.voxel_volume + internal.sum() - before) <= 1e-12 * (before + given_off)
+    assert u.min() >= 0
+
+
+def test_a_step_with_cells_is_second_order():
+    rng, grid = np.random.default_rng(8), Grid((0, 0, 0), 20.0, (1, 5, 6))
+    cells, start = _cells(rng, 30, grid.size), rng.uniform(0, 3, grid.shape)
+    cells["uptake"] = rng.uniform(0, 3, 30)
+    joint = _with_cells(grid, _MIXED, cells, 400.0, 0.1)
+    exact = (expm(2.0 * joint) @ np.concatenate([start.ravel(), np.zeros(30), [1.0]]))[: grid.size]
+    errors = []
+    for steps in (4, 8, 16, 64, 128):
+        u, internal = start.copy(), np.zeros(30)
+        solver = DiffusionSolver(grid, 400.0, 0.1, _MIXED)
+        for _ in range(steps):
+            solver.step_with_cells(u, **cells, dt=2.0 / steps, internal=internal)
+        errors.append(np.abs(u.ravel() - exact).max())
+    errors = np.array(errors)
+    assert np.all(errors < 0.01)
+    assert 1.9 < np.log2(errors[-2] / errors[-1]) < 2.1
+
+
+def test_a_steady_field_among_cells_stays():
+    rng, grid = np.random.default_rng(9), Grid((0, 0, 0), 20.0, (1, 12, 12))
+    cells, internal = _cells(rng, 60, grid.size), np.zeros(60)
+    solver = DiffusionSolver(grid, 1e5, 0.1, Boundary.everywhere(38.0))
+    u = np.zeros(grid.shape)
+    for _ in range(5):
+        solver.step_with_cells(u, **cells, dt=6.0, internal=internal)
+    steady = u.copy()
+    solver.step_with_cells(u, **cells, dt=6.0, internal=internal)
+    np.testing.assert_allclose(u, steady, rtol=1e-8)
+
+
 def _star(volume: np.ndarray, permeability: np.ndarray, w: float) -> np.ndarray:
     """The matrix of one voxel's value and its cells' amounts."""
     m = len(volume)
@@ -237,6 +310,7 @@ def test_bits_do_not_depend_on_the_number_of_threads():
             u, internal = start.copy(), np.ones(n)
             solver = DiffusionSolver(Grid((0, 0, 0), 20.0, shape), 1e4, 0.1, _MIXED)
             exchange(u, **cells, dt=0.5, internal=internal, voxel_volume=8000.0)
+            solver.step_with_cells(u, **cells, dt=0.5, internal=internal)
             membrane_exchange(u, cells["voxel"], cells["volume"], permeability, internal, 0.5, 8000.0)
             solver.step(u, 0.5)
             steady = solver.steady(u.copy(), 0.1, start)
