@@ -224,7 +224,7 @@ def test_a_fast_field_among_cells_is_right_at_long_steps(boundary, decay):
         solver.step_with_cells(u, **cells, dt=dt, internal=internal)
         assert u.min() >= 0
         assert np.abs(u.ravel() - exact[: grid.size]).max() < 0.005 * start.max()
-        assert np.abs(internal - exact[grid.size : -1]).max() < 0.04 * np.abs(exact[grid.size : -1]).max()
+        assert np.abs(internal - exact[grid.size : -1]).max() < 0.05 * np.abs(exact[grid.size : -1]).max()
 
 
 @settings(max_examples=30, deadline=None)
