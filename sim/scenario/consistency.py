@@ -46,7 +46,7 @@ def file_faults(spec: ScenarioSpec, find: Callable[[str, tuple[str, ...]], FileP
         try:
             find(value, extensions)
         except FileProblem as problem:
-            yield path, str(problem), False
+            yield Fault(path, str(problem))
 
 
 def named_files(spec: ScenarioSpec) -> Iterator[tuple[Path, str, tuple[str, ...]]]:
@@ -67,10 +67,8 @@ def named_files(spec: ScenarioSpec) -> Iterator[tuple[Path, str, tuple[str, ...]
 def _boundaries(spec: ScenarioSpec) -> Iterator[Fault]:
     for name, field in spec.space.fields.items():
         if spec.space.dimensions == 2 and len({str(field.boundary[f]) for f in ("z_min", "z_max")}) == 2:
-            yield (
-                ("space", "fields", name, "boundary"),
-                "names a face along z, but the domain has no z",
-                False,
+            yield Fault(
+                ("space", "fields", name, "boundary"), "names a face along z, but the domain has no z"
             )
         if (
             field.solve == "steady"
@@ -78,7 +76,7 @@ def _boundaries(spec: ScenarioSpec) -> Iterator[Fault]:
             and not any(isinstance(v, Quantity) for v in field.boundary.values())
         ):
             message = "a steady field needs decay or a value held at the boundary to determine its level"
-            yield ("space", "fields", name, "solve"), message, False
+            yield Fault(("space", "fields", name, "solve"), message)
 
 
 def _placed(spec: ScenarioSpec) -> Iterator[Fault]:
@@ -95,18 +93,17 @@ def _placed(spec: ScenarioSpec) -> Iterator[Fault]:
     ]
     for path, point in points:
         if len(point) != len(ends):
-            yield path, f"has {len(point)} coordinates; the domain has {len(ends)} axes", False
+            yield Fault(path, f"has {len(point)} coordinates; the domain has {len(ends)} axes")
             continue
         for i, (value, (axis, (low, high))) in enumerate(zip(point, ends)):
             if not low <= value <= high:
-                yield (*path, i), f"lies outside the domain along {axis} ({low} to {high})", False
+                yield Fault((*path, i), f"lies outside the domain along {axis} ({low} to {high})")
     widest = min(high - low for _, (low, high) in ends)
     for name, cell in spec.cells.items():
         if cell.place.disc is not None and 2 * cell.place.disc.radius > widest * (1 + 1e-9):
-            yield (
+            yield Fault(
                 ("cells", name, "place", "disc", "radius"),
                 f"does not fit into the domain, {widest:g} um wide",
-                False,
             )
 
 
@@ -118,7 +115,7 @@ def _saturations(spec: ScenarioSpec) -> Iterator[Fault]:
             field, path = spec.space.fields[field_name], ("cells", name, "exchange", field_name, "saturation")
             message = _not_in_field(exchange.saturation, field)
             if message:
-                yield path, message, False
+                yield Fault(path, message)
             else:
                 _replace(exchange, "saturation", exchange.saturation.to(field.unit))
 
@@ -129,7 +126,7 @@ def _half_maxima(spec: ScenarioSpec) -> Iterator[Fault]:
             continue
         value, message = _in_unit_of(spec, coupling.source, coupling.hill.half_max)
         if message:
-            yield ("couplings", i, "hill", "half_max"), message, False
+            yield Fault(("couplings", i, "hill", "half_max"), message)
         _replace(coupling.hill, "half_max", value)
 
 
@@ -137,17 +134,11 @@ def _perturbed(spec: ScenarioSpec) -> Iterator[Fault]:
     for i, p in enumerate(spec.perturbations):
         at: Path = ("perturbations", i)
         if p.at > spec.time.stop:
-            yield (*at, "at"), f"is after the end of the run ({spec.time.stop})", False
+            yield Fault((*at, "at"), f"is after the end of the run ({spec.time.stop})")
         if p.until is not None and p.until > spec.time.stop:
-            yield (*at, "until"), f"is after the end of the run ({spec.time.stop})", False
+            yield Fault((*at, "until"), f"is after the end of the run ({spec.time.stop})")
         if p.every is not None and (spec.time.stop - p.at) / p.every > _MOST_REPEATS:
-            yield (*at, "every"), f"would repeat more than {_MOST_REPEATS} times", False
-        if (
-            p.where.disc is not None
-            and (p.quantity is None or not p.quantity.startswith("field."))
-            and p.fraction < 1
-        ):
-            continue
+            yield Fault((*at, "every"), f"would repeat more than {_MOST_REPEATS} times")
         yield from _perturbed_value(spec, i)
 
 
@@ -159,19 +150,19 @@ def _perturbed_value(spec: ScenarioSpec, i: int) -> Iterator[Fault]:
     path: Path = ("perturbations", i, key)
     if p.verb == "scale":
         if not same_dimension(p.value.unit, NUMBER.unit):
-            yield path, "is a factor and must be a number without unit", False
+            yield Fault(path, "is a factor and must be a number without unit")
         elif p.value < 0:
-            yield path, "is a factor and must not be negative", False
+            yield Fault(path, "is a factor and must not be negative")
         return
     value, message = _in_unit_of(spec, p.quantity, p.value)
     if message is None and value < 0 and p.quantity.startswith(("field.", "rate.", "cell.")):
         message = "must not be negative" + ("; lower it with scale" if p.verb == "add" else "")
     if message:
-        yield path, message, False
+        yield Fault(path, message)
     _replace(p, key, value)
     if p.quantity.startswith("field.") and (p.cells is not None or p.fraction < 1):
         wrong = "cells" if p.cells is not None else "fraction"
-        yield ("perturbations", i, wrong), "a field has no cells; choose a region with where", False
+        yield Fault(("perturbations", i, wrong), "a field has no cells; choose a region with where")
 
 
 def _in_unit_of(spec: ScenarioSpec, name: str, value: Quantity) -> tuple[Quantity, str | None]:
@@ -206,12 +197,12 @@ def _memory(spec: ScenarioSpec) -> Iterator[Fault]:
     grid = voxels * _BYTES_PER_VOXEL * len(spec.space.fields)
     if grid > free:
         shape = " x ".join(map(str, spec.space.shape))
-        yield ("space", "voxel"), f"a grid of {shape} voxels {_too_much(grid, free)}", False
+        yield Fault(("space", "voxel"), f"a grid of {shape} voxels {_too_much(grid, free)}")
     total = 0
     for name, cell in spec.cells.items():
         total += cell.number * _BYTES_PER_CELL
         if total > free:
-            yield ("cells", name, "count"), f"so many cells: {_too_much(total, free)}", False
+            yield Fault(("cells", name, "count"), f"so many cells: {_too_much(total, free)}")
             return
 
 

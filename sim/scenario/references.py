@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from sim.errors import escaped
 from sim.scenario.cells import CellType
@@ -17,17 +17,23 @@ from sim.scenario.schema import ScenarioSpec
 from sim.scenario.spelling import nearest, one_of
 from sim.scenario.yaml_text import Path
 
-Fault = tuple[Path, str, bool]  # path, message, whether the key itself is at fault
+
+class Fault(NamedTuple):
+    """What is wrong at a path of the scenario; `at_key` if the key itself is, not its value."""
+
+    path: Path
+    message: str
+    at_key: bool = False
+
 
 CELL_QUANTITIES = ("volume", "pressure")
 RATES = ("division", "death", "lysis", "clearance")
 FAMILIES = ("field", "pathway", "ur", "decoder", "cell", "rate", "condition", "neighbours", "message")
-COLUMNS = ("type", "position", "volume", "phase", "pressure", "age")
+COLUMNS = ("type", "position", "volume", "phase")
 
 _PARTS = re.compile(r"([A-Za-z_]\w*)(?:\.(.*))?", re.ASCII | re.DOTALL)
 _COUNT = re.compile(r"count\((.*)\)")
 _MEAN = re.compile(r"mean\((.*)\)")
-_INDEXED = re.compile(r"(\w+?)(\[\d+\])?", re.ASCII)
 
 
 class Where(Protocol):
@@ -70,43 +76,37 @@ class Names:
         found = nearest(name, declared)
         if found:
             return f"{message}; did you mean '{escaped(found)}' (line {self.key_line(declared[found])})?"
-        return message + (
-            f"; declared: {', '.join(list(declared)[:8])}" if declared else f"; there is no {kind}"
-        )
+        return f"{message}; there is {', '.join(list(declared)[:8]) or f'no {kind}'}"
 
     def check(self, kind: str, name: str, path: Path, at_key: bool = False) -> Iterator[Fault]:
         message = self.missing(kind, name)
         if message:
-            yield path, message, at_key
+            yield Fault(path, message, at_key=at_key)
 
     def quantity(self, name: str, path: Path, cells: tuple[str, ...] | None = None) -> Iterator[Fault]:
         """Faults of the name of a quantity, used for these cell types (all if None)."""
         match = _PARTS.fullmatch(name)
         family, rest = match.groups() if match else (name, None)
-        if family not in FAMILIES and not (family.startswith("ur") and "[" in name):
-            yield (
-                path,
-                _unknown_family(family, rest),
-                False,
-            )
+        if family not in FAMILIES:
+            yield Fault(path, _unknown_family(family, rest))
         elif not rest:
-            yield path, f"is not complete; write {family}.NAME", False
+            yield Fault(path, f"is not complete; write {family}.NAME")
         elif family == "field":
             yield from self.check("field", rest, path)
         elif family == "pathway":
             yield from self._pathway(rest, path, cells)
         elif family == "ur":
-            yield from self.check("space", _INDEXED.sub(r"\1", rest) if "[" in rest else rest, path)
+            yield from self.check("space", rest.partition("[")[0], path)
         elif family in ("cell", "rate"):
             allowed = CELL_QUANTITIES if family == "cell" else RATES
             if rest not in allowed:
                 hint = _dym(rest, allowed, before=f"{family}.")
-                yield path, f"no such quantity; {family} has {one_of(allowed)}{hint}", False
+                yield Fault(path, f"no such quantity; {family} has {one_of(allowed)}{hint}")
         elif family in ("decoder", "condition"):
             if not self.spec.manipulators:
-                yield path, f"{family}.* comes from the weights of a manipulator, and none is declared", False
+                yield Fault(path, f"{family}.* comes from the weights of a manipulator, and none is declared")
         elif self.spec.tissue is None:
-            yield path, f"{family}.* needs the section tissue, which says who is a neighbour", False
+            yield Fault(path, f"{family}.* needs the section tissue, which says who is a neighbour")
         elif family == "neighbours":
             yield from self._neighbours(rest, path)
 
@@ -114,17 +114,16 @@ class Names:
         pathway, _, species = rest.partition(".")
         message = self.missing("pathway", pathway)
         if message:
-            yield path, message, False
+            yield Fault(path, message)
         elif not species:
-            yield path, f"is not complete; write pathway.{pathway}.SPECIES", False
+            yield Fault(path, f"is not complete; write pathway.{pathway}.SPECIES")
         else:
             for name in cells or ():
                 cell = self.spec.cells.get(name)
                 if cell is not None and pathway not in cell.pathways and not self._misspelt(pathway, cell):
-                    yield (
+                    yield Fault(
                         path,
                         f"cell type '{name}' has no pathway '{pathway}'; add it to cells.{name}.pathways",
-                        False,
                     )
 
     def _misspelt(self, pathway: str, cell: CellType) -> bool:
@@ -138,7 +137,7 @@ class Names:
         elif mean:
             yield from self.quantity(mean.group(1), path)
         else:
-            yield path, "unknown quantity; write neighbours.count(TYPE) or neighbours.mean(QUANTITY)", False
+            yield Fault(path, "unknown quantity; write neighbours.count(TYPE) or neighbours.mean(QUANTITY)")
 
 
 def _dym(word: str, allowed: Iterable[str], rest: str | None = None, before: str = "") -> str:
@@ -175,20 +174,18 @@ def _cell(names: Names, name: str, cell: CellType) -> Iterator[Fault]:
         if exchange.partner is not None:
             path = (*at, "exchange", field, "with")
             if not exchange.partner.startswith("pathway."):
-                yield path, "must name a species of a pathway, such as pathway.egfr.EGF_in", False
+                yield Fault(path, "must name a species of a pathway, such as pathway.egfr.EGF_in")
             else:
                 yield from names.quantity(exchange.partner, path, (name,))
     for i, pathway in enumerate(cell.pathways):
         yield from names.check("pathway", pathway, (*at, "pathways", i))
         if pathway in cell.pathways[:i]:
-            yield (*at, "pathways", i), "is listed twice", False
+            yield Fault((*at, "pathways", i), "is listed twice")
     if cell.representation is not None:
         here = (*at, "representation")
         if not names.spec.manipulators:
-            yield (
-                (*here, "space"),
-                "needs a manipulator whose weights have this space; none is declared",
-                False,
+            yield Fault(
+                (*here, "space"), "needs a manipulator whose weights have this space; none is declared"
             )
         for i, manipulator in enumerate(cell.representation.manipulators or ()):
             yield from names.check("manipulator", manipulator, (*here, "manipulators", i))
@@ -202,7 +199,7 @@ def _actions(names: Names) -> Iterator[Fault]:
         yield from names.quantity(coupling.target, (*at, "to"), coupling.cells)
         yield from _types(names, coupling.cells, (*at, "cells"))
         if coupling.source == coupling.target:
-            yield (*at, "to"), "is the same as from; a quantity cannot be coupled to itself", False
+            yield Fault((*at, "to"), "is the same as from; a quantity cannot be coupled to itself")
     for i, perturbation in enumerate(spec.perturbations):
         at = ("perturbations", i)
         if perturbation.quantity is not None:
@@ -224,19 +221,18 @@ def _readings(names: Names) -> Iterator[Fault]:
         at: Path = ("instruments", name)
         if kind not in INSTRUMENTS:
             path = (*at, "kind") if instrument.kind else at
-            yield (
+            yield Fault(
                 path,
-                f"unknown instrument '{kind}'; use {one_of(INSTRUMENTS)}{_dym(kind, INSTRUMENTS, None)}",
-                not instrument.kind,
+                f"unknown instrument '{kind}'; use {one_of(INSTRUMENTS)}{_dym(kind, INSTRUMENTS)}",
+                at_key=not instrument.kind,
             )
             continue
         for i, channel in enumerate(instrument.channels or ()):
             if channel not in INSTRUMENTS[kind]:
                 allowed = INSTRUMENTS[kind]
-                yield (
+                yield Fault(
                     (*at, "channels", i),
-                    f"no such channel; {kind} has {one_of(allowed)}{_dym(channel, allowed, None)}",
-                    False,
+                    f"no such channel; {kind} has {one_of(allowed)}{_dym(channel, allowed)}",
                 )
     yield from _measured(names)
     for i, field in enumerate(spec.outputs.fields if spec.outputs.fields != "all" else ()):
@@ -253,17 +249,17 @@ def _measured(names: Names) -> Iterator[Fault]:
     if named is not None:
         yield from names.check("instrument", named, ("measurements", "instrument"))
     elif len(names.spec.instruments) != 1:
-        yield ("measurements",), "name the instrument whose readings were measured: instrument: NAME", False
+        yield Fault(("measurements",), "name the instrument whose readings were measured: instrument: NAME")
     chosen = named or next(iter(names.spec.instruments), "")
     instrument = names.spec.instruments.get(chosen)
     allowed = INSTRUMENTS.get((instrument.kind if instrument else None) or chosen, ())
     for channel in measurements.channels if allowed else ():
         if channel not in allowed:
             path = ("measurements", "channels", channel)
-            yield (
+            yield Fault(
                 path,
-                f"no such channel; the instrument has {one_of(allowed)}{_dym(channel, allowed, None)}",
-                True,
+                f"no such channel; the instrument has {one_of(allowed)}{_dym(channel, allowed)}",
+                at_key=True,
             )
 
 
@@ -272,16 +268,12 @@ def _stored(names: Names, pattern: str, path: Path) -> Iterator[Fault]:
     if not dot:
         if "*" not in pattern and pattern not in COLUMNS:
             allowed = (*COLUMNS, *(f + ".*" for f in FAMILIES))
-            hint = _dym(pattern, COLUMNS, None)
-            yield path, f"unknown quantity of a cell; use {', '.join(allowed)}{hint}", False
+            hint = _dym(pattern, COLUMNS)
+            yield Fault(path, f"unknown quantity of a cell; use {', '.join(allowed)}{hint}")
     elif "*" not in pattern:
         yield from names.quantity(pattern, path)
     elif family not in FAMILIES and "*" not in family:
-        yield (
-            path,
-            _unknown_family(family, rest),
-            False,
-        )
+        yield Fault(path, _unknown_family(family, rest))
     elif family in ("pathway", "ur") and "*" not in rest.split(".")[0]:
         kind = "pathway" if family == "pathway" else "space"
         yield from names.check(kind, rest.split(".")[0].split("[")[0], path)
@@ -292,21 +284,25 @@ def _unused(names: Names) -> Iterator[Fault]:
     used = {p for cell in spec.cells.values() for p in cell.pathways}
     for pathway in spec.pathways:
         if pathway not in used and not any(nearest(p, [pathway]) for p in used - set(spec.pathways)):
-            yield (
+            yield Fault(
                 ("pathways", pathway),
                 "no cell type runs this pathway; list it in cells.TYPE.pathways",
-                True,
+                at_key=True,
             )
     shaped = [cell.representation for cell in spec.cells.values() if cell.representation is not None]
     listed = {m for r in shaped for m in r.manipulators or ()}
     for manipulator in spec.manipulators:
         if not shaped:
-            yield ("manipulators", manipulator), "no cell type has a representation for it to act on", True
+            yield Fault(
+                ("manipulators", manipulator),
+                "no cell type has a representation for it to act on",
+                at_key=True,
+            )
         elif all(r.manipulators is not None for r in shaped) and manipulator not in listed:
             undeclared = listed - set(spec.manipulators)
             if not any(nearest(m, [manipulator]) for m in undeclared):
-                yield (
+                yield Fault(
                     ("manipulators", manipulator),
                     "no cell type lists it in representation.manipulators",
-                    True,
+                    at_key=True,
                 )

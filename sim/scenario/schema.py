@@ -12,16 +12,24 @@ from sim.scenario.dynamics import Manipulator, Pathway, Tissue
 from sim.scenario.outputs import Instrument, Measurements, Outputs
 from sim.scenario.perturbations import Perturbation
 from sim.scenario.space import Space, Time
-from sim.scenario.values import Name, Part, Text, whole
+from sim.scenario.values import Name, Part, Reads, Text, fault, whole
 
 VERSION = 1
 LARGEST_SEED = 2**64 - 1
 
 
+def _version(value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value != VERSION:
+        raise fault(f"must be {VERSION}, the version of the form that this cellweave reads")
+    return value
+
+
 class ScenarioSpec(Part):
     """A cellweave scenario: a tissue, what its cells do, what is done to them and what is read out."""
 
-    scenario: Annotated[int, whole(VERSION, VERSION)] = Field(description="Version of this form: 1.")
+    scenario: Annotated[int, Reads(_version, {"const": VERSION})] = Field(
+        description="Version of this form: 1."
+    )
     name: Text = Field(description="What this scenario is about, in a line.")
     seed: Annotated[int, whole(0, LARGEST_SEED)] | None = Field(
         default=None, description="Seed of all random numbers; drawn and stored if left out."

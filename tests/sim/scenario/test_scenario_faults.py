@@ -40,7 +40,7 @@ VALUES = [
     ("growth: 0.02 /min", "growth: .nan", "cells.tumor.growth: has no unit; must be a rate such as 0.1 /min (got .nan)"),
     ("seed: 2026", "seed: -1", "seed: must be between 0 and 18446744073709551615 (got -1)"),
     ("seed: 2026", "seed: 1.0", "seed: must be a whole number (got 1.0)"),
-    ("scenario: 1", "scenario: 2", "scenario: must be between 1 and 1 (got 2)"),
+    ("scenario: 1", "scenario: 2", "scenario: must be 1, the version of the form that this cellweave reads (got 2)"),
     ("name: Two cell types under a drug", 'name: ""', "name: must not be empty (got empty text)"),
     ("name: Two cell types under a drug", 'name: "a\\nb"', "name: has characters that cannot be printed (got a"),
     ("splitting: lie", "splitting: strangg", "time.splitting: must be 'strang' or 'lie' (got strangg); did you mean 'strang'?"),
