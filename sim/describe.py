@@ -11,7 +11,8 @@ def described(plan: Plan) -> str:
     time = scenario.time
     lines = [
         scenario.name,
-        f"  until {time.stop}, saved every {time.save_every}; coupling step {plan.step:g} min, {time.splitting} splitting",
+        f"  until {time.stop}, saved every {time.save_every}; "
+        f"coupling step {plan.step:g} min, {time.splitting} splitting",
         "",
         "cells",
     ]

@@ -9,11 +9,16 @@ _LONGEST_VALUE = 80
 _MOST_LINES = 20
 
 
+def printable(text: str) -> str:
+    """`text` with control, ANSI and bidi characters and line ends written as escapes."""
+    if text.isprintable():
+        return text
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 def escaped(text: object, limit: int = _LONGEST_VALUE) -> str:
-    """`text` made safe for a terminal: no control, ANSI or bidi characters, at most `limit` long."""
-    safe = "".join(
-        c if c.isprintable() else c.encode("unicode_escape").decode() for c in str(text)[: limit + 1]
-    )
+    """`text` made safe for a terminal and at most `limit` characters long."""
+    safe = printable(str(text)[: limit + 1])
     return safe if len(safe) <= limit else safe[: limit - 1] + "…"
 
 
@@ -59,9 +64,9 @@ class CellweaveError(Exception):
         if len(texts) > _MOST_LINES:
             texts = [
                 *texts[: _MOST_LINES - 1],
-                f"{self.problems[0].file}: and {len(texts) - _MOST_LINES + 1} more",
+                f"{escaped(self.problems[0].file, 200)}: and {len(texts) - _MOST_LINES + 1} more",
             ]
-        return [f"cellweave: error: {t}" for t in texts]
+        return [f"cellweave: error: {printable(t)}" for t in texts]
 
 
 class ScenarioError(CellweaveError):

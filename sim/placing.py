@@ -15,13 +15,14 @@ def placed(cells: CellType, name: str, box: BoxSettings, streams: Streams) -> np
 
     lower, upper = np.array(box.lower), np.array(box.upper)
     middle = (lower + upper) / 2
+    centre = tuple(middle.tolist())
     key, count, place = streams.key(f"place.{name}"), cells.number, cells.place
     if place.disc is not None:
-        positions = disc(count, float(place.disc.radius), box.dims, key, middle)
+        positions = disc(count, float(place.disc.radius), box.dims, key, centre)
     elif place.hexagonal is not None and place.hexagonal.shape == "lattice":
         positions = hexagonal_lattice(lower, upper, float(place.hexagonal.spacing), box.dims)[:count]
     elif place.hexagonal is not None:
-        positions = hexagonal(count, float(place.hexagonal.spacing), box.dims, middle)
+        positions = hexagonal(count, float(place.hexagonal.spacing), box.dims, centre)
     elif place.points is not None:
         positions = np.array([[*map(float, p), middle[2]][:3] for p in place.points])
     else:

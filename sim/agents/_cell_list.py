@@ -29,19 +29,36 @@ def pairs_within(
         dims: 2 leaves z out of the bins.
     """
     n = positions.shape[0]
-    bins, low, inverse = _bins(positions, 2.0 * float(reaches.max(initial=0.0)) + skin, lengths, dims)
-    key = np.empty(n, np.int64)
-    start = np.zeros(int(bins.prod()) + 1, np.int64)
-    order = np.empty(n, np.int32)
-    sorted_cells = np.empty((n, 4))
-    _sort(positions, reaches, low, inverse, bins, lengths, key, start, order, sorted_cells)
+    start, key, order, bins = _sorted(positions, 2.0 * float(reaches.max(initial=0.0)) + skin, lengths, dims)
+    x, y, z = (np.take(positions[:, axis], order) for axis in range(3))
+    limits = np.take(reaches, order)
     indptr = np.zeros(n + 1, np.int64)
-    nothing = np.empty(0, np.int32)
-    _gather(sorted_cells, order, key, start, bins, lengths, skin, indptr, nothing, False)
+    _count(x, y, z, limits, order, key, start, bins, lengths, skin, indptr)
     np.cumsum(indptr, out=indptr)
     indices = np.empty(int(indptr[-1]), np.int32)
-    _gather(sorted_cells, order, key, start, bins, lengths, skin, indptr, indices, True)
+    _fill(x, y, z, limits, order, key, start, bins, lengths, skin, indptr, indices)
     return indptr, indices
+
+
+def spatial_order(positions: Array, width: float, lengths: Array, dims: int) -> NDArray[np.int32]:
+    """Rows by bins of at least the given width, within a bin by x, y, z: near cells come near in memory.
+
+    The cells then stand in one order, whatever rows they came in.
+    """
+    start, _, order, _ = _sorted(positions, width, lengths, dims)
+    _order_within_bins(positions, start, order)
+    return order
+
+
+def _sorted(
+    positions: Array, width: float, lengths: Array, dims: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
+    """The start of each bin, the bin of each cell, the cells by bin, and the number of bins along x, y, z."""
+    n = positions.shape[0]
+    bins, low, inverse = _bins(positions, width, lengths, dims)
+    key, start, order = np.empty(n, np.int64), np.zeros(int(bins.prod()) + 1, np.int64), np.empty(n, np.int32)
+    _sort(positions, low, inverse, bins, lengths, key, start, order)
+    return start, key, order, bins
 
 
 def _bins(
@@ -68,9 +85,8 @@ def _bins(
 
 
 @njit
-def _sort(positions, reaches, low, inverse, bins, lengths, key, start, order, sorted_cells):
-    """Counting sort by bin: key of each cell, start of each bin, cells in order as (x, y, z, reach) with x
-    wrapped."""
+def _sort(positions, low, inverse, bins, lengths, key, start, order):
+    """Counting sort by bin, in row order within a bin; positions are wrapped where an axis wraps."""
     n = positions.shape[0]
     for i in range(n):
         k = 0
@@ -85,15 +101,28 @@ def _sort(positions, reaches, low, inverse, bins, lengths, key, start, order, so
     for b in range(start.size - 1):
         start[b + 1] += start[b]
     for i in range(n):
-        place = start[key[i]]
+        order[start[key[i]]] = i
         start[key[i]] += 1
-        order[place] = i
-        for axis in range(3):
-            sorted_cells[place, axis] = positions[i, axis]
-        sorted_cells[place, 3] = reaches[i]
     for b in range(start.size - 1, 0, -1):
         start[b] = start[b - 1]
     start[0] = 0
+
+
+@njit
+def _order_within_bins(positions, start, order):
+    for b in range(start.size - 1):
+        for s in range(start[b] + 1, start[b + 1]):
+            i = order[s]
+            x, y, z = positions[i, 0], positions[i, 1], positions[i, 2]
+            t = s
+            while t > start[b]:
+                j = order[t - 1]
+                u, v = positions[j, 0], positions[j, 1]
+                if u < x or (u == x and (v < y or (v == y and positions[j, 2] <= z))):
+                    break
+                order[t] = j
+                t -= 1
+            order[t] = i
 
 
 @njit(inline="always")
@@ -121,39 +150,72 @@ def _last(b, bins, wraps):
     return min(b + 1, bins - 1)
 
 
-@njit(parallel=True)
-def _gather(cells, order, key, start, bins, lengths, skin, indptr, indices, filling):
-    """Counts the partners of each cell into indptr[i + 1], or, filling, writes them from indptr[i] on."""
+@njit(inline="always")
+def _row(part, bx, by, bz, start, bins, lengths):
+    """The begin and end, among sorted cells, of one of up to 27 runs of bins beside a bin; (0, 0) where none is.
+
+    A run is one bin, or all three along x where they do not wrap around.
+    """
     nx, ny, nz = bins[0], bins[1], bins[2]
+    jz = _first(bz, nz, lengths[2] > 0.0) + part // 9
+    jy = _first(by, ny, lengths[1] > 0.0) + (part // 3) % 3
+    if jz > _last(bz, nz, lengths[2] > 0.0) or jy > _last(by, ny, lengths[1] > 0.0):
+        return 0, 0
+    row = (((jz + nz) % nz) * ny + (jy + ny) % ny) * nx
+    x0, x1 = _first(bx, nx, lengths[0] > 0.0), _last(bx, nx, lengths[0] > 0.0)
+    if x0 >= 0 and x1 < nx:
+        return (start[row + x0], start[row + x1 + 1]) if part % 3 == 0 else (0, 0)
+    b = x0 + part % 3
+    if b > x1:
+        return 0, 0
+    b = (b + nx) % nx
+    return start[row + b], start[row + b + 1]
+
+
+@njit(parallel=True)
+def _count(x, y, z, limits, order, key, start, bins, lengths, skin, indptr):
+    """The number of partners of each cell, into indptr[i + 1]. Cells x, y, z, limits are sorted by bin."""
     lx, ly, lz = lengths[0], lengths[1], lengths[2]
-    for s in prange(cells.shape[0]):
+    wraps = lx > 0.0 or ly > 0.0 or lz > 0.0
+    nx, ny = bins[0], bins[1]
+    for s in prange(x.size):
         i = order[s]
-        x, y, z, reach = cells[s, 0], cells[s, 1], cells[s, 2], cells[s, 3] + skin
         k = key[i]
-        bx, by, bz = k % nx, (k // nx) % ny, k // (nx * ny)
-        found = indptr[i] if filling else 0
-        for jz in range(_first(bz, nz, lz > 0.0), _last(bz, nz, lz > 0.0) + 1):
-            for jy in range(_first(by, ny, ly > 0.0), _last(by, ny, ly > 0.0) + 1):
-                row = (((jz + nz) % nz) * ny + (jy + ny) % ny) * nx
-                x0, x1 = _first(bx, nx, lx > 0.0), _last(bx, nx, lx > 0.0)
-                parts = 1 if x0 >= 0 and x1 < nx else x1 - x0 + 1
-                for part in range(parts):
-                    if parts == 1:
-                        begin, end = start[row + x0], start[row + x1 + 1]
-                    else:
-                        b = (x0 + part + nx) % nx
-                        begin, end = start[row + b], start[row + b + 1]
-                    for t in range(begin, end):
-                        dx = _nearest(x - cells[t, 0], lx)
-                        dy = _nearest(y - cells[t, 1], ly)
-                        dz = _nearest(z - cells[t, 2], lz)
-                        limit = reach + cells[t, 3]
-                        if dx * dx + dy * dy + dz * dz <= limit * limit and t != s:
-                            if filling:
-                                indices[found] = order[t]
-                            found += 1
-        if not filling:
-            indptr[i + 1] = found
+        a, b, c, reach = x[s], y[s], z[s], limits[s] + skin
+        found = -1  # the cell finds itself once
+        for part in range(27 if bins[2] > 1 else 9):
+            begin, end = _row(part, k % nx, (k // nx) % ny, k // (nx * ny), start, bins, lengths)
+            if wraps:
+                for t in range(begin, end):
+                    dx, dy, dz = _nearest(a - x[t], lx), _nearest(b - y[t], ly), _nearest(c - z[t], lz)
+                    limit = reach + limits[t]
+                    found += int(dx * dx + dy * dy + dz * dz <= limit * limit)
+            else:
+                for t in range(begin, end):
+                    dx, dy, dz = a - x[t], b - y[t], c - z[t]
+                    limit = reach + limits[t]
+                    found += int(dx * dx + dy * dy + dz * dz <= limit * limit)
+        indptr[i + 1] = found
+
+
+@njit(parallel=True)
+def _fill(x, y, z, limits, order, key, start, bins, lengths, skin, indptr, indices):
+    """The partners of each cell, into indices[indptr[i] : indptr[i + 1]]; arguments as `_count`."""
+    lx, ly, lz = lengths[0], lengths[1], lengths[2]
+    nx, ny = bins[0], bins[1]
+    for s in prange(x.size):
+        i = order[s]
+        k = key[i]
+        a, b, c, reach = x[s], y[s], z[s], limits[s] + skin
+        found = indptr[i]
+        for part in range(27 if bins[2] > 1 else 9):
+            begin, end = _row(part, k % nx, (k // nx) % ny, k // (nx * ny), start, bins, lengths)
+            for t in range(begin, end):
+                dx, dy, dz = _nearest(a - x[t], lx), _nearest(b - y[t], ly), _nearest(c - z[t], lz)
+                limit = reach + limits[t]
+                if dx * dx + dy * dy + dz * dz <= limit * limit and t != s:
+                    indices[found] = order[t]
+                    found += 1
 
 
 @njit(parallel=True)

@@ -19,36 +19,51 @@ def _nearest(difference, length):
     return difference - length * np.rint(difference / length) if length > 0.0 else difference
 
 
+@njit(inline="always")
+def _on_one(i, cells, reach, lengths, wraps, begin, end, indices):
+    """Velocity (three numbers) and Σ (1 − d/R)² of cell i. One root and one division a pair, no branch."""
+    x, y, z, radius = cells[i, 0], cells[i, 1], cells[i, 2], cells[i, 3]
+    repulsion, adhesion = cells[i, 4], cells[i, 5]
+    farther = 1.0 / reach
+    vx, vy, vz, squeezed = 0.0, 0.0, 0.0, 0.0
+    for k in range(begin, end):
+        j = indices[k]
+        dx = x - cells[j, 0]
+        dy = y - cells[j, 1]
+        dz = z - cells[j, 2]
+        if wraps:
+            dx = _nearest(dx, lengths[0])
+            dy = _nearest(dy, lengths[1])
+            dz = _nearest(dz, lengths[2])
+        touch = radius + cells[j, 3]
+        distance = max(math.sqrt(dx * dx + dy * dy + dz * dz), 1e-5)
+        inverse = 1.0 / (distance * touch)
+        apart = distance * (inverse * distance)  # d/R
+        overlap = max(1.0 - apart, 0.0)
+        hold = max(1.0 - apart * farther, 0.0)
+        overlap *= overlap
+        push = (repulsion * cells[j, 4] * overlap - adhesion * cells[j, 5] * (hold * hold)) * (inverse * touch)
+        vx += push * dx
+        vy += push * dy
+        vz += push * dz
+        squeezed += overlap
+    return vx, vy, vz, squeezed
+
+
 @njit(parallel=True)
-def forces(positions, radii, roots, reach, lengths, indptr, indices, drift, free, velocity, pressure):
+def forces(cells, reach, lengths, indptr, indices, drift, free, velocity, pressure):
     """Velocity and simple pressure of each cell from the cells in its row, summed in the row's order.
 
-    roots: (n, 2), square roots of repulsion and adhesion; drift: (n, 3), velocity that the cell adds by
-        itself;
-    free: (n,), 0.0 for cells that never move, else 1.0.
+    cells: (n, 6), x, y, z, radius and the square roots of repulsion and adhesion; drift: (n, 3), velocity that the
+    cell adds by itself; free: (n,), 0.0 for cells that never move, else 1.0.
     """
-    lx, ly, lz = lengths[0], lengths[1], lengths[2]
-    for i in prange(positions.shape[0]):
-        x, y, z, radius = positions[i, 0], positions[i, 1], positions[i, 2], radii[i]
-        repulsion, adhesion = roots[i, 0], roots[i, 1]
-        vx, vy, vz, squeezed = 0.0, 0.0, 0.0, 0.0
-        for k in range(indptr[i], indptr[i + 1]):
-            j = indices[k]
-            dx = _nearest(x - positions[j, 0], lx)
-            dy = _nearest(y - positions[j, 1], ly)
-            dz = _nearest(z - positions[j, 2], lz)
-            touch = radius + radii[j]
-            square = dx * dx + dy * dy + dz * dz
-            if square < (reach * touch) * (reach * touch):
-                distance = max(math.sqrt(square), 1e-5)
-                overlap = max(1.0 - distance / touch, 0.0)
-                hold = max(1.0 - distance / (reach * touch), 0.0)
-                overlap *= overlap
-                push = (repulsion * roots[j, 0] * overlap - adhesion * roots[j, 1] * (hold * hold)) / distance
-                vx += push * dx
-                vy += push * dy
-                vz += push * dz
-                squeezed += overlap
+    wraps = lengths[0] > 0.0 or lengths[1] > 0.0 or lengths[2] > 0.0
+    for i in prange(cells.shape[0]):
+        begin, end = indptr[i], indptr[i + 1]
+        if wraps:
+            vx, vy, vz, squeezed = _on_one(i, cells, reach, lengths, True, begin, end, indices)
+        else:
+            vx, vy, vz, squeezed = _on_one(i, cells, reach, lengths, False, begin, end, indices)
         velocity[i, 0] = (vx + drift[i, 0]) * free[i]
         velocity[i, 1] = (vy + drift[i, 1]) * free[i]
         velocity[i, 2] = (vz + drift[i, 2]) * free[i]
@@ -57,7 +72,7 @@ def forces(positions, radii, roots, reach, lengths, indptr, indices, drift, free
 
 @njit(parallel=True)
 def stage(start, h, slopes, weights, lower, upper, built_at, out):
-    """out = start + h Σ_s weights[s] slopes[s], kept between lower and upper (3,).
+    """out = start + h Σ_s weights[s] slopes[s] in x, y and z, kept between lower and upper (3,).
 
     Returns the largest squared distance of out from `built_at`, and whether a cell met a wall.
     """

@@ -10,7 +10,9 @@ from mechanistic.jit import njit
 PIXEL = 1.0
 
 
-def covered_share(positions: np.ndarray, radii: np.ndarray, lower: np.ndarray, upper: np.ndarray, periodic: bool) -> float:
+def covered_share(
+    positions: np.ndarray, radii: np.ndarray, lower: np.ndarray, upper: np.ndarray, periodic: bool
+) -> float:
     """Share of the (x, y) rectangle covered by the union of discs.
 
     Args:

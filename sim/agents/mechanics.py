@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mechanistic.jit import threads_for
-from sim.agents._cell_list import pairs_within
+from sim.agents._cell_list import pairs_within, spatial_order
 from sim.agents._force_kernels import PRESSURE_SCALE, forces, largest, stage
 from sim.agents.neighbours import Lengths, periods
 
@@ -57,11 +57,9 @@ def velocities(
         periodic: periods (3,) [um] or None.
     """
     n = positions.shape[0]
-    roots = np.sqrt(np.stack([repulsion, adhesion], axis=1))
-    forces(
-        positions, radii, roots, float(reach), periods(periodic), indptr, indices,
-        np.zeros((n, 3)), np.ones(n), out_velocity, out_pressure,
-    )  # fmt: skip
+    cells = _packed(positions, radii, repulsion, adhesion)
+    drift, free = np.zeros((n, 3)), np.ones(n)
+    forces(cells, float(reach), periods(periodic), indptr, indices, drift, free, out_velocity, out_pressure)
 
 
 def move(
@@ -128,7 +126,7 @@ def move(
     )
     with threads_for(n):
         tissue.advance(float(dt), float(max_step), float(tolerance))
-    positions[tissue.order] = tissue.positions
+    positions[tissue.order] = tissue.cells[:, :3]
     if periodic:
         corner = np.asarray(lower, dtype=np.float64)
         for axis in range(dims):
@@ -157,13 +155,12 @@ class _Sorted:
         dims: int,
     ):
         n = positions.shape[0]
-        self.skin = 0.15 * 2 * reach * float(radii.max())
-        self.order = _spatial_order(positions, 2 * reach * float(radii.max()) + self.skin)
-        self.positions = positions[self.order]
-        self.radii = radii[self.order]
-        self.reaches = reach * self.radii
+        widest = 2 * reach * float(radii.max())
+        self.skin = 0.15 * widest
+        self.order = spatial_order(positions, widest + self.skin, lengths, dims)
+        self.cells = _packed(positions, radii, repulsion, adhesion)[self.order]
+        self.reaches = reach * self.cells[:, 3]
         self.reach = float(reach)
-        self.roots = np.sqrt(np.stack([repulsion[self.order], adhesion[self.order]], axis=1))
         self.drift = (
             np.zeros((n, 3)) if drift is None else np.ascontiguousarray(drift[self.order], dtype=np.float64)
         )
@@ -177,8 +174,8 @@ class _Sorted:
 
     def advance(self, dt: float, longest: float, tolerance: float) -> None:
         """Bogacki–Shampine 3(2) to dt with first same as last."""
-        x, k = self.positions, self.slopes
-        y = np.empty_like(x)
+        x, k = self.cells, self.slopes
+        y = x.copy()
         self._evaluate(x, k[0], np.inf)
         done, h = 0.0, _FIRST_STEP
         while done < dt:
@@ -200,24 +197,20 @@ class _Sorted:
                     f"mechanics: no step is short enough {done:g} min into the move (error {error:g} um)"
                 )
             h *= min(5.0, max(0.1, 0.9 * (tolerance / max(error, 1e-300)) ** (1 / 3)))
-        self.positions = x
+        self.cells = x
 
-    def _evaluate(self, positions: Array, slope: Array, moved: float) -> None:
-        """Velocities and pressure at `positions`, that are √moved away from where the list was built."""
+    def _evaluate(self, cells: Array, slope: Array, moved: float) -> None:
+        """Velocities and pressures of `cells`, that are √moved away from where the list was built."""
         if 4.0 * moved >= self.skin**2 * (1 - 1e-9):
+            self.built_at = np.ascontiguousarray(cells[:, :3])
             self.indptr, self.indices = pairs_within(
-                positions, self.reaches, self.skin, self.lengths, self.dims
+                self.built_at, self.reaches, self.skin, self.lengths, self.dims
             )
-            self.built_at = positions.copy()
         forces(
-            positions, self.radii, self.roots, self.reach, self.lengths, self.indptr, self.indices,
-            self.drift, self.free, slope, self.pressure,
-        )  # fmt: skip
+            cells, self.reach, self.lengths, self.indptr, self.indices, self.drift, self.free, slope, self.pressure
+        )
 
 
-def _spatial_order(positions: Array, width: float) -> NDArray[np.int64]:
-    """Rows by bins of the given width, then by x, y, z: near cells come near in memory, whatever their
-    rows."""
-    b = np.floor((positions - positions.min(axis=0)) / max(width, 1e-300))
-    x, y, z = positions.T
-    return np.lexsort((z, y, x, b[:, 0], b[:, 1], b[:, 2]))
+def _packed(positions: Array, radii: Array, repulsion: Array, adhesion: Array) -> Array:
+    """What a pair needs of a cell, side by side: (n, 6)."""
+    return np.column_stack([positions, radii, np.sqrt(repulsion), np.sqrt(adhesion)])

@@ -13,7 +13,8 @@ Mode = Literal["set", "add", "scale"]
 class Response(Protocol):
     """How the target answers to the source: a function of one value per cell."""
 
-    label: str
+    @property
+    def label(self) -> str: ...
 
     def __call__(self, x: np.ndarray) -> np.ndarray: ...
 

@@ -54,7 +54,7 @@ class Process(ABC):
         """Import and compile what `advance` needs. Called once, before the first step."""
         self.streams = streams
 
-    def initialise(self, state: State, rows: np.ndarray) -> None:
+    def initialise(self, state: State, rows: np.ndarray) -> None:  # noqa: B027 (most processes need nothing)
         """Fill this process's columns for cells placed at the start (rows of `state`)."""
 
     @abstractmethod

@@ -27,7 +27,8 @@ class Quantity:
         labels: names of the block's columns, empty for a scalar.
         default: value of an input that nothing drives, and of a state before it is initialised.
         by_type: defaults that differ between cell types, by the type's code.
-        shared: True where division shares the value between the daughters (amounts).
+        shared: True where division shares the value between the daughters (amounts); for a block one for each
+            of its columns, where they differ.
         integer: True for codes and counters.
         stored: True for an input whose base value differs from cell to cell and has a column of its own.
     """
@@ -40,7 +41,7 @@ class Quantity:
     labels: tuple[str, ...] = ()
     default: float = 0.0
     by_type: Mapping[int, float] = field(default_factory=dict)
-    shared: bool = False
+    shared: bool | tuple[bool, ...] = False
     integer: bool = False
     stored: bool = False
 

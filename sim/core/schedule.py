@@ -9,6 +9,7 @@ their level, quasi-steady ones settle at its beginning.
 
 from __future__ import annotations
 
+import itertools
 import math
 import time as wall
 from collections.abc import Callable, Sequence
@@ -59,7 +60,7 @@ class Schedule:
         """The interval cut into equal (start, length) blocks no longer than the slowest step."""
         count = _whole_steps(stop - start, self.longest_step)
         edges = [start + (stop - start) * k / count for k in range(count)] + [stop]
-        return [(a, b - a) for a, b in zip(edges[:-1], edges[1:])]
+        return [(a, b - a) for a, b in itertools.pairwise(edges)]
 
     def block(
         self, state: State, signals: Signals, length: float, *, discrete: bool = True, refine: int = 1

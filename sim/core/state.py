@@ -68,7 +68,7 @@ class State:
 
     def __init__(self, quantities: Iterable[Quantity], capacity: int = 64):
         columns: dict[str, tuple] = {"cell.id": (np.int64, (), -1), "cell.type": (np.int64, (), 0)}
-        self.shared: set[str] = set()
+        self._inherited: dict[str, np.ndarray] = {}
         for q in quantities:
             if q.role == "state" or q.stored:
                 shape = (q.width,) if q.width else ()
@@ -77,8 +77,8 @@ class State:
                     shape,
                     int(q.default) if q.integer else q.default,
                 )
-                if q.shared:
-                    self.shared.add(q.name)
+                if np.any(q.shared):
+                    self._inherited[q.name] = np.where(q.shared, 0.5, 1.0)
         self._table = _Table(columns, capacity)
         self.alive = np.zeros(self._table.capacity, dtype=bool)
         self.fields: dict[str, np.ndarray] = {}
@@ -149,8 +149,8 @@ class State:
         for name in self._table.columns:
             if name not in ("cell.id", "cell.type"):
                 column = self[name]
-                if name in self.shared:
-                    column[mothers] *= 0.5
+                if name in self._inherited:
+                    column[mothers] *= self._inherited[name]
                 column[daughters] = column[mothers]
         return daughters
 
@@ -180,8 +180,8 @@ class State:
         arrays = {f"cells/{name}": self[name].copy() for name in self._table.columns}
         arrays |= {f"fields/{name}": values.copy() for name, values in self.fields.items()}
         arrays |= {f"lineage/{name}": self.lineage[name].copy() for name in self.lineage._table.columns}
-        arrays["clock/time"] = np.float64(self.time)
-        arrays["clock/tick"] = np.int64(self.tick)
+        arrays["clock/time"] = np.array(self.time)
+        arrays["clock/tick"] = np.array(self.tick)
         return arrays
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sim.core import wiring
-from sim.core.coupling import Coupling, Hill, Identity, Linear, Response, Table
+from sim.core.coupling import Coupling, Hill, Identity, Linear, Mode, Response, Table
 from sim.core.process import Process
 from sim.core.quantity import Quantity, aggregate_of, component_of
 from sim.model_units import any_unit
@@ -60,7 +60,14 @@ class Coupler:
     # ---- couplings
 
     def _add(
-        self, key: KeyPath, source: str, target: str, response: Response, mode="set", types=None, factor=1.0
+        self,
+        key: KeyPath,
+        source: str,
+        target: str,
+        response: Response,
+        mode: Mode = "set",
+        types: frozenset[int] | None = None,
+        factor: float = 1.0,
     ) -> None:
         self.couplings.append(Coupling(source, target, response, mode, types, factor, len(self.couplings)))
         self.keys.append(key)

@@ -34,7 +34,7 @@ def box_of(scenario: Scenario) -> BoxSettings:
         upper=tuple(float(b) for _, b in ends),  # type: ignore[arg-type]
         voxel=float(space.voxel),
         periodic=space.periodic,
-        dims=space.dimensions,
+        dims=3 if space.domain.z is not None else 2,
     )
 
 

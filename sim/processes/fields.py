@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
@@ -32,7 +32,7 @@ class FieldSettings:
 
 
 class FieldProcess(Process):
-    """One substance: diffusion, decay and boundaries, with the exchange of the cells split around them (Strang).
+    """One substance: diffusion, decay, boundaries and the exchange of the cells, second order in the step.
 
     What cells take up is booked in `internal.<field>` [value · um³], so that field and cells together keep
     the amount to rounding.
@@ -85,12 +85,12 @@ class FieldProcess(Process):
         if self.kind == "quasi-steady":
             self._settle(state, u, voxel, rates, dt)
             return
-        # exchange is stiff beside diffusion: sub-steps keep U dt and D dt/dx² of the split parts comparable
-        steps = self._substeps(voxel, rates, dt)
-        for _ in range(steps):
-            self._exchange(state, u, voxel, rates, dt / steps / 2)
-            self.solver.step(u, dt / steps)
-            self._exchange(state, u, voxel, rates, dt / steps / 2)
+        if not len(voxel):
+            self.solver.step(u, dt)
+            return
+        volume, secretion, saturation, uptake = rates
+        internal = state[f"internal.{self.settings.name}"]
+        self.solver.step_with_cells(u, voxel, volume, secretion, saturation, uptake, dt, internal)
 
     def readout(self, name, state, signals) -> np.ndarray:
         from mechanistic.fields import sample
@@ -119,30 +119,20 @@ class FieldProcess(Process):
             signals[f"uptake.{name}"] * living,
         )
 
-    def _substeps(self, voxel, rates, dt: float) -> int:
-        volume, secretion, _, uptake = rates
-        if not len(voxel) or not (secretion.any() or uptake.any()):
-            return 1
-        per_voxel = np.bincount(voxel, weights=volume * (secretion + uptake)) / self.grid.voxel_volume
-        return int(np.clip(np.ceil(per_voxel.max() * dt / _EXCHANGE_PER_SUBSTEP), 1, _MOST_SUBSTEPS))
-
-    def _exchange(self, state, u, voxel, rates, dt: float) -> None:
-        from mechanistic.fields import exchange
-
-        if len(voxel):
-            volume, secretion, saturation, uptake = rates
-            internal = state[f"internal.{self.settings.name}"]
-            exchange(u, voxel, volume, secretion, saturation, uptake, dt, internal, self.grid.voxel_volume)
-
     def _settle(self, state, u, voxel, rates, dt: float) -> None:
         volume, secretion, saturation, uptake = rates
         share = volume / self.grid.voxel_volume
         count = u.size
-        source = np.bincount(voxel, weights=share * secretion * saturation, minlength=count).reshape(u.shape)
-        sink = np.bincount(voxel, weights=share * (secretion + uptake), minlength=count).reshape(u.shape)
+        source = np.asarray(
+            np.bincount(voxel, weights=share * secretion * saturation, minlength=count), float
+        ).reshape(u.shape)
+        sink = np.asarray(
+            np.bincount(voxel, weights=share * (secretion + uptake), minlength=count), float
+        ).reshape(u.shape)
         self.solver.steady(u, source, sink)
         taken = (uptake + secretion) * u.ravel()[voxel] - secretion * saturation
-        state[f"internal.{self.settings.name}"] += volume * taken * dt
+        internal = state[f"internal.{self.settings.name}"]
+        internal += volume * taken * dt
 
 
 @dataclass(frozen=True)
@@ -153,7 +143,7 @@ class BoxSettings:
     upper: tuple[float, float, float]
     voxel: float
     periodic: bool
-    dims: int
+    dims: Literal[2, 3]
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -170,8 +160,3 @@ class BoxSettings:
         from mechanistic.fields import Grid
 
         return Grid(origin=self.lower, spacing=self.voxel, shape=self.shape)
-
-
-#: exchange per sub-step, as the largest relaxation of a voxel by its cells
-_EXCHANGE_PER_SUBSTEP = 0.5
-_MOST_SUBSTEPS = 200

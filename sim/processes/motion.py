@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 
@@ -80,7 +81,9 @@ class Motility(Process):
 
     kind = "discrete"
 
-    def __init__(self, settings: MotionSettings, fields: Mapping[str, FieldProcess], dims: int, step: float):
+    def __init__(
+        self, settings: MotionSettings, fields: Mapping[str, FieldProcess], dims: Literal[2, 3], step: float
+    ):
         super().__init__("motility", step)
         self.settings = settings
         self.fields = fields

@@ -44,7 +44,8 @@ class PathwaySettings:
 class PathwayProcess(Process):
     """Every living cell of the given types carries its own copy of the network's state.
 
-    The state is amounts in the cell's volume: division shares them and, where `dilutes`, growth thins them.
+    Where `dilutes`, the state is amounts in the cell's volume: growth thins them and division shares them. Elsewhere
+    it is amounts in the reference volume, so that concentrations stay as they are through growth and division.
     Dying cells keep their last values.
     """
 
@@ -121,7 +122,7 @@ class PathwayProcess(Process):
         given: dict[str, Any] = {**{i: self._nominal[i] for i in self.settings.active}, **self.settings.set}
         for name, distribution in self.settings.vary.items():
             u = self.streams.uniforms(f"vary.{self.settings.name}.{name}", 0, state.ids[rows])[:, 0]
-            given[name] = sample(distribution, np.full(len(rows), given[name]), u)
+            given[name] = sample(distribution, float(given[name]), u)
         start = self.model.initial_state(len(rows), parameters=given)
         for k, name in enumerate(start.active):
             state[f"pathway.{self.settings.name}.{name}"][rows] = start.parameters[:, k]

@@ -67,7 +67,7 @@ class TissueProcess(Process):
         super().__init__("tissue", step)
         self.settings = settings
         self.neighbourhood = neighbourhood
-        self.node_inputs = tuple(
+        self.node_inputs: tuple[str, ...] = tuple(
             _OWN_NAMES.get(q["name"], q["name"]) for q in settings.card.architecture["nodes"]
         )
         self.message_names = tuple(settings.card.message_names)

@@ -17,7 +17,8 @@ _CSS = """
 @media (prefers-color-scheme:dark){:root{--paper:#161615;--ink:#ecebe7;--soft:#a3a19b;--line:#37362f;
 --tint:#1f1e1c;--accent:#6ba4ea}}
 *{box-sizing:border-box}
-body,body{margin:0;background:var(--paper);color:var(--ink);font-size:16px;line-height:1.55}
+body,svg text{font-family:system-ui,-apple-system,"Segoe UI",Inter,"Helvetica Neue",Arial,sans-serif}
+body{margin:0;background:var(--paper);color:var(--ink);font-size:16px;line-height:1.55}
 main{max-width:1080px;margin:0 auto;padding:56px 24px 80px}
 h1{font-size:34px;line-height:1.15;font-weight:650;letter-spacing:-.018em;margin:0 0 8px}
 .sub{color:var(--soft);margin:0;font-size:17px;max-width:44em}

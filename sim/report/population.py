@@ -41,9 +41,9 @@ def _counts(run: RunData) -> Figure:
         labels = [run.phases[k] for k in shown]
         colours = [run.phase_colours[name] for name in labels]
         if len(run.read) > 1 and shown:
-            middle.stackplot(
-                run.time[run.read], phases[:, shown].T, colors=colours, labels=labels, lw=0, alpha=0.85
-            )
+            times, heights = run.time[run.read], phases[:, shown].T
+            middle.stackplot(times, heights, colors=colours, labels=labels, lw=0, alpha=0.85)
+            _legend(middle)
         elif shown:
             middle.bar(labels, phases[0, shown], color=colours, alpha=0.85)
         middle.set(title="Cells by phase, debris included")

@@ -61,7 +61,7 @@ def _instrument(run: RunData, name: str, readings: Any, series: Sequence[Mapping
     meanings = [f"{c.replace('_', ' ')}: {readings[c].attrs.get('long_name', c)}" for c in channels]
     caption = f"{name}, as the real instrument would read this tissue. " + "; ".join(meanings) + "."
     if "measured" in kinds:
-        caption += " Black points were measured."
+        caption += " Points were measured."
     if kinds & {"bliss", "hsa"}:
         caption += " Bliss and HSA are what two drugs would do without any interaction: the controls to beat."
     return Figure(svg, caption)

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     import xarray as xr
 
 _MOST_FRAMES = 200
-_MOST_ROWS = 4_000_000  # per quantity; beyond it fewer times are read
+_MOST_ROWS = 4_000_000  # of a quantity; beyond it fewer times are read, one by one
+_MOST_HELD = 24  # quantities in memory
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,7 @@ class RunData:
         sizes = self.cells["row_size"].values
         self._ends = np.cumsum(sizes)
         self._starts = self._ends - sizes
+        self._whole: dict[str, np.ndarray] = {}
         self.read = _thinned(len(self.time), int(sizes.sum()))
 
     # ---- names
@@ -100,7 +102,13 @@ class RunData:
     def at(self, name: str, frame: int) -> np.ndarray:
         """A per-cell quantity at one saved time."""
         rows = slice(int(self._starts[frame]), int(self._ends[frame]))
-        return self.cells[name].isel(obs=rows).values
+        if self.cells.sizes["obs"] > _MOST_ROWS:
+            return self.cells[name].isel(obs=rows).values
+        if name not in self._whole:
+            while len(self._whole) >= _MOST_HELD:
+                del self._whole[next(iter(self._whole))]
+            self._whole[name] = self.cells[name].values
+        return self._whole[name][rows]
 
     def living(self, frame: int) -> np.ndarray:
         """Which cells at one saved time are alive."""
@@ -132,10 +140,12 @@ class RunData:
             self.at(name, frame)[rows] for frame, (rows, _) in zip(self.read, self._of_living, strict=True)
         ]
 
+    @cached_property
     def types_of_living(self) -> list[np.ndarray]:
         """Their type codes."""
         return [types for _, types in self._of_living]
 
+    @cached_property
     def names_of_living(self) -> list[np.ndarray]:
         """Their numbers."""
         return self.values("cell")

@@ -102,7 +102,7 @@ def panels(
     return figure, axes[:count]
 
 
-def to_svg(figure: Any, label: str, dpi: int = 200) -> str:
+def to_svg(figure: Any, label: str, dpi: int = 150) -> str:
     """The figure as an inline SVG that fills its column and follows the page's colours.
 
     Args:

@@ -78,7 +78,7 @@ def _with_unit(run: RunData, name: str) -> str:
 def _bands(run: RunData, axes: Any, values: Sequence[np.ndarray]) -> None:
     time = run.time[run.read]
     for code, name in enumerate(run.types):
-        mine = [v[t == code] for v, t in zip(values, run.types_of_living(), strict=True)]
+        mine = [v[t == code] for v, t in zip(values, run.types_of_living, strict=True)]
         low, middle, high = quantiles(mine, _BAND)
         if np.isnan(middle).all():
             continue
@@ -97,7 +97,7 @@ def _dress(run: RunData, axes: Any) -> None:
 
 def _followed(run: RunData) -> list[int]:
     """A few cells that live from the first to the last saved time."""
-    names = run.names_of_living()
+    names = run.names_of_living
     if len(names) < 2:
         return []
     stayed = np.intersect1d(names[0], names[-1])
@@ -109,7 +109,7 @@ def _followed(run: RunData) -> list[int]:
 def _track(run: RunData, values: Sequence[np.ndarray], cell: int) -> np.ndarray:
     """One cell's value at each read time, NaN where it does not live."""
     track = np.full(len(values), np.nan)
-    for k, (names, now) in enumerate(zip(run.names_of_living(), values, strict=True)):
+    for k, (names, now) in enumerate(zip(run.names_of_living, values, strict=True)):
         at = np.flatnonzero(names == cell)
         if len(at):
             track[k] = now[at[0]]
@@ -128,7 +128,7 @@ def _final(run: RunData) -> Figure:
 
 def _histogram(run: RunData, axes: Any, name: str) -> None:
     """The last values of the living cells, by type."""
-    values, kinds = run.values(name)[-1], run.types_of_living()[-1]
+    values, kinds = run.values(name)[-1], run.types_of_living[-1]
     finite = values[np.isfinite(values)]
     reach = (finite.min(), finite.max()) if len(finite) and np.ptp(finite) > 0 else None
     for code, kind in enumerate(run.types):
