@@ -5,35 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-
-DATA = Path(__file__).parent / "data"
-FILES = (
-    "models/mapk.xml",
-    "models/measured.csv",
-    "weights/response.safetensors",
-    "weights/contact.safetensors",
-)
-
-
-def furnish(folder: Path) -> Path:
-    """Makes the (empty) models and weights that the scenarios of `data` name."""
-    for name in FILES:
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        (folder / name).touch()
-    return folder
+from scenario_examples import DATA, furnish
 
 
 @pytest.fixture
 def folder(tmp_path: Path) -> Path:
+    """A folder with the models and weights of the good scenarios."""
     return furnish(tmp_path)
-
-
-@pytest.fixture(params=["monolayer", "spheroid"])
-def good(request: pytest.FixtureRequest, folder: Path) -> Path:
-    """Each good scenario, copied beside its files."""
-    file = folder / f"{request.param}.yaml"
-    file.write_text((DATA / file.name).read_text(encoding="utf-8"), encoding="utf-8")
-    return file
 
 
 @pytest.fixture

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import DATA, furnish
+from scenario_examples import DATA, furnish
 
 from sim.errors import ScenarioError
 from sim.scenario import Scenario
