@@ -72,7 +72,8 @@ class PathwayProcess(Process):
                 f"amounts of {settings.name}",
                 width=len(ids),
                 labels=ids,
-                shared=True,
+                # only amounts are shared; a parameter that changes in time, or a compartment, is the same in both
+                shared=tuple(settings.dilutes and i in network.species_ids for i in ids),
             ),
             Quantity(self.steps, "model time", f"last step of the integrator of {settings.name}"),
         )

@@ -1,0 +1,176 @@
+"""Pathways in cells: alone as in a dish, diluted by growth, halved by division, driven by couplings and networks."""
+
+import numpy as np
+import pytest
+from scenes import CONVERSION, advance, scene, started
+
+PATHWAY = "pathways: {q: {model: conversion.ant, time_unit: min}}"
+KEPT = "pathways: {q: {model: conversion.ant, time_unit: min, growth: keeps_concentration}}"
+QUIET = "{a: {count: 3, place: {random: {}}, pathways: [q]}}"
+DIVIDING = "{a: {count: 8, place: {random: {}}, growth: 0.02 /min, cycle: {division: 4e-3 /min}, pathways: [q]}}"
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "conversion.ant").write_text(CONVERSION)
+    return tmp_path
+
+
+def test_a_cell_alone_follows_the_model(folder):
+    from mechanistic import load_model
+
+    simulation = started(scene(PATHWAY, cells=QUIET, folder=folder))
+    advance(simulation, 60)
+    alone = load_model(CONVERSION).simulate([0, 60])
+    for species in "EF":
+        assert np.allclose(
+            simulation.signals[f"pathway.q.{species}"], alone[species].values[0, -1], rtol=1e-5
+        )
+
+
+@pytest.mark.parametrize(("unit", "per_minute"), [("h", 1 / 60), ("s", 60.0), ("min", 1.0)])
+def test_the_unit_of_time_of_a_model_counts(folder, unit, per_minute):
+    from mechanistic import load_model
+
+    simulation = started(
+        scene(f"pathways: {{q: {{model: conversion.ant, time_unit: {unit}}}}}", cells=QUIET, folder=folder)
+    )
+    advance(simulation, 12)
+    alone = load_model(CONVERSION).simulate([0, 12 * per_minute])
+    assert np.allclose(simulation.signals["pathway.q.E"], alone["E"].values[0, -1], rtol=1e-5)
+
+
+def test_set_and_vary_reach_every_cell(folder):
+    varied = PATHWAY.replace(
+        "time_unit: min", "time_unit: min, set: {back: 0.5}, vary: {k: lognormal(cv=0.5)}"
+    )
+    many = QUIET.replace("count: 3", "count: 400").replace(
+        "random: {}", "hexagonal: {spacing: 6 um, shape: lattice}"
+    )
+    signals = started(scene(varied, cells=many, folder=folder)).signals
+    k = signals["pathway.q.k"]
+    assert np.unique(k).size > 300
+    assert k.mean() == pytest.approx(0.02, rel=0.1) and k.std() / k.mean() == pytest.approx(0.5, rel=0.2)
+    assert signals["pathway.q.forward"] == pytest.approx(k * 2, rel=1e-12)
+
+
+def test_division_halves_amounts_and_keeps_concentrations(folder):
+    simulation = started(scene(PATHWAY, cells=DIVIDING, folder=folder))
+    state = simulation.state
+    before = state["pathway.q.state"][0].copy()
+    (daughter,) = state.divide(np.array([0]))
+    for row in (0, daughter):
+        assert np.array_equal(state["pathway.q.state"][row], before / 2)
+        assert simulation.signals["pathway.q.E"][row] == pytest.approx(before[0], rel=1e-14)
+        assert state["cell.volume"][row] == 2494 / 2
+
+
+def test_division_leaves_what_is_no_amount_as_it_is(folder):
+    clock = "model clock\n compartment c = 1\n species E in c\n E = 4\n age = 0; age' = 1\n k = 0\n J: E -> ; c*k*E\nend\n"
+    (folder / "clock.ant").write_text(clock)
+    simulation = started(scene("pathways: {q: {model: clock.ant, time_unit: min}}", cells=DIVIDING, folder=folder))
+    advance(simulation, 6)
+    state, signals = simulation.state, simulation.signals
+    (daughter,) = state.divide(np.array([0]))
+    for row in (0, daughter):
+        assert signals["pathway.q.age"][row] == pytest.approx(6, rel=1e-6)
+        assert state["pathway.q.state"][row, 0] == pytest.approx(2, rel=1e-6)
+
+
+@pytest.mark.parametrize(("pathway", "dilutes"), [(PATHWAY, True), (KEPT, False)])
+def test_growth_dilutes_where_the_scenario_says_so(folder, pathway, dilutes):
+    """E + F is made and lost by nothing: its concentration falls as a daughter grows, or stays."""
+    growing = DIVIDING.replace("4e-3 /min", "0 /min")
+    simulation = started(scene(pathway, cells=growing, folder=folder))
+    state, signals = simulation.state, simulation.signals
+    state.divide(np.array([0]))
+    advance(simulation, 30)
+    total = signals["pathway.q.E"] + signals["pathway.q.F"]
+    volume = state["cell.volume"]
+    assert volume[0] > 1.2 * 2494 / 2
+    if dilutes:
+        assert total[0] == pytest.approx(3 * (2494 / 2) / volume[0], rel=1e-6)
+    else:
+        assert np.allclose(total, 3.0, rtol=1e-6)
+
+
+def test_a_field_drives_a_parameter_in_its_own_unit(folder):
+    simulation = started(
+        scene(
+            PATHWAY,
+            "couplings: [{from: field.drug, to: pathway.q.inhibitor}]",
+            fields="{drug: {diffusion: 0 um^2/min, initial: 500 nM}}",
+            cells=QUIET,
+            folder=folder,
+        )
+    )
+    assert np.allclose(simulation.signals["pathway.q.inhibitor"], 0.5, rtol=1e-15)
+    assert np.allclose(simulation.signals["pathway.q.forward"], 0.02 * 2 / 1.5, rtol=1e-12)
+
+
+def test_a_parameter_without_a_unit_is_not_driven_by_a_concentration_unasked(folder):
+    from sim.errors import CouplingError
+
+    couplings = "couplings: [{{from: field.drug, to: pathway.q.k{}}}]"
+    field = "{drug: {diffusion: 0 um^2/min, initial: 500 nM}}"
+    with pytest.raises(CouplingError, match=r"couplings\[0\].*'field\.drug' is in .*give a response"):
+        started(scene(PATHWAY, couplings.format(""), fields=field, cells=QUIET, folder=folder))
+    signals = started(
+        scene(PATHWAY, couplings.format(", linear: {slope: 2}"), fields=field, cells=QUIET, folder=folder)
+    ).signals
+    assert np.allclose(signals["pathway.q.k"], 2 * signals["field.drug"])
+
+
+def test_a_network_of_zero_weights_leaves_the_pure_pathway_bit_for_bit(folder):
+    from neural.response import ResponseNetwork
+
+    zero = ResponseNetwork(np.zeros((1, 4)), np.zeros(4), np.zeros(4), 0.0)
+    zero.save(folder / "zero.safetensors")
+    ones = ResponseNetwork(np.ones((1, 4)), np.zeros(4), np.ones(4), 0.0)
+    ones.save(folder / "ones.safetensors")
+
+    def end(*couplings):
+        field = "{drug: {diffusion: 1e3 um^2/min, initial: 1 uM}}"
+        simulation = started(scene(PATHWAY, *couplings, fields=field, cells=DIVIDING, folder=folder))
+        advance(simulation, 120)
+        return simulation.state.snapshot()
+
+    def network(file):
+        return f"couplings: [{{from: field.drug, to: pathway.q.k, network: {{weights: {file}}}, mode: add}}]"
+
+    pure, still, moved = end(), end(network("zero.safetensors")), end(network("ones.safetensors"))
+    shared = [n for n in pure if n in still]
+    assert "cells/pathway.q.state" in shared
+    for name in shared:
+        assert np.array_equal(pure[name], still[name], equal_nan=True), name
+    assert not np.array_equal(pure["cells/pathway.q.state"], moved["cells/pathway.q.state"])
+
+
+def test_dying_cells_keep_their_last_values(folder):
+    simulation = started(
+        scene(
+            PATHWAY,
+            "perturbations: [{at: 0 h, kill: {cells: a, fraction: 0.5}}]",
+            cells=DIVIDING,
+            folder=folder,
+        )
+    )
+    (kill,) = simulation.plan.perturbations
+    hit = kill.apply(simulation.state, simulation.actors, simulation.streams)
+    assert 0 < len(hit) < 8
+    before = simulation.state["pathway.q.state"].copy()
+    simulation.step(6)
+    moved = (simulation.state["pathway.q.state"][:8] != before).any(axis=1)
+    assert np.array_equal(np.flatnonzero(~moved), hit)
+
+
+def test_a_cell_that_cannot_be_integrated_is_named(folder):
+    from sim.errors import SimulationError
+
+    blow_up = "model b\n compartment c = 1\n species X in c\n X = 1\n k = 1\n J: -> X; c*k*X*X\nend\n"
+    (folder / "blow_up.ant").write_text(blow_up)
+    simulation = started(
+        scene("pathways: {q: {model: blow_up.ant, time_unit: min}}", cells=QUIET, folder=folder)
+    )
+    with pytest.raises(SimulationError, match=r"pathway\.q: cell 0, .*t = 0 min"):
+        advance(simulation, 6)
