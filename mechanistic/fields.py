@@ -201,6 +201,9 @@ class DiffusionSolver:
         shift = float(loss.mean())
         if shift - self._eigenvalues.max() <= 1e-14 * max(1.0, -self._eigenvalues.min()):
             raise ValueError("no steady state: the field has neither decay, uptake nor a face of fixed value")
+        if not right.any():
+            u.fill(0.0)  # nothing comes in, and a relative residual of nothing has no meaning
+            return u
         residual = right - loss * u + self._laplacian(u)
         limit = tolerance * np.sqrt(_dot(right, right)) + 1e-300
         direction, before = np.zeros_like(u), 1.0
