@@ -189,7 +189,7 @@ def _place(boxes: Mapping[str, _Box], routes: Sequence[Sequence[str]]) -> tuple[
         for box in column:
             box.left, box.width = left, width
         left += width + _GAP
-    return left - _GAP + 0.1, tallest + 0.4
+    return max(left - _GAP + 0.1, 2.0), tallest + 0.4
 
 
 def _sort_ports(

@@ -20,7 +20,7 @@ def section(run: RunData) -> Section | None:
         return None
     figures = [_counts(run)]
     lineage = run.tree["lineage"].to_dataset().load()
-    if lineage.sizes["cell"]:
+    if lineage.sizes["cell"] and len(run.time) > 1:
         figures.append(_clones(run, lineage))
     return Section("Population", "", figures)
 
@@ -30,8 +30,9 @@ def _counts(run: RunData) -> Figure:
     births, deaths = run.summary["births"].values, run.summary["deaths"].values
     with drawing() as figure_class:
         figure, (left, middle, right) = panels(figure_class, 3, 3, 3.0)
+        marker = "" if len(run.time) > 1 else "o"
         for k, name in enumerate(run.types):
-            left.plot(run.time, counts[:, k], color=run.type_colours[name], label=name)
+            left.plot(run.time, counts[:, k], color=run.type_colours[name], label=name, marker=marker)
         left.set(title="Living cells", ylim=(0, max(1, counts.max()) * 1.08))
         if len(run.types) > 1:
             _legend(left)
@@ -48,10 +49,9 @@ def _counts(run: RunData) -> Figure:
             middle.bar(labels, phases[0, shown], color=colours, alpha=0.85)
         middle.set(title="Cells by phase, debris included")
 
-        right.step(run.time, births.sum(axis=1).cumsum(), where="post", color=PALETTE[1], label="born")
-        right.step(
-            run.time, deaths.sum(axis=1).cumsum(), where="post", color=DYING["apoptotic"], label="died"
-        )
+        for rows, colour, label in ((births, PALETTE[1], "born"), (deaths, DYING["apoptotic"], "died")):
+            total = rows.sum(axis=1).cumsum()
+            right.step(run.time, total, where="post", color=colour, label=label, marker=marker)
         right.set(title="Births and deaths so far")
         _legend(right)
         for axes in (left, middle, right):
@@ -118,9 +118,10 @@ def _clones(run: RunData, lineage: Any) -> Figure:
         right.invert_yaxis()
         svg = to_svg(figure, "clone sizes and family trees")
     gone = int((sizes == 0).sum())
+    left_none = "one founder has" if gone == 1 else f"{gone} founders have"
     caption = (
-        f"{len(roots)} founders; the largest clone has {sizes.max(initial=0)} living cells, {gone} founders "
-        "left no living descendant. In the trees each line is a cell from birth to death; a fork is a "
+        f"{len(roots)} founders; the largest clone has {sizes.max(initial=0)} living cells, {left_none} "
+        "no living descendant. In the trees each line is a cell from birth to death; a fork is a "
         "division, an orange dot a death."
     )
     if cut:

@@ -25,6 +25,7 @@ LIVING = ("#5b9bd5", "#2fa58b", "#93b93a", "#b28bd6", "#56b4e9", "#7f9cc0")
 DYING = {"apoptotic": "#d95f02", "lysed": "#8d8a85"}
 SEQUENTIAL = "viridis"  # quantities of cells
 FIELD = "cividis"
+NOTHING = "#8d8a8550"  # cells without the quantity shown
 
 # one inch of a figure is about 100 px of the page
 WIDE = 10.4

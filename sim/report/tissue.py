@@ -13,6 +13,7 @@ from sim.report.style import (
     FIELD,
     INK,
     LINE,
+    NOTHING,
     PALETTE,
     SEQUENTIAL,
     SOFT,
@@ -193,7 +194,10 @@ def _quantity_maps(run: RunData, names: list[str]) -> Figure:
             _bar(figure, mine[: len(moments)], low, high, f"{name} [{run.units(name)}]".replace(" []", ""))
         svg = to_svg(figure, "quantities of the cells in space")
     words = "; ".join(f"{name}: {run.meaning(name)}" for name in names)
-    return Figure(svg, f"The same cells coloured by what goes on in them ({words}). Grey: dead, or no value.")
+    return Figure(
+        svg,
+        f"The same cells coloured by what goes on in them ({words}). Pale: dead, or without this quantity.",
+    )
 
 
 def _limits(values: list[np.ndarray]) -> tuple[float, float]:
@@ -212,7 +216,7 @@ def _mapped(values: np.ndarray, low: float, high: float) -> Any:
     import matplotlib as mpl
 
     colours = mpl.colormaps[SEQUENTIAL](np.clip((values - low) / (high - low), 0, 1))
-    colours[~np.isfinite(values)] = mpl.colors.to_rgba("#8d8a85")
+    colours[~np.isfinite(values)] = mpl.colors.to_rgba(NOTHING)
     return colours
 
 

@@ -57,7 +57,7 @@ def _quantities(run: RunData) -> Figure:
             _bands(run, ax, values)
             ax.set(title=_with_unit(run, name))
             _dress(run, ax)
-        if len(run.types) > 1:
+        if axes[0].get_legend_handles_labels()[1][1:]:
             axes[0].legend(handlelength=1.2)
         svg = to_svg(figure, "quantities of the living cells over time")
     caption = "; ".join(f"{name}: {run.meaning(name)}" for name in names) + "."
