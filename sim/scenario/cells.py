@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, Strict, model_validator
+from pydantic import ConfigDict, Field, Strict, model_validator
 
 from sim.scenario.spelling import did_you_mean
 from sim.scenario.units import RATE, SPEED, VOLUME
@@ -33,6 +33,9 @@ PHASES = (
     "G0", "G0G1", "G1", "S", "G2", "G2M", "M", "quiescent", "cycling",
     "Ki67_negative", "Ki67_positive", "Ki67_positive_premitotic", "Ki67_positive_postmitotic",
 )  # fmt: skip
+
+
+_ONE_KEY: dict[str, Any] = {"minProperties": 1, "maxProperties": 1}
 
 
 def exactly_one(part: Part, keys: tuple[str, ...], what: str) -> None:
@@ -70,6 +73,8 @@ Point = Annotated[tuple[Position, ...], Strict(False), Field(min_length=2, max_l
 class Place(Part):
     """Where the cells of a type are at time 0: exactly one of random, disc, hexagonal, points."""
 
+    model_config = ConfigDict(json_schema_extra=_ONE_KEY)
+
     random: Empty | None = Field(default=None, description="Uniformly in the whole domain.")
     disc: Disc | None = Field(default=None, description="Uniformly in a disc.")
     hexagonal: Hexagonal | None = Field(default=None, description="On a hexagonal lattice.")
@@ -90,6 +95,8 @@ class Place(Part):
 
 class Phase(Part):
     """A phase of the cell cycle: of random length with a mean, or of fixed length."""
+
+    model_config = ConfigDict(json_schema_extra=_ONE_KEY)
 
     mean: Duration | None = Field(
         default=None, description="Mean length; the length is exponentially distributed."
@@ -113,6 +120,8 @@ PhaseName = Annotated[str, Reads(_phase, {"type": "string", "enum": list(PHASES)
 
 class Cycle(Part):
     """The cell cycle: a division rate, or phases in order, the last of which ends with division."""
+
+    model_config = ConfigDict(json_schema_extra=_ONE_KEY)
 
     division: Rate | None = Field(
         default=None, description="Rate of division of a cell with one phase, live."

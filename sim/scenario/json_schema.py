@@ -31,7 +31,7 @@ def scenario_schema() -> dict[str, Any]:
 
 def schema_text() -> str:
     """The schema as it is shipped in scenarios/schema.json and printed by `cellweave schema`."""
-    return json.dumps(scenario_schema(), indent=1, ensure_ascii=False) + "\n"
+    return json.dumps(scenario_schema(), indent=2) + "\n"
 
 
 def _plain(node: Any, named: bool = False) -> Any:
