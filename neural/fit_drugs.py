@@ -40,6 +40,7 @@ class Plan:
         hidden, residual: width and largest size of the residual network.
         step: largest rk4 step [min].
         frames_worth: how many independent frames the strongly correlated ones of a curve are worth.
+        day_to_day: scale of the differences expected between experiments (rates, potency).
         folds, seed, iterations, rate: of the fit; `rate` is Adam's.
     """
 
@@ -49,6 +50,7 @@ class Plan:
     residual: float = 0.5
     step: float = 90.0
     frames_worth: float = 4.0
+    day_to_day: float = 1.0
     folds: int = 5
     seed: int = 1
     iterations: int = 500
@@ -90,7 +92,7 @@ class Laboratory(nn.Module):
         excess = torch.relu(first[:, 1:] - background) / self.gain(plate)
         return torch.stack([live, live * share[..., 0], live * share[..., 1] + excess[..., 1]], -1)
 
-    def penalty(self, starts: torch.Tensor) -> torch.Tensor:
+    def penalty(self, starts: torch.Tensor, day_to_day: float) -> torch.Tensor:
         """Priors, per member, in half squares; `starts` (plate, knot, 2) is where backgrounds began."""
 
         def squares(x: torch.Tensor) -> torch.Tensor:
@@ -99,8 +101,8 @@ class Laboratory(nn.Module):
         common = torch.log(torch.tensor([0.5, 0.2]))
         first = torch.log(torch.tensor(_START_SHARES))
         return 0.5 * (
-            squares(self.rates / torch.tensor([0.1, 0.3, 0.2, 0.2]))
-            + squares(self.potency / 0.4)
+            squares(self.rates / (day_to_day * torch.tensor([0.1, 0.3, 0.2, 0.2])))
+            + squares(self.potency / (day_to_day * 0.4))
             + squares(self.log_gain / 0.3)
             + squares((self.common_gain - common) / 0.4)
             + squares((self.start - first) / 0.7)
@@ -219,7 +221,7 @@ class DrugFit:
         gap = (predicted - self.target[:, None]) / torch.tensor(_NOISE)
         robust = torch.sqrt(1.0 + (gap / 2.0) ** 2) * 4.0 - 4.0
         per_well = (robust * self.valid[:, :]).mean(0).sum(-1)
-        penalty = self.dynamics.penalty() + self.decoders.penalty() + self.laboratory.penalty(self.starts)
+        penalty = self.dynamics.penalty() + self.decoders.penalty() + self.laboratory.penalty(self.starts, self.plan.day_to_day)
         return per_well, penalty
 
     def advance(self) -> tuple[float, float]:

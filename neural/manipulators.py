@@ -149,43 +149,21 @@ class Manipulator:
             `decoder.<name>` and, with `live_area`, the instrument channels `channel.<name>` [% of the image].
             Intervals of channels hold what held-out wells missed the ensemble by (conformal); those of
             representation and rates are the ensemble's spread alone. `extrapolated` (cell) marks doses above
-            the trained range.
+            the trained range. rk4 goes by the card's step; times between steps are interpolated.
         """
         import torch
         import xarray as xr
 
-        from neural.population import grow
-
         dose = self._doses(conditions)
         start = np.atleast_2d(np.asarray(ur, float))
-        n = max(
-            len(dose), len(start), np.size(live_area if live_area is not None else 0), np.size(message or 0)
-        )
+        n = max(len(dose), len(start), *(np.size(a) for a in (message, live_area) if a is not None), 0)
         dose, start = (np.broadcast_to(a, (n, a.shape[1])) for a in (dose, start))
-        members = int(self.card.architecture["members"])
-        area = np.broadcast_to(np.asarray(0.0 if live_area is None else live_area, float), (n,))
-        said = None if live_area is not None else np.broadcast_to(np.asarray(message or 0.0, float), (n,))
+        r, people = self._course(start, times, dose, message, live_area, method)
         with one_thread(), torch.no_grad():
-            population = self._population0(torch.tensor(area.copy()), members)
-            r0 = torch.tensor(start.copy()).expand(members, n, self.dimension)
-            drive = self._dynamics.drive(torch.tensor(dose.copy()))
-            held = None if said is None else torch.tensor(said.copy())
-            t = torch.as_tensor(np.asarray(times, float))
-            r, people = grow(
-                self._dynamics,
-                self._decoders,
-                r0,
-                population,
-                drive,
-                t,
-                float(self.card.architecture["step"]),
-                confluence=held,
-                method=method,
-            )
-            crowd = (
-                people[..., :1] / 100.0 if held is None else held[None, None, :, None].expand(*r.shape[:3], 1)
-            )
-            rates = torch.stack([self._decoders(r[i], crowd[i]) for i in range(len(t))])
+            crowd = people[..., :1] / 100.0
+            if live_area is None:
+                crowd = torch.tensor(_column(message, n)).expand(r.shape[:3])[..., None]
+            rates = torch.stack([self._decoders(r[i], crowd[i]) for i in range(len(r))])
         names = [f"ur.{self.space}[{k}]" for k in range(self.dimension)]
         units = ["1"] * self.dimension
         names += [f"decoder.{d}" for d in self.decoder_names]
@@ -196,7 +174,7 @@ class Manipulator:
 
             names += [f"channel.{c}" for c in CHANNELS]
             units += ["percent"] * len(CHANNELS)
-            bounds.append(self._channels(people.numpy()))
+            bounds.append(self._interval(self._signals(people.numpy())))
         mean, lower, upper = (np.concatenate([b[i] for b in bounds], -1) for i in range(3))
         dims = ("cell", "time", "quantity")
         return xr.Dataset(
@@ -242,24 +220,58 @@ class Manipulator:
         columns = [np.asarray(conditions.get(name, 0.0), float) for name in self.condition_names]
         return np.stack(np.broadcast_arrays(*[np.atleast_1d(c) for c in columns]), 1)
 
-    def _population0(self, area: torch.Tensor, members: int) -> torch.Tensor:
+    def _course(
+        self,
+        ur: np.ndarray,
+        times: np.ndarray | Sequence[float],
+        dose: np.ndarray,
+        message: np.ndarray | float | None,
+        live_area: np.ndarray | float | None,
+        method: str,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Every member's representations (T, member, n, d) and populations (T, member, n, 3)."""
         import torch
 
-        shares = torch.as_tensor(self._tensors["instrument.start"])[:, None, :]
-        live = area.expand(members, len(area))[..., None]
-        return torch.cat([live, live * shares], -1)
+        from neural.population import grow
 
-    def _channels(self, people: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        n, members = len(dose), int(self.card.architecture["members"])
+        with one_thread(), torch.no_grad():
+            live = torch.tensor(_column(live_area, n)).expand(members, n)[..., None]
+            shares = torch.as_tensor(self._tensors["instrument.start"])[:, None, :]
+            return grow(
+                self._dynamics,
+                self._decoders,
+                torch.tensor(np.array(ur)).expand(members, n, self.dimension),
+                torch.cat([live, live * shares], -1),
+                self._dynamics.drive(torch.tensor(np.array(dose))),
+                torch.as_tensor(np.asarray(times, float)),
+                float(self.card.architecture["step"]),
+                confluence=None if live_area is not None else torch.tensor(_column(message, n)),
+                method=method,
+            )
+
+    def member_signals(
+        self, ur: np.ndarray, times: np.ndarray, conditions: np.ndarray, live_area: np.ndarray
+    ) -> np.ndarray:
+        """Each member's log2(channel + eps) (T, member, n, 3) of wells (n,), to calibrate intervals with."""
+        start = np.broadcast_to(np.atleast_2d(ur), (len(conditions), self.dimension))
+        _, people = self._course(start, times, np.asarray(conditions, float), None, live_area, "rk4")
+        return self._signals(people.numpy())
+
+    def _signals(self, people: np.ndarray) -> np.ndarray:
         from neural.population import EPSILON
 
-        gain, background = self._tensors["instrument.gain"], self._tensors["instrument.background"]
         signal = people.copy()
+        gain, background = self._tensors["instrument.gain"], self._tensors["instrument.background"]
         signal[..., 1:] = background + gain * people[..., 1:]
-        epsilon = np.array(EPSILON)
-        logs = np.log2(np.maximum(signal, 0.0) + epsilon)
+        return np.log2(np.maximum(signal, 0.0) + np.array(EPSILON))
+
+    def _interval(self, logs: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        from neural.population import EPSILON
+
         middle, sd = logs.mean(1), logs.std(1)
         width = self._tensors["interval.quantile"] * np.sqrt(sd**2 + self._tensors["interval.floor"] ** 2)
-        values = [np.maximum(2.0**x - epsilon, 0.0) for x in (middle, middle - width, middle + width)]
+        values = [np.maximum(2.0**x - EPSILON, 0.0) for x in (middle, middle - width, middle + width)]
         return tuple(np.swapaxes(v, 0, 1) for v in values)  # type: ignore[return-value]
 
     def _in_blocks(
@@ -284,6 +296,11 @@ class Manipulator:
                     padded.append(block)
                 out[start:stop] = function(*padded)[: stop - start].numpy()
         return out
+
+
+def _column(value: np.ndarray | float | None, n: int) -> np.ndarray:
+    """One number a cell, (n,); 0 for None."""
+    return np.broadcast_to(np.asarray(0.0 if value is None else value, float), (n,)).copy()
 
 
 def _spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

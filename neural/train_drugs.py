@@ -13,9 +13,10 @@ import torch
 from neural import weights
 from neural.decoders import MEANING, RATES, UNIT
 from neural.fit_drugs import DrugFit, Fitted, Plan, run
+from neural.manipulators import Manipulator
 from neural.population import CHANNELS, EPSILON
 from neural.scores import by_experiment, combination_scores
-from neural.uncertainty import conformal_quantile
+from neural.uncertainty import conformal_quantile, coverage
 from neural.wells import Wells, read_wells
 
 Progress = Callable[[int, int, str], None]
@@ -48,8 +49,9 @@ def train_manipulator(
         "network": predict_wells(fit, fitted, wells),
         "additive drive, no network": predict_wells(additive, plain, wells),
     }
-    tensors = tensors_of(fit, fitted)
+    tensors = tensors_of(fitted, fit.plate)
     card = card_of(spec, wells, fit, fitted, predicted)
+    calibrate(card, tensors, fit, wells)
     card["scores"]["held_out_single_wells"] |= {"additive drive, no network": _held_out(plain)}
     weights.save(output, tensors, card)
     for file in (checkpoint, bare):
@@ -98,7 +100,7 @@ def sorted_text(spec: dict[str, Any]) -> str:
 
 
 def predict_wells(fit: DrugFit, fitted: Fitted, wells: Wells) -> np.ndarray:
-    """Ensemble mean (well, T, 3) of log2 signals relative to the well's own frame 0, for every well."""
+    """Ensemble mean (well, T, 3) of log2 signals relative to each well's own frame 0."""
     epsilon = np.array(EPSILON)
     first = np.log2(np.maximum(wells.curves[:, :, 0], 0.0) + epsilon).mean(1)
     fit.dynamics, fit.decoders, fit.laboratory = fitted.dynamics, fitted.decoders, fitted.laboratory
@@ -112,24 +114,51 @@ def predict_wells(fit: DrugFit, fitted: Fitted, wells: Wells) -> np.ndarray:
     return logs.mean(1).transpose(1, 0, 2) - first[:, None]
 
 
-def tensors_of(fit: DrugFit, fitted: Fitted) -> dict[str, np.ndarray]:
-    """Everything that goes into the file."""
+def tensors_of(fitted: Fitted, plate: torch.Tensor) -> dict[str, np.ndarray]:
+    """The networks, and the typical instrument: means over the plates of training wells."""
     out = {f"dynamics.{k}": v.numpy() for k, v in fitted.dynamics.state_dict().items()}
     out |= {f"decoders.{k}": v.numpy() for k, v in fitted.decoders.state_dict().items()}
-    lab = fitted.laboratory
+    lab, plates = fitted.laboratory, sorted(set(plate.tolist()))
     with torch.no_grad():
-        plates = sorted(set(fit.plate.tolist()))
         out["instrument.gain"] = torch.exp(lab.common_gain + lab.log_gain[:, plates].mean(1)).mean(0).numpy()
         middle = lab.background[:, plates].mean(0).mean(1)
         out["instrument.background"] = middle.median(0).values.clamp_min(0.0).numpy()
         out["instrument.start"] = torch.exp(lab.start[:, plates].mean(1)).numpy()
-    floor = np.array(_FLOOR)
-    score = np.abs(fitted.residuals) / np.sqrt(fitted.spread**2 + floor**2)
-    out["interval.floor"] = floor
-    out["interval.quantile"] = np.array(
-        [conformal_quantile(score[..., c], 0.9) for c in range(len(CHANNELS))]
-    )
     return out
+
+
+def calibrate(card: dict[str, Any], tensors: dict[str, np.ndarray], fit: DrugFit, wells: Wells) -> None:
+    """Add the intervals of the weights in use, which know no plate, and how many combinations lie inside.
+
+    Conformal: what each fold's member, without any plate's factors, misses the wells by that it had left out,
+    relative to the ensemble's spread there.
+    """
+    floor = np.array(_FLOOR)
+    tensors["interval.floor"], tensors["interval.quantile"] = floor, np.ones(len(floor))
+    model = Manipulator(weights.Card(card["kind"], card["name"], card["architecture"], {}, "", card), tensors)
+
+    def in_use(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        observed = np.log2(np.maximum(wells.curves[rows], 0.0) + np.array(EPSILON)).mean(1)
+        live = 2.0 ** observed[:, 0, 0] - EPSILON[0]
+        logs = model.member_signals(np.zeros(model.dimension), wells.time, wells.dose[rows], live)
+        return observed, logs.transpose(2, 1, 0, 3)
+
+    observed, logs = in_use(fit.rows)
+    width = np.sqrt(logs.std(1) ** 2 + floor**2)
+    score = np.full(observed.shape, np.nan)
+    for k in range(fit.plan.folds):
+        out = fit.fold == k
+        score[out] = np.abs(observed[out] - logs[out, 1 + k]) / width[out]
+    silent = np.broadcast_to(fit.valid.numpy()[:, None] == 0, score.shape)
+    score[silent] = np.nan
+    quantile = np.array([conformal_quantile(score[..., c], 0.9) for c in range(len(CHANNELS))])
+    tensors["interval.quantile"] = quantile
+    observed, logs = in_use(np.nonzero(wells.drugs_given == 2)[0])
+    middle, half = logs.mean(1), quantile * np.sqrt(logs.std(1) ** 2 + floor**2)
+    card["scores"]["combinations_inside_90_percent_interval"] = {
+        name: coverage(observed[..., c], (middle - half)[..., c], (middle + half)[..., c])
+        for c, name in enumerate(CHANNELS)
+    }
 
 
 def card_of(
@@ -178,6 +207,7 @@ def card_of(
         },
         "seeds": [fit.plan.seed],
         "iterations": {"run": fit.iteration, "taken_from": fitted.best.tolist()},
+        "notes": list(spec.get("notes", [])),
         "scores": {
             "held_out_single_wells": {"network": _held_out(fitted)},
             "combinations": combination_scores(wells, predicted),

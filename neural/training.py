@@ -38,6 +38,7 @@ _COMMON = {
     "kind": Key((str,)),
     "name": Key((str,)),
     "output": Key((str,), required=False),
+    "notes": Key((list,), required=False),
 }
 _SCHEMA: dict[str, dict[str, Key]] = {
     "manipulator": {
@@ -63,6 +64,7 @@ _SCHEMA: dict[str, dict[str, Key]] = {
                 "iterations": Key((int,), required=False, low=20),
                 "rate": Key(_NUMBER, required=False, above=0),
                 "frames_worth": Key(_NUMBER, required=False, above=0),
+                "day_to_day": Key(_NUMBER, required=False, above=0),
             },
         ),
     },
