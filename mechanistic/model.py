@@ -19,14 +19,12 @@ from mechanistic.codegen.system import System, dependencies
 from mechanistic.errors import IntegrationError, ModelError, ModelProblem
 from mechanistic.network import ReactionNetwork
 from mechanistic.reading.problems import closest
-from mechanistic.reference import RoadRunnerStepper
 from mechanistic.sbml import read_network
+from mechanistic.stepping import Cells, Stepper
 
 if TYPE_CHECKING:
     import torch
     import xarray
-
-METHODS = ("auto", "roadrunner")
 
 
 @dataclass
@@ -64,16 +62,19 @@ class PathwayModel:
 
     Attributes:
         network: what the file says, as plain data.
-        rtol, atol: tolerances of `advance`; `atol` is a concentration (see `simulate`).
+        rtol, atol, method: what `advance` uses; `atol` is a concentration (see `simulate`).
     """
 
-    def __init__(self, network: ReactionNetwork, rtol: float = 1e-6, atol: float = 1e-9):
+    def __init__(
+        self, network: ReactionNetwork, rtol: float = 1e-6, atol: float = 1e-9, method: str = "auto"
+    ):
         self.network = network
-        self.rtol, self.atol = rtol, atol
+        self.rtol, self.atol, self.method = rtol, atol, method
         self._system = System(network)
-        self._stepper = RoadRunnerStepper(network)
+        self._settable_at = {name: i for i, name in enumerate(network.settable_ids)}
         state, constants = initial_values(network, {}, 1)
         self._defaults = constants[0]
+        self._stepper = Stepper(self._system, self._defaults)
         self._atol_unit = self._tolerance_unit(state[0], constants[0])
 
     # ---- one experiment
@@ -97,7 +98,8 @@ class PathwayModel:
             initial: species by id (a concentration) or `amount.<id>`, each a scalar or one value a cell. What
                 the model computes from them at the start follows.
             parameters: parameters, compartments and boundary species by id, likewise.
-            method: "auto" or "roadrunner"; `attrs["method"]` says which ran.
+            method: "native", "roadrunner", or "auto": native where it can run the model. `attrs["method"]`
+                says which ran.
             rtol, atol: tolerances of the integrator. `atol` is a concentration; where the largest initial
                 concentration of the model is below 1 it is multiplied by it.
             seed: of stochastic methods.
@@ -114,21 +116,42 @@ class PathwayModel:
         times = _checked_times(times)
         given = {**(parameters or {}), **(initial or {})}
         _check_lengths(given, cells, self.network.file)
-        self._check_method(method)
+        method = self._stepper.method(method)
         state, constants = initial_values(self.network, given, cells)
-        start = min(0.0, float(times[0]))
-        grid = np.unique(np.concatenate([[start], times]))
-        # time 0 holds the state after the events that fire at once
-        where = np.searchsorted(grid, times)
+        grid = np.unique(np.concatenate([[min(0.0, float(times[0]))], times]))
         tolerance = atol * self._atol_unit
-        courses = np.empty((cells, len(times), state.shape[1]))
-        for cell in range(cells):
+        run = self._course_native if method == "native" else self._course_roadrunner
+        courses = run(state, constants, grid, rtol, tolerance)[:, np.searchsorted(grid, times)]
+        return self._dataset(times, courses, constants, method)
+
+    def _course_roadrunner(self, state, constants, grid, rtol, atol) -> np.ndarray:
+        """(cell, time, state_ids); each cell in one call, so that delayed events keep what is pending."""
+        courses = np.empty((len(state), len(grid), state.shape[1]))
+        for cell in range(len(state)):
             try:
-                course = self._stepper.advance(state[cell], constants[cell], 1.0, grid, rtol, tolerance)
+                courses[cell] = self._stepper.roadrunner.advance(
+                    state[cell], constants[cell], 1.0, grid, rtol, atol
+                )
             except IntegrationError as error:
                 raise IntegrationError(f"cell {cell}: {error}", cell, error.time, error.species) from None
-            courses[cell] = course[where]
-        return self._dataset(times, courses, constants, self._stepper.name)
+        return courses
+
+    def _course_native(self, state, constants, grid, rtol, atol) -> np.ndarray:
+        """(cell, time, state_ids); all cells from one time to the next."""
+        own = np.flatnonzero(
+            np.any(constants != self._defaults, axis=0) & ~np.all(np.isnan(constants), axis=0)
+        )
+        time, step = np.full(len(state), grid[0]), np.zeros(len(state))
+        cells = Cells(state, time, step, np.ones(len(state)), own, np.ascontiguousarray(constants[:, own]))
+        courses = np.empty((len(state), len(grid), state.shape[1]))
+        courses[:, 0] = state
+        for k in range(1, len(grid)):
+            failed = self._stepper.advance("native", cells, float(grid[k] - grid[k - 1]), rtol, atol)
+            if failed:
+                raise failed[min(failed)]
+            time[:] = grid[k]
+            courses[:, k] = state
+        return courses
 
     def _dataset(
         self, times: np.ndarray, courses: np.ndarray, constants: np.ndarray, method: str
@@ -198,9 +221,9 @@ class PathwayModel:
         given = {**(parameters or {}), **(initial or {})}
         _check_lengths(given, cells, self.network.file)
         state, constants = initial_values(self.network, given, cells)
-        at = {name: i for i, name in enumerate(self.network.settable_ids)}
-        active = tuple(name for name in at if name in self._computed_from(given))
-        columns = constants[:, [at[name] for name in active]]
+        reached = self._computed_from(given)
+        active = tuple(name for name in self.network.settable_ids if name in reached)
+        columns = constants[:, [self._settable_at[name] for name in active]]
         return PathwayState(state, np.ascontiguousarray(columns), active, np.ones(cells), np.zeros(cells))
 
     def advance(self, state: PathwayState, dt: float) -> None:
@@ -212,27 +235,19 @@ class PathwayModel:
             ModelError: the model has delayed events, whose pending part no state carries between calls.
         """
         self._refuse_delays()
-        constants = self._constants(state)
-        tolerance = self.atol * self._atol_unit
-        failed: IntegrationError | None = None
-        for cell in range(len(state)):
-            now = float(state.time[cell])
-            try:
-                course = self._stepper.advance(
-                    state.amounts[cell],
-                    constants[cell],
-                    float(state.scale[cell]),
-                    np.array([now, now + dt]),
-                    self.rtol,
-                    tolerance,
-                )
-            except IntegrationError as error:
-                failed = failed or IntegrationError(f"cell {cell}: {error}", cell, error.time, error.species)
-                continue
-            state.amounts[cell] = course[-1]
-            state.time[cell] = now + dt
-        if failed is not None:
-            raise failed
+        assert state.step is not None
+        cells = Cells(
+            state.amounts,
+            state.time,
+            state.step,
+            state.scale,
+            self._columns(state),
+            np.asarray(state.parameters),
+        )
+        method = self._stepper.method(self.method)
+        failed = self._stepper.advance(method, cells, dt, self.rtol, self.atol * self._atol_unit)
+        if failed:
+            raise failed[min(failed)]
 
     def concentrations(self, state: PathwayState) -> np.ndarray:
         """(cell, species_ids): amount over compartment size, each cell at its own scale."""
@@ -265,9 +280,12 @@ class PathwayModel:
     def _constants(self, state: PathwayState) -> np.ndarray:
         """(cell, settable_ids): the model's own values, with the active columns of every cell."""
         constants = np.repeat(self._defaults[None, :], len(state), axis=0)
-        at = {name: i for i, name in enumerate(self.network.settable_ids)}
-        constants[:, [at[name] for name in state.active]] = state.parameters
+        constants[:, self._columns(state)] = state.parameters
         return constants
+
+    def _columns(self, state: PathwayState) -> np.ndarray:
+        """Positions in settable_ids of what is active."""
+        return np.array([self._settable_at[name] for name in state.active], dtype=np.intp)
 
     def _computed_from(self, given: Iterable[str]) -> set[str]:
         """The ids of `given`, and those whose initial value follows from them."""
@@ -312,12 +330,6 @@ class PathwayModel:
         if delayed is not None:
             message = "an event with a delay cannot run cell by cell in a tissue; remove the delay"
             raise ModelError(self.network.file, [ModelProblem(message, delayed.line, delayed.id)])
-
-    def _check_method(self, method: str) -> None:
-        if method not in METHODS:
-            raise ModelError(
-                self.network.file, f"unknown method '{method}'; methods are {', '.join(METHODS)}"
-            )
 
     def _unknown(self, name: str) -> list[ModelProblem]:
         known = (*self.network.species_ids, *self.network.parameter_ids, *self.network.reaction_ids)

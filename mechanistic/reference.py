@@ -80,7 +80,9 @@ class _Engine:
     def __init__(self, network: ReactionNetwork):
         import roadrunner
 
-        roadrunner.Logger.setLevel(roadrunner.Logger.LOG_CRITICAL)
+        roadrunner.Logger.setLevel(roadrunner.Logger.LOG_FATAL)
+        # else every id of a model becomes a property of RoadRunner's class: a parameter "reset" hides reset()
+        roadrunner.Config.setValue(roadrunner.Config.ROADRUNNER_DISABLE_PYTHON_DYNAMIC_PROPERTIES, True)
         try:
             # local parameters become global ones, named as the network names them
             source = roadrunner.RoadRunner().getParamPromotedSBML(network.source)
@@ -119,26 +121,27 @@ class _Engine:
         self.network = network
 
     def run(self, state, constants, scale, times, rtol, atol, steps) -> np.ndarray:
-        runner, model = self.runner, self.model
-        if self.events:
-            # forgets what is pending from another cell
-            runner.resetAll()
-        self._set(state, constants, scale, float(times[0]))
-        if len(times) == 1:
+        runner = self.runner
+        if len(times) == 1 and not self.events:
             return state[None, :].copy()
         integrator = runner.getIntegrator()
         integrator.setValue("relative_tolerance", rtol)
         integrator.setValue("absolute_tolerance", float(np.min(atol)) if len(atol) else 1e-12)
         integrator.setValue("maximum_num_steps", steps)
-        integrator.restart(float(times[0]))
-        model.setTime(float(times[0]))
+        if self.events:
+            # forgets what is pending from another cell
+            runner.resetAll()
+        self._set(state, constants, scale, float(times[0]))
+        if self.events:
+            integrator.restart(float(times[0]))
         result = np.asarray(runner.simulate(times=[float(t) for t in times]))[:, 1:].copy()
         result[:, self.in_state] /= scale
         return result
 
     def _set(self, state, constants, scale, time) -> None:
         model = self.model
-        model.setTime(time)
+        # a time before 0 makes RoadRunner fire at once what is triggered at the start
+        model.setTime(-1.0 if self.events and time <= 0 else time)
         stored, fixed = self.set_state, self.set_constants
         for source, where, values in (("compartments", fixed, constants), ("compartments", stored, state)):
             at, columns = where[source]

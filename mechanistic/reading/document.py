@@ -192,7 +192,8 @@ class Document:
         if dimensions is None or not 0 <= dimensions <= 3:
             self.problems.add(f"spatialDimensions must lie in 0..3 (got {dimensions:g})", e.line, name)
             dimensions = 3.0
-        size = self._number(e, "size", name)
+        # a point has no size: concentrations in it are amounts
+        size = self._number(e, "size", name, 1.0 if dimensions == 0 else None)
         kind = {3.0: "volume", 2.0: "area", 1.0: "length"}.get(dimensions)
         unit = self.units.text(e.attributes.get("units"), e.line, name)
         if unit is None and kind:

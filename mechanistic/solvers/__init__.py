@@ -1,0 +1,1 @@
+"""Integrators for many cells at once."""

@@ -1,0 +1,169 @@
+"""Which integrator steps the cells of a model, and what is tried when one fails.
+
+The ladder for a cell that fails, or that ends below zero by more than the tolerance: the native engine again
+with tolerances a hundredth as large and a fresh step; if it failed once more RoadRunner; then an error that
+names cell, time and variable. Other cells are never touched by it.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+
+import numpy as np
+
+from mechanistic.codegen.numeric import evaluate
+from mechanistic.codegen.system import System
+from mechanistic.errors import IntegrationError, ModelError
+from mechanistic.reference import RoadRunnerStepper
+
+METHODS = ("auto", "native", "roadrunner")
+_TIGHTER = 1e-2
+
+
+@dataclass
+class Cells:
+    """The cells to step: arrays that are changed in place, one row a cell.
+
+    Attributes:
+        state: (cell, state_ids), as `codegen.system` stores them.
+        time, step, scale: (cell,).
+        columns: positions in settable_ids of the constants that cells have of their own.
+        values: (cell, columns) those constants.
+    """
+
+    state: np.ndarray
+    time: np.ndarray
+    step: np.ndarray
+    scale: np.ndarray
+    columns: np.ndarray
+    values: np.ndarray
+
+    def rows(self, rows: np.ndarray) -> Cells:
+        """Copies of some rows."""
+        return Cells(
+            self.state[rows],
+            self.time[rows],
+            self.step[rows],
+            self.scale[rows],
+            self.columns,
+            self.values[rows],
+        )
+
+    def put(self, rows: np.ndarray, cells: Cells) -> None:
+        """Takes over state, time and step of `cells` at `rows`."""
+        self.state[rows], self.time[rows], self.step[rows] = cells.state, cells.time, cells.step
+
+
+class Stepper:
+    """Steps cells of one network by the method that fits it.
+
+    Args:
+        defaults: (settable_ids,) the model's own constants.
+    """
+
+    def __init__(self, system: System, defaults: np.ndarray):
+        self.network, self.system, self.defaults = system.network, system, defaults
+        self.roadrunner = RoadRunnerStepper(system.network)
+        self._native = None
+        self._why_not: str | None = None
+        self._lock = threading.Lock()
+        self._species = np.array(
+            [name in self.network.species_ids for name in self.network.state_ids], dtype=bool
+        )
+
+    def method(self, asked: str) -> str:
+        """ "native" or "roadrunner".
+
+        Raises:
+            ModelError: no such method; the native engine was asked for and cannot run this network.
+        """
+        if asked not in METHODS:
+            raise ModelError(self.network.file, f"unknown method '{asked}'; methods are {', '.join(METHODS)}")
+        if asked == "roadrunner":
+            return asked
+        if self._engine() is not None:
+            return "native"
+        if asked == "native":
+            raise ModelError(self.network.file, f"the native engine cannot run this model: {self._why_not}")
+        return "roadrunner"
+
+    def advance(
+        self, method: str, cells: Cells, dt: float, rtol: float, atol: np.ndarray
+    ) -> dict[int, IntegrationError]:
+        """Steps every cell by `dt` in place; the failed ones, which stay as they were, by row.
+
+        Args:
+            method: what `method` returned.
+            atol: (state_ids,) of every stored value.
+        """
+        if dt <= 0 or len(cells.state) == 0:
+            return {}
+        if method == "roadrunner":
+            return self._by_roadrunner(cells, np.arange(len(cells.state)), dt, rtol, atol)
+        before = cells.rows(np.arange(len(cells.state)))
+        failed = self._by_native(cells, dt, rtol, atol)
+        below = (cells.state < -atol) & self._species
+        wrong = np.flatnonzero(below.any(1) & ~(before.state < 0).any(1))
+        retried = np.union1d(wrong, np.array(list(failed), dtype=np.intp)).astype(np.intp)
+        if len(retried) == 0:
+            return {}
+        again = before.rows(retried)
+        again.step[:] = 0.0
+        still = self._by_native(again, dt, rtol * _TIGHTER, atol * _TIGHTER)
+        # the step that fits tolerances so tight says little about the next call
+        again.step[:] = 0.0
+        cells.put(retried, again)
+        return self._by_roadrunner(cells, retried[np.array(list(still), dtype=np.intp)], dt, rtol, atol)
+
+    def _engine(self):
+        if self._native is None and self._why_not is None:
+            from mechanistic.solvers.native import NativeStepper
+            from mechanistic.solvers.rosenbrock import OutOfScope
+
+            with self._lock:
+                if self._native is None and self._why_not is None:
+                    try:
+                        self._native = NativeStepper(self.system, self.defaults)
+                    except OutOfScope as error:
+                        self._why_not = str(error)
+        return self._native
+
+    def _by_native(self, cells: Cells, dt: float, rtol: float, atol: np.ndarray) -> dict[int, str]:
+        engine = self._engine()
+        assert engine is not None
+        return engine.advance(
+            cells.state, cells.time, cells.step, cells.scale, cells.columns, cells.values, dt, rtol, atol
+        )
+
+    def _by_roadrunner(
+        self, cells: Cells, rows: np.ndarray, dt: float, rtol: float, atol: np.ndarray
+    ) -> dict[int, IntegrationError]:
+        failed = {}
+        constants = self.defaults.copy()
+        for row in rows:
+            constants[cells.columns] = cells.values[row]
+            now = float(cells.time[row])
+            times = np.array([now, now + dt])
+            try:
+                if not np.all(np.isfinite(cells.state[row])):
+                    raise IntegrationError("its state is not finite", time=now)
+                course = self.roadrunner.advance(
+                    cells.state[row], constants, float(cells.scale[row]), times, rtol, atol
+                )
+            except IntegrationError as error:
+                culprit = error.species or self._culprit(cells, row, constants)
+                message = f"cell {row} at time {now:g}: {error} ('{culprit}' changes fastest)"
+                failed[int(row)] = IntegrationError(message, int(row), now, culprit)
+                continue
+            cells.state[row] = course[-1]
+            cells.time[row] = now + dt
+        return failed
+
+    def _culprit(self, cells: Cells, row: int, constants: np.ndarray) -> str:
+        """The variable that is not finite, or changes fastest relative to its size."""
+        state = cells.state[row]
+        inputs = [float(cells.time[row]), float(cells.scale[row]), *state, *constants]
+        rates = np.array([float(v) for v in evaluate(self.system.graph, self.system.derivative, inputs)])
+        speed = np.abs(rates) / (np.abs(state) + 1e-300)
+        return self.network.state_ids[int(np.argmax(np.where(np.isfinite(speed), speed, np.inf)))]

@@ -1,0 +1,128 @@
+"""Published models (BioModels) and the SBML Test Suite, from the shared data; skipped where that is missing."""
+
+from __future__ import annotations
+
+import csv
+import re
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from mechanistic import load_model
+from mechanistic.errors import ModelError
+
+SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "sbml"
+pytestmark = [
+    pytest.mark.validation,
+    pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/data/sbml is not here"),
+]
+MODELS = [5, 9, 10, 12, 19, 21, 35, 49, 64, 84, 88, 140, 157, 163, 183, 220, 255, 293, 313, 396, 474, 658]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    target = tmp_path_factory.mktemp("sbml")
+    for name in ("biomodels", "sbml-test-suite"):
+        with tarfile.open(SHARED / f"{name}.tar.gz") as archive:
+            archive.extractall(target, filter="data")
+    return target
+
+
+def biomodel(folder: Path, number: int):
+    return load_model(folder / "biomodels" / f"BIOMD{number:010d}.xml")
+
+
+@pytest.mark.parametrize("number", MODELS)
+def test_methods_agree(folder, number):
+    """Native (where it can) and RoadRunner at tight tolerances, over 50 units of model time."""
+    model = biomodel(folder, number)
+    times = [0.0, 10.0, 50.0]
+    ours = model.simulate(times, rtol=1e-9, atol=1e-13)
+    if ours.attrs["method"] == "roadrunner":
+        # RoadRunner reading the file by itself is the other party then
+        expected = _roadrunner(folder / "biomodels" / f"BIOMD{number:010d}.xml", model, times)
+    else:
+        reference = model.simulate(times, method="roadrunner", rtol=1e-10, atol=1e-14)
+        expected = {s: reference[f"amount.{s}"].values[0] for s in model.network.species_ids}
+    assert expected
+    for name, values in expected.items():
+        level = np.abs(values).max()
+        np.testing.assert_allclose(
+            ours[f"amount.{name}"].values[0], values, rtol=1e-5, atol=1e-6 * level + 1e-13
+        )
+
+
+def _roadrunner(file: Path, model, times) -> dict[str, np.ndarray]:
+    import roadrunner
+
+    runner = roadrunner.RoadRunner(str(file))
+    ids = list(runner.model.getFloatingSpeciesIds())
+    runner.timeCourseSelections = ids
+    runner.getIntegrator().setValue("relative_tolerance", 1e-10)
+    runner.getIntegrator().setValue("absolute_tolerance", 1e-15)
+    return dict(zip(ids, np.asarray(runner.simulate(times=times)).T))
+
+
+def test_cells_of_a_tissue_equal_simulate(folder):
+    """Kholodenko's MAPK cascade (BioModels 10): 200 cells that differ in k3, in ten calls."""
+    model = biomodel(folder, 10)
+    rates = 0.025 * np.exp(0.3 * np.random.default_rng(1).standard_normal(200))
+    state = model.initial_state(200, {"J2_k3": rates})
+    for _ in range(10):
+        model.advance(state, 100.0)
+    for method in ("native", "roadrunner"):
+        course = model.simulate(
+            [1000.0], cells=200, parameters={"J2_k3": rates}, rtol=1e-9, atol=1e-12, method=method
+        )
+        expected = np.stack([course[s].values[:, 0] for s in model.network.species_ids], axis=1)
+        np.testing.assert_allclose(model.concentrations(state), expected, rtol=1e-4, atol=1e-3)
+
+
+# What the reader refuses by name, and 3 % for what it refuses for other reasons (missing values, infinities).
+REFUSED = ("not supported", "without", "must be finite", "0 or more", "external", "infinite")
+
+
+@pytest.mark.parametrize("part", range(8))
+def test_sbml_test_suite(folder, part):
+    """Every eighth time course: within the suite's own tolerances, or refused by name."""
+    cases = sorted((folder / "sbml-test-suite" / "semantic").glob("0*"))[part::8]
+    wrong, passed = [], 0
+    for case in cases:
+        settings = dict(re.findall(r"^(\w+):[ \t]*(.*)$", (case / "settings.txt").read_text(), re.MULTILINE))
+        if not settings.get("duration"):
+            continue
+        try:
+            model = load_model(case / "model.xml")
+        except ModelError as error:
+            if not any(word in problem.message for word in REFUSED for problem in error.problems):
+                wrong.append((case.name, str(error)[:200]))
+            continue
+        fault = _compare(model, case, settings)
+        passed += fault is None
+        if fault:
+            wrong.append((case.name, fault))
+    assert not wrong
+    assert passed > 0.7 * len(cases)
+
+
+def _compare(model, case: Path, settings: dict[str, str]) -> str | None:
+    rows = list(csv.reader((case / "results.csv").read_text().splitlines()))
+    names = [n.strip() for n in rows[0]][1:]
+    expected = np.array([[float(x) for x in row] for row in rows[1:] if row])[:, 1:]
+    start, duration = float(settings["start"]), float(settings["duration"])
+    times = np.linspace(start, start + duration, int(settings["steps"]) + 1)
+    course = model.simulate(times, rtol=1e-8, atol=1e-12)
+    amounts = [s.strip() for s in settings.get("amount", "").split(",")]
+    for name, values in zip(names, expected.T):
+        key = f"amount.{name}" if name in amounts and name in model.network.species_ids else name
+        bound = float(settings["absolute"]) + float(settings["relative"]) * np.abs(values)
+        ours = course[key].values[0]
+        close = (np.abs(ours - values) <= bound) | (np.isnan(ours) & np.isnan(values)) | (ours == values)
+        if not close.all():
+            at = int(np.argmin(close))
+            return (
+                f"{name} at {times[at]:g}: {ours[at]:g}, should be {values[at]:g} ({course.attrs['method']})"
+            )
+    return None
