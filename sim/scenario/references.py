@@ -28,7 +28,20 @@ class Fault(NamedTuple):
 
 CELL_QUANTITIES = ("volume", "pressure")
 RATES = ("division", "death", "lysis", "clearance")
-FAMILIES = ("field", "pathway", "ur", "decoder", "cell", "rate", "condition", "neighbours", "message")
+TISSUE_QUANTITIES = ("confluence",)
+FAMILIES = (
+    "field",
+    "pathway",
+    "ur",
+    "decoder",
+    "cell",
+    "rate",
+    "condition",
+    "neighbours",
+    "message",
+    "tissue",
+)
+_FIXED = {"cell": CELL_QUANTITIES, "rate": RATES, "tissue": TISSUE_QUANTITIES}
 COLUMNS = ("type", "position", "volume", "phase")
 
 _PARTS = re.compile(r"([A-Za-z_]\w*)(?:\.(.*))?", re.ASCII | re.DOTALL)
@@ -97,8 +110,8 @@ class Names:
             yield from self._pathway(rest, path, cells)
         elif family == "ur":
             yield from self.check("space", rest.partition("[")[0], path)
-        elif family in ("cell", "rate"):
-            allowed = CELL_QUANTITIES if family == "cell" else RATES
+        elif family in _FIXED:
+            allowed = _FIXED[family]
             if rest not in allowed:
                 hint = _dym(rest, allowed, before=f"{family}.")
                 yield Fault(path, f"no such quantity; {family} has {one_of(allowed)}{hint}")
