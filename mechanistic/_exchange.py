@@ -160,17 +160,17 @@ def _relax(u, total_rate, total_gain, integral, dt):
             integral[v] = dt * u[v]
 
 
-@njit(parallel=True)
+@njit
 def book(internal, integral, voxel, volume, secretion, saturation, uptake, dt):
     """What cells took up less what they secreted, from the integral of the field over dt in each voxel."""
-    for i in prange(voxel.size):
+    for i in range(voxel.size):
         seen = integral[voxel[i]]
         internal[i] += volume[i] * (uptake[i] * seen - secretion[i] * (saturation[i] * dt - seen))
 
 
-@njit(parallel=True)
+@njit
 def _permeate(u, start, order, volume, permeability, inside, dt, voxel_volume):
-    for v in prange(u.size):
+    for v in range(u.size):
         first, last = start[v], start[v + 1]
         if last > first:
             same = True

@@ -33,10 +33,11 @@ def pairs_within(
     x, y, z = (np.take(positions[:, axis], order) for axis in range(3))
     limits = np.take(reaches, order)
     indptr = np.zeros(n + 1, np.int64)
-    _count(x, y, z, limits, order, key, start, bins, lengths, skin, indptr)
+    cells = (x, y, z, limits, order, key, start, bins, lengths, skin)
+    _gather(*cells, indptr, np.empty(0, np.int32), False)
     np.cumsum(indptr, out=indptr)
     indices = np.empty(int(indptr[-1]), np.int32)
-    _fill(x, y, z, limits, order, key, start, bins, lengths, skin, indptr, indices)
+    _gather(*cells, indptr, indices, True)
     return indptr, indices
 
 
@@ -125,13 +126,13 @@ def _order_within_bins(positions, start, order):
             order[t] = i
 
 
-@njit(inline="always")
+@njit
 def _nearest(difference, length):
     """The difference to the nearest image; odd in its argument, so that pairs see each other alike."""
     return difference - length * np.rint(difference / length) if length > 0.0 else difference
 
 
-@njit(inline="always")
+@njit
 def _first(b, bins, wraps):
     """The first bin to visit beside bin b along an axis, before wrapping."""
     if bins == 1:
@@ -141,7 +142,7 @@ def _first(b, bins, wraps):
     return max(b - 1, 0)
 
 
-@njit(inline="always")
+@njit
 def _last(b, bins, wraps):
     if bins == 1:
         return 0
@@ -150,72 +151,53 @@ def _last(b, bins, wraps):
     return min(b + 1, bins - 1)
 
 
-@njit(inline="always")
-def _row(part, bx, by, bz, start, bins, lengths):
-    """The begin and end, among sorted cells, of one of up to 27 runs of bins beside a bin; (0, 0) where none is.
+@njit
+def _run(s, begin, end, x, y, z, limits, order, lengths, wraps, skin, found, indices, filling):
+    """The partners of sorted cell s among sorted cells begin … end: counted on top of `found`, or written
+    from it."""
+    a, b, c, reach = x[s], y[s], z[s], limits[s] + skin
+    for t in range(begin, end):
+        dx, dy, dz = a - x[t], b - y[t], c - z[t]
+        if wraps:
+            dx, dy, dz = _nearest(dx, lengths[0]), _nearest(dy, lengths[1]), _nearest(dz, lengths[2])
+        limit = reach + limits[t]
+        near = dx * dx + dy * dy + dz * dz <= limit * limit
+        if not filling:
+            found += int(near)
+        elif near and t != s:
+            indices[found] = order[t]
+            found += 1
+    return found
 
-    A run is one bin, or all three along x where they do not wrap around.
+
+@njit(parallel=True)
+def _gather(x, y, z, limits, order, key, start, bins, lengths, skin, indptr, indices, filling):
+    """Counts the partners of each cell into indptr[i + 1], or, filling, writes them from indptr[i] on.
+
+    Cells x, y, z, limits are sorted by bin. A run of bins along x is one piece of memory unless it wraps
+    around.
     """
     nx, ny, nz = bins[0], bins[1], bins[2]
-    jz = _first(bz, nz, lengths[2] > 0.0) + part // 9
-    jy = _first(by, ny, lengths[1] > 0.0) + (part // 3) % 3
-    if jz > _last(bz, nz, lengths[2] > 0.0) or jy > _last(by, ny, lengths[1] > 0.0):
-        return 0, 0
-    row = (((jz + nz) % nz) * ny + (jy + ny) % ny) * nx
-    x0, x1 = _first(bx, nx, lengths[0] > 0.0), _last(bx, nx, lengths[0] > 0.0)
-    if x0 >= 0 and x1 < nx:
-        return (start[row + x0], start[row + x1 + 1]) if part % 3 == 0 else (0, 0)
-    b = x0 + part % 3
-    if b > x1:
-        return 0, 0
-    b = (b + nx) % nx
-    return start[row + b], start[row + b + 1]
-
-
-@njit(parallel=True)
-def _count(x, y, z, limits, order, key, start, bins, lengths, skin, indptr):
-    """The number of partners of each cell, into indptr[i + 1]. Cells x, y, z, limits are sorted by bin."""
-    lx, ly, lz = lengths[0], lengths[1], lengths[2]
-    wraps = lx > 0.0 or ly > 0.0 or lz > 0.0
-    nx, ny = bins[0], bins[1]
+    wx, wy, wz = lengths[0] > 0.0, lengths[1] > 0.0, lengths[2] > 0.0
+    wraps = wx or wy or wz
     for s in prange(x.size):
         i = order[s]
         k = key[i]
-        a, b, c, reach = x[s], y[s], z[s], limits[s] + skin
-        found = -1  # the cell finds itself once
-        for part in range(27 if bins[2] > 1 else 9):
-            begin, end = _row(part, k % nx, (k // nx) % ny, k // (nx * ny), start, bins, lengths)
-            if wraps:
-                for t in range(begin, end):
-                    dx, dy, dz = _nearest(a - x[t], lx), _nearest(b - y[t], ly), _nearest(c - z[t], lz)
-                    limit = reach + limits[t]
-                    found += int(dx * dx + dy * dy + dz * dz <= limit * limit)
-            else:
-                for t in range(begin, end):
-                    dx, dy, dz = a - x[t], b - y[t], c - z[t]
-                    limit = reach + limits[t]
-                    found += int(dx * dx + dy * dy + dz * dz <= limit * limit)
-        indptr[i + 1] = found
-
-
-@njit(parallel=True)
-def _fill(x, y, z, limits, order, key, start, bins, lengths, skin, indptr, indices):
-    """The partners of each cell, into indices[indptr[i] : indptr[i + 1]]; arguments as `_count`."""
-    lx, ly, lz = lengths[0], lengths[1], lengths[2]
-    nx, ny = bins[0], bins[1]
-    for s in prange(x.size):
-        i = order[s]
-        k = key[i]
-        a, b, c, reach = x[s], y[s], z[s], limits[s] + skin
-        found = indptr[i]
-        for part in range(27 if bins[2] > 1 else 9):
-            begin, end = _row(part, k % nx, (k // nx) % ny, k // (nx * ny), start, bins, lengths)
-            for t in range(begin, end):
-                dx, dy, dz = _nearest(a - x[t], lx), _nearest(b - y[t], ly), _nearest(c - z[t], lz)
-                limit = reach + limits[t]
-                if dx * dx + dy * dy + dz * dz <= limit * limit and t != s:
-                    indices[found] = order[t]
-                    found += 1
+        bx, by, bz = k % nx, (k // nx) % ny, k // (nx * ny)
+        x0, x1 = _first(bx, nx, wx), _last(bx, nx, wx)
+        whole = x0 >= 0 and x1 < nx
+        found = indptr[i] if filling else -1  # in counting a cell finds itself once
+        for jz in range(_first(bz, nz, wz), _last(bz, nz, wz) + 1):
+            for jy in range(_first(by, ny, wy), _last(by, ny, wy) + 1):
+                row = (((jz + nz) % nz) * ny + (jy + ny) % ny) * nx
+                for jx in range(x0, x0 + 1 if whole else x1 + 1):
+                    first = row + (jx + nx) % nx
+                    begin, end = start[first], start[(row + x1 if whole else first) + 1]
+                    found = _run(
+                        s, begin, end, x, y, z, limits, order, lengths, wraps, skin, found, indices, filling
+                    )
+        if not filling:
+            indptr[i + 1] = found
 
 
 @njit(parallel=True)

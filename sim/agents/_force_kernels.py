@@ -14,12 +14,12 @@ from mechanistic.jit import njit, prange
 PRESSURE_SCALE = 0.027288820670331
 
 
-@njit(inline="always")
+@njit
 def _nearest(difference, length):
     return difference - length * np.rint(difference / length) if length > 0.0 else difference
 
 
-@njit(inline="always")
+@njit
 def _on_one(i, cells, reach, lengths, wraps, begin, end, indices):
     """Velocity (three numbers) and Σ (1 − d/R)² of cell i. One root and one division a pair, no branch."""
     x, y, z, radius = cells[i, 0], cells[i, 1], cells[i, 2], cells[i, 3]
@@ -42,7 +42,9 @@ def _on_one(i, cells, reach, lengths, wraps, begin, end, indices):
         overlap = max(1.0 - apart, 0.0)
         hold = max(1.0 - apart * farther, 0.0)
         overlap *= overlap
-        push = (repulsion * cells[j, 4] * overlap - adhesion * cells[j, 5] * (hold * hold)) * (inverse * touch)
+        push = (repulsion * cells[j, 4] * overlap - adhesion * cells[j, 5] * (hold * hold)) * (
+            inverse * touch
+        )
         vx += push * dx
         vy += push * dy
         vz += push * dz
@@ -54,7 +56,8 @@ def _on_one(i, cells, reach, lengths, wraps, begin, end, indices):
 def forces(cells, reach, lengths, indptr, indices, drift, free, velocity, pressure):
     """Velocity and simple pressure of each cell from the cells in its row, summed in the row's order.
 
-    cells: (n, 6), x, y, z, radius and the square roots of repulsion and adhesion; drift: (n, 3), velocity that the
+    cells: (n, 6), x, y, z, radius and the square roots of repulsion and adhesion; drift: (n, 3), velocity
+        that the
     cell adds by itself; free: (n,), 0.0 for cells that never move, else 1.0.
     """
     wraps = lengths[0] > 0.0 or lengths[1] > 0.0 or lengths[2] > 0.0
@@ -70,34 +73,31 @@ def forces(cells, reach, lengths, indptr, indices, drift, free, velocity, pressu
         pressure[i] = squeezed / PRESSURE_SCALE
 
 
+_BLOCK = 1024
+
+
 @njit(parallel=True)
 def stage(start, h, slopes, weights, lower, upper, built_at, out):
     """out = start + h Σ_s weights[s] slopes[s] in x, y and z, kept between lower and upper (3,).
 
-    Returns the largest squared distance of out from `built_at`, and whether a cell met a wall.
+    Returns the largest squared distance of out from `built_at`.
     """
     n = start.shape[0]
-    blocks = (n + 1023) // 1024
-    moved = np.zeros(blocks)
-    met = np.zeros(blocks, np.bool_)
-    for b in prange(blocks):
-        for i in range(b * 1024, min((b + 1) * 1024, n)):
+    moved = np.zeros((n + _BLOCK - 1) // _BLOCK)
+    for b in prange(moved.size):
+        most = 0.0
+        for i in range(b * _BLOCK, min((b + 1) * _BLOCK, n)):
             square = 0.0
             for axis in range(3):
                 slope = 0.0
                 for s in range(weights.size):
                     slope += weights[s] * slopes[s, i, axis]
-                x = start[i, axis] + h * slope
-                if x < lower[axis]:
-                    x = lower[axis]
-                    met[b] = True
-                elif x > upper[axis]:
-                    x = upper[axis]
-                    met[b] = True
+                x = min(max(start[i, axis] + h * slope, lower[axis]), upper[axis])
                 out[i, axis] = x
                 square += (x - built_at[i, axis]) ** 2
-            moved[b] = max(moved[b], square)
-    return moved.max(), met.any()
+            most = max(most, square)
+        moved[b] = most
+    return _greatest(moved)
 
 
 @njit(parallel=True)
@@ -105,16 +105,23 @@ def largest(h, slopes, weights):
     """The largest component of h Σ_s weights[s] slopes[s] over all cells [um]; infinite if one is not
     finite."""
     n = slopes.shape[1]
-    blocks = (n + 1023) // 1024
-    most = np.zeros(blocks)
-    for b in prange(blocks):
-        for i in range(b * 1024, min((b + 1) * 1024, n)):
+    sizes = np.zeros((n + _BLOCK - 1) // _BLOCK)
+    for b in prange(sizes.size):
+        most = 0.0
+        for i in range(b * _BLOCK, min((b + 1) * _BLOCK, n)):
             for axis in range(3):
                 slope = 0.0
                 for s in range(weights.size):
                     slope += weights[s] * slopes[s, i, axis]
                 size = abs(h * slope)
-                if not size <= 1e300:
-                    size = np.inf
-                most[b] = max(most[b], size)
-    return most.max()
+                most = max(most, size) if size <= 1e300 else np.inf
+        sizes[b] = most
+    return _greatest(sizes)
+
+
+@njit
+def _greatest(values):
+    most = 0.0
+    for value in values:
+        most = max(most, value)
+    return most

@@ -76,7 +76,7 @@ def move(
     dims: Literal[2, 3] = 3,
     dt: float = 0.1,
     max_step: float = np.inf,
-    tolerance: float = 1e-5,
+    tolerance: float = 2e-5,
 ) -> Array:
     """Moves all cells for dt, in place; returns their simple pressure (n,) at the end.
 
@@ -183,9 +183,9 @@ class _Sorted:
             h = min(h, longest, left)
             if left < 2 * h:  # no sliver of a step at the end
                 h = left if left <= min(h * 1.0000001, longest) else 0.5 * left
-            self._evaluate(y, k[1], stage(x, h, k, _HALF, self.low, self.high, self.built_at, y)[0])
-            self._evaluate(y, k[2], stage(x, h, k, _THREE_QUARTERS, self.low, self.high, self.built_at, y)[0])
-            moved, _ = stage(x, h, k, _THIRD_ORDER, self.low, self.high, self.built_at, y)
+            self._evaluate(y, k[1], stage(x, h, k, _HALF, self.low, self.high, self.built_at, y))
+            self._evaluate(y, k[2], stage(x, h, k, _THREE_QUARTERS, self.low, self.high, self.built_at, y))
+            moved = stage(x, h, k, _THIRD_ORDER, self.low, self.high, self.built_at, y)
             self._evaluate(y, k[3], moved)
             error = largest(h, k, _ERROR)
             if error <= tolerance:
@@ -207,7 +207,15 @@ class _Sorted:
                 self.built_at, self.reaches, self.skin, self.lengths, self.dims
             )
         forces(
-            cells, self.reach, self.lengths, self.indptr, self.indices, self.drift, self.free, slope, self.pressure
+            cells,
+            self.reach,
+            self.lengths,
+            self.indptr,
+            self.indices,
+            self.drift,
+            self.free,
+            slope,
+            self.pressure,
         )
 
 
