@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from neural.message_layer import MessageLayer
 from neural.pairlaw import PairLaw
 
 
@@ -116,13 +117,14 @@ def fit(
     law = PairLaw(2, 1, 1, hidden).double()
     law.node_unit.copy_(torch.tensor([radius / 3.0, 1.0]))
     law.edge_unit.copy_(torch.tensor([radius]))
+    layer = MessageLayer(law)
     optimizer = torch.optim.Adam(law.parameters(), lr=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.01, total_steps=iterations + 1)
     (x, e, a, y), held = _tensors(train), _tensors(check)
     best, kept = np.inf, law.state_dict()
     for i in range(iterations):
         optimizer.zero_grad()
-        loss = (law(x, e, a) - y).square().mean()
+        loss = (layer(x, e, a) - y).square().mean()
         loss.backward()
         optimizer.step()
         schedule.step()

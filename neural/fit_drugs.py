@@ -221,7 +221,8 @@ class DrugFit:
         gap = (predicted - self.target[:, None]) / torch.tensor(_NOISE)
         robust = torch.sqrt(1.0 + (gap / 2.0) ** 2) * 4.0 - 4.0
         per_well = (robust * self.valid[:, :]).mean(0).sum(-1)
-        penalty = self.dynamics.penalty() + self.decoders.penalty() + self.laboratory.penalty(self.starts, self.plan.day_to_day)
+        laboratory = self.laboratory.penalty(self.starts, self.plan.day_to_day)
+        penalty = self.dynamics.penalty() + self.decoders.penalty() + laboratory
         return per_well, penalty
 
     def advance(self) -> tuple[float, float]:

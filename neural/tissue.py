@@ -23,6 +23,8 @@ from neural.threads import one_thread
 if TYPE_CHECKING:
     import torch
 
+    from neural.message_layer import MessageLayer
+
 BLOCK = 1024
 
 
@@ -58,6 +60,7 @@ class TissueNetwork:
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise WeightsError(file, f"the tensors do not fit the card's architecture ({error})") from None
         self._law.requires_grad_(False)
+        self._layer: MessageLayer | None = None
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> TissueNetwork:
@@ -74,8 +77,12 @@ class TissueNetwork:
         return weights.save(path, self._tensors, self.card.raw)
 
     def forward(self, x: torch.Tensor, edge_index: torch.Tensor, edge_attr: torch.Tensor) -> torch.Tensor:
-        """Messages (n, m), differentiable, of x (n, f), edges (2, e) sender to receiver, edge_attr (e, k)."""
-        return self._law(x, edge_index, edge_attr)
+        """Messages (n, m), by torch-geometric, of x (n, f), edges (2, e) sender to receiver, edge_attr (e, k)."""
+        if self._layer is None:
+            from neural.message_layer import MessageLayer
+
+            self._layer = MessageLayer(self._law)
+        return self._layer(x, edge_index, edge_attr)
 
     def forward_numpy(
         self, x: np.ndarray, indptr: np.ndarray, indices: np.ndarray, edge_attr: np.ndarray
@@ -88,7 +95,8 @@ class TissueNetwork:
                 indices[indptr[i]:indptr[i + 1]].
             edge_attr: (e, k) in the order of `edge_inputs`.
 
-        One thread, no gradients. The same input gives the same bits; another order of the cells the same
+        The same networks as `forward` without torch-geometric (a test holds them equal), on one thread, without
+        gradients. The same input gives the same bits; another order of the cells the same
         messages to rounding (the order of a sum).
         """
         import torch

@@ -1,5 +1,7 @@
 """The contact network: order, edges, gradients, and that it tells confluence."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -119,3 +121,15 @@ def test_truth_of_one_and_two_cells():
     assert two[0] == pytest.approx((8**2 + 7**2) / 25**2, abs=0.01)
     dead = confluence(where, np.array([8.0, 7.0]), np.array([1.0, 0.0]), 25.0)
     assert dead[0] == pytest.approx((8 / 25) ** 2, abs=0.01)
+
+
+def test_stepping_needs_no_torch_geometric():
+    """Importing it takes seconds; a simulation that only steps the network does not pay them."""
+    code = (
+        "import sys, numpy as np; from neural import TissueNetwork;"
+        f"t = TissueNetwork.load({str(WEIGHTS)!r});"
+        "t.forward_numpy(np.ones((2, 2)), np.array([0, 1, 2]), np.array([1, 0]), np.ones((2, 1)));"
+        "print('torch_geometric' in sys.modules)"
+    )
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert out.stdout.strip() == "False"
