@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sim.errors import Problem, ScenarioError, SimulationError, escaped
-from sim.scenario.spelling import did_you_mean
+from sim.spelling import did_you_mean
 
 if TYPE_CHECKING:
     import numpy as np
@@ -137,7 +137,12 @@ def write(course: xarray.Dataset, request: Request, output: Path | None) -> None
         return
     suffix = output.suffix.lower()
     if suffix == ".zarr":
-        course.to_zarr(output, mode="w-", zarr_format=3, consolidated=False)
+        import warnings
+
+        with warnings.catch_warnings():
+            # consolidated metadata are not in the Zarr 3 specification yet; readers look for them all the same
+            warnings.filterwarnings("ignore", "Consolidated metadata")
+            course.to_zarr(output, mode="w-", zarr_format=3)
         return
     part = output.with_name(f".{output.name}.{os.getpid()}.part")
     try:

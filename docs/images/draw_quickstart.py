@@ -1,7 +1,7 @@
 """Draws docs/images/quickstart.png from a run of the shipped quickstart.
 
-    cellweave run quickstart -o quickstart.zarr --no-report
-    python docs/images/draw_quickstart.py quickstart.zarr
+cellweave run quickstart -o quickstart.zarr --no-report
+python docs/images/draw_quickstart.py quickstart.zarr
 """
 
 from __future__ import annotations
@@ -62,7 +62,13 @@ def tissue(axes, cells, top: float):
         size = 2 * radius[rows]
         return axes.add_collection(
             EllipseCollection(
-                size, size, np.zeros(rows.sum()), units="xy", offsets=places[rows], offset_transform=axes.transData, **look
+                size,
+                size,
+                np.zeros(rows.sum()),
+                units="xy",
+                offsets=places[rows],
+                offset_transform=axes.transData,
+                **look,
             )
         )
 

@@ -76,7 +76,9 @@ def test_a_start_after_zero_shows_the_same_course(model, capsys):
 
 def test_cells_vary_by_counter_so_that_more_cells_change_none_of_the_first(model, capsys):
     def course(cells: int, seed: int = 7):
-        return table(Request(model, 0.0, 1.0, 1, vary=("k=lognormal(cv=0.3)",), cells=cells, seed=seed), capsys)
+        return table(
+            Request(model, 0.0, 1.0, 1, vary=("k=lognormal(cv=0.3)",), cells=cells, seed=seed), capsys
+        )
 
     three, five = course(3), course(5)
     assert list(three[0]) == ["time", "cell", "B", "A"]
