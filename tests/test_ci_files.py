@@ -99,7 +99,7 @@ def test_versions_agree() -> None:
     assert f"\nversion: {PROJECT['version']}\n" in citation
     from sim.version import VERSION
 
-    assert VERSION == PROJECT["version"]
+    assert PROJECT["version"] == VERSION
 
 
 def test_the_script_takes_its_command_from_the_readme() -> None:
