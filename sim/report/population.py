@@ -20,7 +20,7 @@ def section(run: RunData) -> Section | None:
         return None
     figures = [_counts(run)]
     lineage = run.tree["lineage"].to_dataset().load()
-    if lineage.sizes["cell"] and len(run.time) > 1:
+    if (lineage["parent"] >= 0).any():
         figures.append(_clones(run, lineage))
     return Section("Population", "", figures)
 
@@ -52,7 +52,7 @@ def _counts(run: RunData) -> Figure:
         for rows, colour, label in ((births, PALETTE[1], "born"), (deaths, DYING["apoptotic"], "died")):
             total = rows.sum(axis=1).cumsum()
             right.step(run.time, total, where="post", color=colour, label=label, marker=marker)
-        right.set(title="Births and deaths so far")
+        right.set(title="Births and deaths so far", ylim=(0, max(1, right.get_ylim()[1])))
         _legend(right)
         for axes in (left, middle, right):
             axes.set_xlabel(f"time [{run.unit}]")

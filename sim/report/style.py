@@ -121,6 +121,7 @@ def to_svg(figure: Any, label: str, dpi: int = 150) -> str:
     box = re.search(r'viewBox="([^"]*)"', opening.group())
     assert box is not None
     head = f'<svg role="img" aria-label="{escape(label, quote=True)}" viewBox="{box.group(1)}"'
+    head += f' style="max-width:{100 * figure.get_figwidth():.0f}px"'
     head += ' xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink">'
     text = head + text[opening.end() :]
     for marker, variable in _VARIABLES.items():
@@ -132,6 +133,15 @@ def mark_events(axes: Any, times: Sequence[float]) -> None:
     """Thin vertical lines where something was done to the cells."""
     for time in times:
         axes.axvline(time, color=SOFT, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
+
+
+def plain_axis(axes: Any) -> None:
+    """Numbers without an offset; a quantity that never changes is shown in proportion to zero."""
+    axes.ticklabel_format(axis="y", style="sci", scilimits=(-3, 4), useMathText=False, useOffset=False)
+    axes.yaxis.get_offset_text().set(color=SOFT, size=7)
+    low, high = axes.dataLim.intervaly
+    if 0 < high - low < 1e-6 * abs(high) or 0 < low == high:
+        axes.set_ylim(0, 1.25 * high)
 
 
 def plain_number(value: float) -> str:

@@ -20,6 +20,7 @@ from sim.report.style import (
     drawing,
     mark_events,
     panels,
+    plain_axis,
     plain_number,
     to_svg,
 )
@@ -244,6 +245,7 @@ def _fields_in_time(run: RunData, fields: Any, names: list[str]) -> Figure:
             ax.plot(run.time[frames], mean, color=PALETTE[0], marker="" if len(frames) > 1 else "o")
             ax.set(title=f"{name} [{run.units(name, 'fields')}]", xlabel=f"time [{run.unit}]")
             ax.margins(x=0.01)
+            plain_axis(ax)
             mark_events(ax, run.event_times)
         svg = to_svg(figure, "fields over time")
     more = f" The first {len(shown)} of {len(names)} fields." if len(names) > len(shown) else ""

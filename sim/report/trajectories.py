@@ -9,7 +9,7 @@ import numpy as np
 
 from sim.report.rundata import RunData, quantiles
 from sim.report.section import Figure, Section
-from sim.report.style import SOFT, drawing, mark_events, panels, to_svg
+from sim.report.style import SOFT, drawing, mark_events, panels, plain_axis, to_svg
 
 _BAND = (0.05, 0.5, 0.95)
 _MOST_PANELS = 12
@@ -90,8 +90,7 @@ def _bands(run: RunData, axes: Any, values: Sequence[np.ndarray]) -> None:
 def _dress(run: RunData, axes: Any) -> None:
     axes.set_xlabel(f"time [{run.unit}]")
     axes.margins(x=0.01)
-    axes.ticklabel_format(axis="y", style="sci", scilimits=(-3, 4), useMathText=False)
-    axes.yaxis.get_offset_text().set(color=SOFT, size=7)
+    plain_axis(axes)
     mark_events(axes, run.event_times)
 
 
