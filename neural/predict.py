@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from neural.errors import TrainingError
+from neural.files import read_text
 from neural.manipulators import Manipulator
 
 if TYPE_CHECKING:
@@ -81,10 +82,9 @@ def read_conditions(path: str | os.PathLike, names: list[str]) -> list[dict[str,
         TrainingError: not a table, an unknown column, or a value that is not a number in its range.
     """
     try:
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            lines = list(csv.reader(file))
-    except (OSError, UnicodeDecodeError, ValueError, csv.Error) as error:
-        raise TrainingError(path, [(None, None, f"cannot be read ({error})")]) from None
+        lines = list(csv.reader(read_text(path).splitlines()))
+    except csv.Error as error:
+        raise TrainingError(path, [(None, None, f"is not a table ({error})")]) from None
     if len(lines) < 2:
         raise TrainingError(path, [(1, None, "holds no condition; give a header and one row per condition")])
     head = [h.strip() for h in lines[0]]

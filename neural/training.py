@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from neural.errors import TrainingError
+from neural.files import read_text
 from neural.strict_yaml import read
 
 Progress = Callable[[int, int, str], None]
@@ -97,11 +98,7 @@ def load_training(path: str | os.PathLike, need_data: bool = True) -> Training:
             data that are not there.
     """
     file = Path(path)
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise TrainingError(path, [(None, None, f"cannot be read ({error})")]) from None
-    spec, lines = read(text, path)
+    spec, lines = read(read_text(path), path)
     problems: Problems = []
     kind = spec.get("kind")
     if kind not in _SCHEMA:

@@ -1,6 +1,7 @@
 """Training: what is refused; that a fit learns, resumes bit for bit, and reads no combination well."""
 
 import json
+import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -261,6 +262,21 @@ def test_all_problems_come_at_once(table, tmp_path):
 def test_yaml_that_is_refused(text, message):
     with pytest.raises(TrainingError, match=message):
         read(text, "t.yaml")
+
+
+def test_what_is_not_a_text_file_is_refused_without_blocking(tmp_path):
+    os.mkfifo(tmp_path / "fifo.yaml")
+    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
+    for path in (
+        tmp_path / "fifo.yaml",
+        tmp_path / "bytes.yaml",
+        tmp_path,
+        "/dev/zero",
+        tmp_path / "no",
+        "a\0b",
+    ):
+        with pytest.raises(TrainingError):
+            load_training(path)
 
 
 def test_yaml_numbers_are_numbers_and_words_are_words():
