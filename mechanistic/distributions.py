@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-import numpy as np
+if TYPE_CHECKING:
+    import numpy as np
 
 _NUMBER = r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]+)?"
 _CALL = re.compile(r"\s*([A-Za-z_]+)\s*\(([^()]*)\)\s*")
@@ -45,15 +47,13 @@ def parse(text: str) -> Distribution:
     kind = call[1] if call else text.split("(")[0].strip()
     if call is None or kind not in _ARGUMENTS:
         forms = "lognormal(cv=0.2), normal(cv=0.1) or uniform(low=1, high=2)"
-        raise ValueError(f"is no distribution (got {text[:80]!r}); write {forms}")
+        raise ValueError(f"is not a distribution; write {forms}")
     wanted = _ARGUMENTS[kind]
     values = {}
     for part in call[2].split(","):
         argument = _ARGUMENT.fullmatch(part)
         if argument is None or argument[1] not in wanted or argument[1] in values:
-            raise ValueError(
-                f"{kind} takes {' and '.join(f'{n}=NUMBER' for n in wanted)} (got {part.strip()[:80]!r})"
-            )
+            raise ValueError(f"{kind} takes {' and '.join(f'{n}=NUMBER' for n in wanted)}")
         values[argument[1]] = float(argument[2])
     if missing := [n for n in wanted if n not in values]:
         raise ValueError(f"{kind} lacks {missing[0]}=NUMBER")
@@ -76,6 +76,8 @@ def sample(distribution: Distribution, base: float, u: np.ndarray) -> np.ndarray
 
     A normal is cut at 0 on the side of `base`'s sign, so that a positive constant stays positive.
     """
+    import numpy as np  # here, because reading a scenario must not import it
+
     u = np.asarray(u, dtype=float)
     if distribution.kind == "uniform":
         return distribution.low + (distribution.high - distribution.low) * u

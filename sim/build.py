@@ -38,6 +38,7 @@ class Plan:
         step: the coupling step [min].
         couplings: those of the scenario, then the implied ones (conditions, messages).
         keys: key path in the scenario of each coupling, by its index.
+        measured: curves to lay over the instruments' in the report.
         hashes: sha256 of each model and weights file by its name in the scenario.
         notes: explicit conversions and choices made, for `describe` and `validate`.
     """
@@ -55,6 +56,7 @@ class Plan:
     pathways: list[PathwayProcess]
     perturbations: list[Perturbation]
     instruments: list[Incucyte]
+    measured: list[dict[str, Any]]
     outputs: Outputs
     hashes: dict[str, str]
     notes: list[str]
@@ -115,6 +117,8 @@ def plan(scenario: Scenario) -> Plan:
     coupler.couple(tissue_card)
     coupler.check(perturbations)
     findings.stop_at_faults(CouplingError)
+    measured = settings.measured_curves(findings)
+    findings.stop_at_faults()
     return Plan(
         scenario=scenario,
         type_names=findings.types,
@@ -129,6 +133,7 @@ def plan(scenario: Scenario) -> Plan:
         pathways=pathways,
         perturbations=perturbations,
         instruments=settings.instruments_of(findings, life_settings, box),
+        measured=measured,
         outputs=chosen_outputs(scenario.outputs, processes, scenario),
         hashes=findings.hashes,
         notes=findings.notes,

@@ -140,11 +140,9 @@ def validate(
 @app.command()
 def schema() -> None:
     """The JSON Schema of scenarios, for editors."""
-    import json
+    from sim.scenario.json_schema import schema_text
 
-    from sim.scenario.json_schema import scenario_schema
-
-    typer.echo(json.dumps(scenario_schema(), indent=2))
+    typer.echo(schema_text(), nl=False)
 
 
 @app.command()

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 from sim.errors import ScenarioError
-from sim.scenario.spelling import did_you_mean
+from sim.spelling import did_you_mean
 
 
 @dataclass(frozen=True)

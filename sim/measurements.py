@@ -15,14 +15,21 @@ from typing import Any
 
 import numpy as np
 
-from sim.errors import ScenarioError
-from sim.scenario.spelling import did_you_mean
+from sim.spelling import did_you_mean
 
 #: how the condition without drug is called, and how two drugs are joined
 CONTROL = "Control"
 JOINT = " + "
 #: readings below this are taken as this [%], so that their logarithm exists
 _FLOOR = 0.02
+
+
+class MeasurementsError(ValueError):
+    """A table that cannot be used. `key` is the key of the section `measurements` at fault."""
+
+    def __init__(self, key: str, message: str):
+        self.key = key
+        super().__init__(message)
 
 
 @dataclass(frozen=True)
@@ -41,12 +48,12 @@ def read_table(file: Path, replicates: int = 1) -> Table:
         replicates: how many replicates follow each other in the frames of one row.
 
     Raises:
-        ScenarioError: the file is no such table.
+        MeasurementsError: the file is no such table.
     """
     try:
         return _read_npz(file, replicates) if file.suffix == ".npz" else _read_csv(file)
     except (OSError, ValueError, KeyError) as error:
-        raise ScenarioError(f"{file}: not a table of measurements ({error})") from None
+        raise MeasurementsError("file", f"is not a table of measurements ({error})") from None
 
 
 def series(
@@ -62,19 +69,19 @@ def series(
         mappings with name, channel, time, value and kind (measured, bliss or hsa).
 
     Raises:
-        ScenarioError: no such condition or column.
+        MeasurementsError: no such condition or column.
     """
     if condition not in table.curves:
-        raise ScenarioError(
-            f"measurements.condition: no wells of '{condition}'{did_you_mean(condition, table.curves)}"
+        raise MeasurementsError(
+            "condition", f"the table has no wells of '{condition}'{did_you_mean(condition, table.curves)}"
         )
     found: list[dict[str, Any]] = []
     time = (table.hours / hours_per_unit).tolist()
     expected = _expected(table, condition)
     for channel, column in channels.items():
         if column not in table.channels:
-            raise ScenarioError(
-                f"measurements.channels: no column '{column}'{did_you_mean(column, table.channels)}"
+            raise MeasurementsError(
+                "channels", f"the table has no column '{column}'{did_you_mean(column, table.channels)}"
             )
         k = table.channels.index(column)
         measured = [

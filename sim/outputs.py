@@ -53,7 +53,7 @@ def chosen_outputs(spec, processes: Sequence[Process], scenario: Scenario) -> Ou
         names = [n for n in starred if fnmatchcase(n, pattern)] if "*" in pattern else [pattern]
         found = [q for n in names if (q := _quantity(n, known)) is not None]
         if not found:
-            from sim.scenario.spelling import did_you_mean
+            from sim.spelling import did_you_mean
 
             message = f"no quantity fits '{pattern}'{did_you_mean(pattern, (*ALWAYS, *known))}"
             problems.append(scenario.problem(("outputs", "cells", index), message))

@@ -301,6 +301,7 @@ def _attributes(planned: Plan) -> dict[str, Any]:
         "hashes": json.dumps(planned.hashes),
         "wiring": json.dumps(planned.wiring),
         "notes": json.dumps(planned.notes),
+        "measurements": json.dumps({"series": planned.measured}),
         "splitting": scenario.time.splitting,
         "coupling_step_min": planned.step,
     }

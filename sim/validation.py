@@ -38,11 +38,13 @@ def _model(file: Path) -> list[str]:
 
 def _is_training(file: Path) -> bool:
     """A training file says so in its first lines."""
+    from sim.scenario.files import FileProblem, read_regular
+    from sim.scenario.yaml_text import MOST_BYTES
+
     try:
-        with file.open("rb") as handle:
-            head = handle.read(4096)
-    except (OSError, ValueError):
-        return False
+        head = read_regular(file, MOST_BYTES)[:4096]
+    except FileProblem:
+        return False  # the scenario's reader says what is wrong with it
     return any(line.startswith(b"training:") for line in head.splitlines())
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from sim.core.coupling import Coupling
 from sim.core.process import Process
 from sim.core.quantity import Quantity, aggregate_of, component_of
+from sim.spelling import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -149,8 +149,7 @@ def _unknown(name: str, known: dict[str, Quantity], type_names: Sequence[str]) -
 
 
 def _named(name: str, choices: Iterable[str]) -> str:
-    near = difflib.get_close_matches(name, list(choices), n=1, cutoff=0.75)
-    return f"'{name}'; did you mean '{near[0]}'?" if near else f"'{name}'"
+    return f"'{name}'{did_you_mean(name, choices)}"
 
 
 def _inputs(known: dict[str, Quantity]) -> list[str]:

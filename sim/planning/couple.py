@@ -14,8 +14,8 @@ from sim.perturbations import Perturbation
 from sim.planning.findings import KeyPath
 from sim.processes.manipulator import ManipulatorProcess
 from sim.processes.pathway import PathwayProcess
-from sim.scenario.spelling import did_you_mean
 from sim.scenario.units import UnitError
+from sim.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from neural.weights import Card
@@ -145,8 +145,8 @@ class Coupler:
             self._findings.notes.append(f"{source} → {target}: units {have} and {want} are taken as they are")
             return 1.0
         if given.exponents != wanted.exponents:
-            message = f"'{source}' is in {have} but '{target}' takes {want}; give a response (linear, hill) that converts it"
-            self._findings.fault(key, message)
+            fix = "give a response (linear, hill) that converts it"
+            self._findings.fault(key, f"'{source}' is in {have} but '{target}' takes {want}; {fix}")
             return 1.0
         factor = float(given.factor / wanted.factor)
         if factor != 1.0:

@@ -11,8 +11,8 @@ from sim.planning.settings import pace_of
 from sim.processes.fields import FieldProcess
 from sim.processes.manipulator import ManipulatorProcess, ManipulatorSettings
 from sim.processes.pathway import Membrane, PathwayProcess, PathwaySettings
-from sim.scenario.spelling import did_you_mean
 from sim.scenario.units import unit
+from sim.spelling import did_you_mean
 
 if TYPE_CHECKING:
     from mechanistic.network import ReactionNetwork
@@ -28,8 +28,6 @@ def pathway_of(
     step: float,
 ) -> PathwayProcess:
     """The process of pathway `name` in every cell type that lists it."""
-    from mechanistic.distributions import parse
-
     scenario = findings.scenario
     spec = scenario.pathways[name]
     settable = network.settable_ids
@@ -48,7 +46,7 @@ def pathway_of(
         minutes_per_unit=_minutes_per_unit(findings, name, network),
         dilutes=spec.growth == "dilutes",
         set={i: float(v) for i, v in spec.set.items()},
-        vary={i: parse(str(d)) for i, d in spec.vary.items()},
+        vary=dict(spec.vary),
         active=tuple(i for i in settable if f"pathway.{name}.{i}" in reached),
     )
     volume = {code: float(c.volume) for code, c in enumerate(scenario.cells.values())}

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sim.instruments import INCUCYTE_CHANNELS, Incucyte
+from sim.measurements import MeasurementsError, read_table, series
 from sim.perturbations import Perturbation
 from sim.processes.fields import BoxSettings, FieldSettings
 from sim.processes.life import Cycle, LifeSettings
 from sim.processes.motion import MotionSettings
+from sim.scenario.units import unit
 
 if TYPE_CHECKING:
     from sim.planning.findings import Findings
@@ -184,6 +186,23 @@ def instruments_of(findings: Findings, life: LifeSettings, box: BoxSettings) -> 
         )
         for name, i in scenario.instruments.items()
     ]
+
+
+def measured_curves(findings: Findings) -> list[dict[str, Any]]:
+    """The curves of `measurements` as the report draws them, in the scenario's unit of time."""
+    m = findings.scenario.measurements
+    if m is None:
+        return []
+    name = m.instrument or next(iter(findings.scenario.instruments))
+    channels = findings.scenario.instruments[name].channels or tuple(INCUCYTE_CHANNELS)
+    columns = {c: m.channels.get(c, c) for c in channels}
+    hours = float(unit(findings.scenario.time.stop.unit).factor) / 3600
+    path = findings.scenario.resolve(("measurements", "file"), m.file)
+    try:
+        return series(read_table(path, m.replicates), m.condition, columns, hours)
+    except MeasurementsError as error:
+        findings.fault(("measurements", error.key), str(error))
+        return []
 
 
 def _calibration(findings: Findings) -> tuple[dict[str, float], dict[str, float]]:

@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, Strict, model_validator
 
-from sim.scenario.spelling import did_you_mean
 from sim.scenario.units import RATE, SPEED, VOLUME
 from sim.scenario.values import (
     Duration,
@@ -26,6 +25,7 @@ from sim.scenario.values import (
     number,
     whole,
 )
+from sim.spelling import did_you_mean
 
 MOST_CELLS = 10**12
 

@@ -2,61 +2,28 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
 from typing import Annotated, Literal
 
 from pydantic import Field
 
-from sim.scenario.spelling import did_you_mean
+from mechanistic.distributions import Distribution, parse
 from sim.scenario.values import Duration, FilePath, Length, Name, Number, Part, QuantityName, Reads, fault
 
-_CALL = re.compile(r"\s*([A-Za-z_]\w{0,20})\s*\(([^()]{0,80})\)\s*")
-_ARGUMENT = re.compile(
-    r"\s*([a-z]{1,10})\s*=\s*([-+]?(?:\d{1,30}(?:\.\d{0,30})?|\.\d{1,30})(?:[eE][-+]?\d{1,3})?)\s*"
-)
-_ARGUMENTS = {"lognormal": ("cv",), "normal": ("cv",), "uniform": ("low", "high")}
-_EXAMPLES = "lognormal(cv=0.2), normal(cv=0.2) or uniform(low=0.5, high=2)"
-
-
-@dataclass(frozen=True)
-class Distribution:
-    """How a parameter varies from cell to cell.
-
-    lognormal and normal draw a factor of mean 1 and coefficient of variation `cv` on the model's value;
-    uniform draws the value itself between `low` and `high`.
-    """
-
-    kind: str
-    cv: float = 0.0
-    low: float = 0.0
-    high: float = 0.0
-
-    def __str__(self) -> str:
-        if self.kind == "uniform":
-            return f"uniform(low={self.low:g}, high={self.high:g})"
-        return f"{self.kind}(cv={self.cv:g})"
+_LONGEST_DISTRIBUTION = 120
 
 
 def distribution(text: object) -> Distribution:
     """Reads `lognormal(cv=0.2)`, `normal(cv=0.2)` or `uniform(low=1, high=2)`; never evaluates it."""
     if isinstance(text, Distribution):
         return text
-    call = _CALL.fullmatch(text) if isinstance(text, str) and len(text) < 120 else None
-    if call is None:
-        raise fault(f"is not a distribution; write {_EXAMPLES}")
-    kind, inside = call.groups()
-    if kind not in _ARGUMENTS:
-        raise fault(f"unknown distribution '{kind}'; write {_EXAMPLES}{did_you_mean(kind, _ARGUMENTS)}")
-    pairs = [_ARGUMENT.fullmatch(piece) for piece in inside.split(",")]
-    values = {pair.group(1): float(pair.group(2)) for pair in pairs if pair}
-    if len(pairs) != len(values) or tuple(sorted(values)) != tuple(sorted(_ARGUMENTS[kind])):
-        raise fault(f"{kind} takes {' and '.join(_ARGUMENTS[kind])}; write {_EXAMPLES}")
-    if kind == "uniform" and not values["low"] < values["high"] < float("inf"):
-        raise fault("low must be less than high")
-    if kind != "uniform" and not 0 <= values["cv"] <= 10:
-        raise fault("cv must be between 0 and 10")
-    return Distribution(kind, **values)
+    if not isinstance(text, str) or len(text) > _LONGEST_DISTRIBUTION:
+        raise fault(
+            "is not a distribution; write lognormal(cv=0.2), normal(cv=0.2) or uniform(low=0.5, high=2)"
+        )
+    try:
+        return parse(text)
+    except ValueError as error:
+        raise fault(str(error)) from None
 
 
 _READS = Reads(
@@ -120,7 +87,4 @@ class Tissue(Part):
     weights: FilePath | None = Field(
         default=None,
         description="Weights (.safetensors) of the network; without them there is no message.*.",
-    )
-    step: Duration | None = Field(
-        default=None, description="Step of the network; the coupling step if left out."
     )

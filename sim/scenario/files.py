@@ -8,7 +8,7 @@ import stat
 from pathlib import Path
 
 from sim.errors import escaped
-from sim.scenario.spelling import nearest
+from sim.spelling import nearest
 
 #: What the package ships: scenarios, models, weights.
 SHIPPED = Path(__file__).resolve().parents[2] / "scenarios"

@@ -7,7 +7,18 @@ from typing import Annotated
 
 from pydantic import Field, Strict
 
-from sim.scenario.values import Duration, FilePath, Name, Part, Reads, Text, fault, identifier, value_at
+from sim.scenario.values import (
+    Duration,
+    FilePath,
+    Name,
+    Part,
+    Reads,
+    Text,
+    fault,
+    identifier,
+    value_at,
+    whole,
+)
 
 #: Kind of instrument -> its channels.
 INSTRUMENTS = {"incucyte": ("live_area", "annexin_v", "dead_dna")}
@@ -43,8 +54,11 @@ class Measurements(Part):
 
     file: FilePath = Field(description="Table of measurements, .npz or .csv.")
     instrument: Name | None = Field(default=None, description="The instrument; the only one if left out.")
-    condition: Text | None = Field(
-        default=None, description="Rows of the table to show: its condition column."
+    condition: Text = Field(
+        description="Rows of the table, by its condition column; of 'A + B' also what Bliss and HSA make of A and B."
+    )
+    replicates: whole(1, 1000) = Field(  # type: ignore[valid-type]
+        default=1, description="How many replicates follow each other in the frames of one row (.npz)."
     )
     channels: dict[Name, Text] = Field(
         default_factory=dict,

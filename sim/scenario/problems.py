@@ -11,9 +11,9 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from sim.errors import Problem, escaped
-from sim.scenario.spelling import did_you_mean, nearest
 from sim.scenario.values import Part
 from sim.scenario.yaml_text import Document, Path, dotted
+from sim.spelling import did_you_mean, nearest
 
 Overridden = Mapping[Path, str]  # path -> the text given with --set
 

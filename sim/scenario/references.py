@@ -14,8 +14,8 @@ from sim.errors import escaped
 from sim.scenario.cells import CellType
 from sim.scenario.outputs import INSTRUMENTS
 from sim.scenario.schema import ScenarioSpec
-from sim.scenario.spelling import nearest, one_of
 from sim.scenario.yaml_text import Path
+from sim.spelling import nearest, one_of
 
 
 class Fault(NamedTuple):
@@ -26,27 +26,22 @@ class Fault(NamedTuple):
     at_key: bool = False
 
 
-CELL_QUANTITIES = ("volume", "pressure")
-RATES = ("division", "death", "lysis", "clearance")
-TISSUE_QUANTITIES = ("confluence",)
-FAMILIES = (
-    "field",
-    "pathway",
-    "ur",
-    "decoder",
-    "cell",
-    "rate",
-    "condition",
-    "neighbours",
-    "message",
-    "tissue",
-)
-_FIXED = {"cell": CELL_QUANTITIES, "rate": RATES, "tissue": TISSUE_QUANTITIES}
+#: quantities whose names are fixed, by family
+_FIXED = {
+    "cell": ("volume", "pressure", "radius", "living", "phase_time"),
+    "rate": ("division", "death", "lysis", "clearance", "growth"),
+    "motility": ("speed", "bias"),
+    "mechanics": ("adhesion", "repulsion"),
+}
+#: one quantity of each field
+_OF_FIELDS = ("field", "gradient", "internal", "uptake", "secretion", "saturation", "permeability")
+_OF_TISSUE = ("neighbours", "tissue", "message")
+FAMILIES = (*_OF_FIELDS, "pathway", "ur", "decoder", "condition", *_FIXED, *_OF_TISSUE)
 COLUMNS = ("type", "position", "volume", "phase")
 
 _PARTS = re.compile(r"([A-Za-z_]\w*)(?:\.(.*))?", re.ASCII | re.DOTALL)
 _COUNT = re.compile(r"count\((.*)\)")
-_MEAN = re.compile(r"mean\((.*)\)")
+_MEAN = re.compile(r"(?:mean|sum)\((.*)\)")
 
 
 class Where(Protocol):
@@ -104,7 +99,7 @@ class Names:
             yield Fault(path, _unknown_family(family, rest))
         elif not rest:
             yield Fault(path, f"is not complete; write {family}.NAME")
-        elif family == "field":
+        elif family in _OF_FIELDS:
             yield from self.check("field", rest, path)
         elif family == "pathway":
             yield from self._pathway(rest, path, cells)

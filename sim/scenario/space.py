@@ -6,7 +6,6 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict, model_validator
 
-from sim.scenario.spelling import did_you_mean, one_of
 from sim.scenario.units import (
     FIELD_DIMENSIONS,
     LENGTH,
@@ -32,6 +31,7 @@ from sim.scenario.values import (
     fault,
     value_at,
 )
+from sim.spelling import did_you_mean, one_of
 
 WORDS = ("no_flux", "periodic")
 FACES = ("x_min", "x_max", "y_min", "y_max", "z_min", "z_max")

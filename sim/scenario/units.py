@@ -14,7 +14,7 @@ from fractions import Fraction
 from functools import lru_cache
 
 from sim.errors import escaped
-from sim.scenario.spelling import did_you_mean
+from sim.spelling import did_you_mean
 
 Exponents = tuple[int, ...]  # of time, length, amount of substance, mass, temperature
 

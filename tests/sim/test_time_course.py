@@ -121,7 +121,7 @@ def test_every_wrong_option_is_named_at_once(model):
     assert "--set: 'kk' is not in the model; did you mean 'k'?" in lines[0]
     assert "'k' needs a number (got 'fast')" in lines[1]
     assert "ID=VALUE (got 'A')" in lines[2]
-    assert "--vary: 'B' is no distribution" in lines[3]
+    assert "--vary: 'B' is not a distribution" in lines[3]
 
 
 @pytest.mark.parametrize(

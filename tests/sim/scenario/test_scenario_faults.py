@@ -11,7 +11,7 @@ import pytest
 
 from sim.errors import ScenarioError
 from sim.scenario import Scenario, consistency
-from sim.scenario.spelling import distance, nearest
+from sim.spelling import distance, nearest
 
 
 def lines_of(file: Path, old: str, new: str) -> tuple[list[str], int]:
@@ -46,8 +46,8 @@ VALUES = [
     ("splitting: lie", "splitting: strangg", "time.splitting: must be 'strang' or 'lie' (got strangg); did you mean 'strang'?"),
     ("fixed: false", "fixed: no", "cells.tumor.mechanics.fixed: must be true or false (got no)"),
     ("G2M: {", "G2X: {", "cells.tumor.cycle.phases.G2X: unknown phase; use G0,"),
-    ("cv=0.2", "cv=__import__('os')", "pathways.mapk.vary.EGFR_total: is not a distribution; write lognormal(cv=0.2)"),
-    ("lognormal(cv", "lognormall(cv", "unknown distribution 'lognormall'; write"),
+    ("cv=0.2", "cv=__import__('os')", "pathways.mapk.vary.EGFR_total: is not a distribution; write"),
+    ("lognormal(cv", "lognormall(cv", "is not a distribution; write lognormal(cv=0.2)"),
     ("bias: 0.5", "bias: 1.5", "cells.scout.motility.chemotaxis.bias: must be between -1 and 1 (got 1.5)"),
     ("y_min: no_flux", "y_min: no_fluxx", "space.fields.oxygen.boundary.y_min: must be no_flux, periodic or a value such as"),
     ("y_min: no_flux", "y_mn: no_flux", "space.fields.oxygen.boundary.y_mn: unknown face; use"),
