@@ -14,14 +14,19 @@ def write_report(run_path: Path | str) -> Path:
     Works for finished and unfinished runs; needs neither display nor network. Large runs are thinned.
 
     Raises:
-        ScenarioError: there is no run at `run_path`.
+        ScenarioError: there is no run at `run_path`, or it is damaged.
         StoreError: the page cannot be written.
     """
     from sim.report.page import render
     from sim.store.disk import disk_errors, replace_files
+    from sim.store.verify import verify
 
     run_path = Path(run_path)
-    html = render(run_path)
+    try:
+        html = render(run_path)
+    except (OSError, RuntimeError, ValueError):
+        verify(run_path)  # names the damage, if it is damage
+        raise
     folder = run_path.with_name(run_path.name + ".report")
     with disk_errors(folder):
         folder.mkdir(exist_ok=True)

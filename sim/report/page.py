@@ -48,6 +48,7 @@ pre{background:var(--tint);padding:16px 18px;border-radius:6px;overflow:auto;whi
 details{margin-top:18px}summary{cursor:pointer;color:var(--accent);font-size:14px}
 ul{margin:0;padding-left:20px;font-size:14px}
 footer{margin-top:60px;color:var(--soft);font-size:13px}
+@media (max-width:720px){main{padding:32px 16px 60px}figure{overflow-x:auto}svg{min-width:680px}}
 @media print{main{padding:0;max-width:none}section{break-inside:avoid}nav{display:none}}
 """
 

@@ -32,10 +32,13 @@ def publish(folder: Path, record: Record, durable: bool = False) -> None:
 
 def require_same(path: Path, record: Record, expect: Mapping[str, str]) -> None:
     """Raises `ScenarioError` where the run was made with something else."""
+    advice = "resume with what it was made with, or start again with --force"
     problems = [
-        Problem(str(path), f"was made with {escaped(record.attrs.get(key))}, now {escaped(value)}", key=key)
-        for key, value in expect.items()
-        if record.attrs.get(key) != value
+        Problem(
+            str(path), f"this run began with {escaped(began)}, now it is {escaped(now)}; {advice}", key=key
+        )
+        for key, now in expect.items()
+        if (began := record.attrs.get(key, "none")) != now
     ]
     if problems:
         raise ScenarioError(problems)

@@ -160,3 +160,13 @@ def test_no_run_no_report(tmp_path):
     with pytest.raises(ScenarioError, match="there is no run here"):
         write_report(tmp_path / "nothing.zarr")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_damage_is_named(tmp_path):
+    path = toyrun.write(tmp_path / "r.zarr")
+    chunk = path / "cells" / "x" / "c.0"
+    content = bytearray(chunk.read_bytes())
+    content[40] ^= 1
+    chunk.write_bytes(content)
+    with pytest.raises(ScenarioError, match=r"cells/x/c\.0: damaged"):
+        write_report(path)

@@ -144,6 +144,24 @@ def test_lineage_fills_in_deaths(run):
     assert lineage["cause"].attrs["flag_meanings"] == "alive apoptosis"
 
 
+def test_a_lazy_reader_keeps_its_prefix_while_the_run_goes_on(tmp_path):
+    """Opened before, read after two more commits: still the rows of the first."""
+    writer, state = toy.start(tmp_path / "run.zarr")
+    with writer:
+        for _ in range(4):
+            state.advance(writer)
+            state.frame(writer)
+            state.commit(writer, "running")
+        then = open_run(tmp_path / "run.zarr").load()
+        lazy = open_run(tmp_path / "run.zarr")
+        for _ in range(2):
+            state.advance(writer)
+            state.frame(writer)
+            state.commit(writer, "running")
+        xr.testing.assert_identical(lazy.load(), then)
+    assert open_run(tmp_path / "run.zarr")["cells"].sizes["time"] == 7
+
+
 def test_an_existing_output_is_refused(run):
     with pytest.raises(ScenarioError, match=r"run\.zarr: exists; use --resume or --force"):
         toy.start(run)
@@ -220,7 +238,7 @@ def test_the_lock_of_a_dead_process_is_free(tmp_path):
 def test_resume_refuses_another_scenario_or_version(tmp_path):
     out = tmp_path / "run.zarr"
     toy.start(out)[0].close()
-    with pytest.raises(ScenarioError, match="was made with abc, now def") as caught:
+    with pytest.raises(ScenarioError, match="this run began with abc, now it is def; resume with") as caught:
         RunWriter.resume(out, expect={**toy.IDENTITY, "scenario_sha256": "def"})
     assert [p.key for p in caught.value.problems] == ["scenario_sha256"]
     with pytest.raises(ScenarioError, match="there is no run here"):
