@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from mechanistic._exchange import book, exchange, exchange_rates, membrane_exchange, relax
 from mechanistic._fields_kernels import along_axis, along_rows
 from mechanistic._grid import FACES, Boundary, Grid, gradient, sample
+from mechanistic.jit import threads_for
 
 __all__ = [
     "FACES",
@@ -277,11 +278,14 @@ class DiffusionSolver:
         nz, ny, nx = u.shape
         x, y, z = matrices
         scratch = self._scratch
-        along_rows(u.reshape(nz * ny, nx), np.ascontiguousarray(x.T), scratch.reshape(nz * ny, nx))
-        along_axis(scratch, np.ascontiguousarray(y), u)
-        if nz > 1:
-            along_axis(u.reshape(1, nz, ny * nx), np.ascontiguousarray(z), scratch.reshape(1, nz, ny * nx))
-            u[...] = scratch
+        with threads_for(u.size * (nx + ny + nz), each=500_000):
+            along_rows(u.reshape(nz * ny, nx), np.ascontiguousarray(x.T), scratch.reshape(nz * ny, nx))
+            along_axis(scratch, np.ascontiguousarray(y), u)
+            if nz > 1:
+                along_axis(
+                    u.reshape(1, nz, ny * nx), np.ascontiguousarray(z), scratch.reshape(1, nz, ny * nx)
+                )
+                u[...] = scratch
 
     def _inverse(self, u: Array, shift: float) -> Array:
         """(shift − A)⁻¹ u by the modes of the three axes (fast diagonalisation)."""

@@ -62,6 +62,7 @@ def normals(key: int | np.uint64, step: int, ids: ArrayLike, draws: int) -> NDAr
 
 def _filled(key: int | np.uint64, step: int, ids: ArrayLike, draws: int, normal: bool) -> NDArray[np.float64]:
     from mechanistic._philox import fill  # brings Numba, which takes a third of a second
+    from mechanistic.jit import threads_for
 
     if not 0 <= int(step) < _STEP_END:
         raise ValueError(f"step must lie between 0 and 2^32 - 1 (got {step})")
@@ -71,5 +72,6 @@ def _filled(key: int | np.uint64, step: int, ids: ArrayLike, draws: int, normal:
     if rows.ndim != 1 or (rows.dtype.kind not in "iu" and rows.size):
         raise ValueError(f"ids must be a vector of integers (got shape {rows.shape}, {rows.dtype})")
     out = np.empty((rows.size, draws))
-    fill(out, np.uint64(key), np.uint64(step), rows.astype(np.uint64, copy=False), normal)
+    with threads_for(out.size, each=20_000):
+        fill(out, np.uint64(key), np.uint64(step), rows.astype(np.uint64, copy=False), normal)
     return out

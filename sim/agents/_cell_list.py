@@ -7,7 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from mechanistic.jit import njit, prange
+from mechanistic.jit import njit, prange, threads_for
 
 Array = NDArray[np.float64]
 
@@ -34,10 +34,11 @@ def pairs_within(
     limits = np.take(reaches, order)
     indptr = np.zeros(n + 1, np.int64)
     cells = (x, y, z, limits, order, key, start, bins, lengths, skin)
-    _gather(*cells, indptr, np.empty(0, np.int32), False)
-    np.cumsum(indptr, out=indptr)
-    indices = np.empty(int(indptr[-1]), np.int32)
-    _gather(*cells, indptr, indices, True)
+    with threads_for(n):
+        _gather(*cells, indptr, np.empty(0, np.int32), False)
+        np.cumsum(indptr, out=indptr)
+        indices = np.empty(int(indptr[-1]), np.int32)
+        _gather(*cells, indptr, indices, True)
     return indptr, indices
 
 
@@ -201,6 +202,19 @@ def _gather(x, y, z, limits, order, key, start, bins, lengths, skin, indptr, ind
 
 
 @njit(parallel=True)
+def sort_rows(indptr, indices):
+    """Each row in ascending order, in place."""
+    for i in prange(indptr.size - 1):
+        for k in range(indptr[i] + 1, indptr[i + 1]):
+            j = indices[k]
+            place = k
+            while place > indptr[i] and indices[place - 1] > j:
+                indices[place] = indices[place - 1]
+                place -= 1
+            indices[place] = j
+
+
+@njit(parallel=True)
 def keep_within(positions, reaches, lengths, wide_ptr, wide, indptr, indices, filling):
     """Of wider rows those at most reaches[i] + reaches[j] apart: counted, or, filling, written in ascending
     order."""
@@ -216,11 +230,7 @@ def keep_within(positions, reaches, lengths, wide_ptr, wide, indptr, indices, fi
             limit = reaches[i] + reaches[j]
             if dx * dx + dy * dy + dz * dz <= limit * limit:
                 if filling:
-                    place = base + found
-                    while place > base and indices[place - 1] > j:
-                        indices[place] = indices[place - 1]
-                        place -= 1
-                    indices[place] = j
+                    indices[base + found] = j
                 found += 1
         if not filling:
             indptr[i + 1] = found

@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from sim.agents._cell_list import keep_within, pairs_within
+from mechanistic.jit import threads_for
+from sim.agents._cell_list import keep_within, pairs_within, sort_rows
 
 __all__ = ["Neighbours", "VerletList", "neighbour_graph", "periods"]
 
@@ -123,27 +124,35 @@ class VerletList:
         lengths = periods(periodic)
         if positions.shape[0] == 0:
             return Neighbours(np.zeros(1, np.int64), np.empty(0, np.int32), lengths)
+        if self.skin == 0:
+            indptr, indices = pairs_within(positions, reaches, 0.0, lengths, dims)
+        else:
+            indptr, indices = self._kept(positions, reaches, lengths, dims)
+        with threads_for(len(positions)):
+            sort_rows(indptr, indices)
+        return Neighbours(indptr, indices, lengths)
+
+    def _kept(
+        self, positions: Array, reaches: Array, lengths: Array, dims: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
+        """The candidates that are within reach, from a list that is new only if need be."""
         if not self._serves(positions, reaches, lengths, dims):
             self._indptr, self._indices = pairs_within(positions, reaches, self.skin, lengths, dims)
-            self._positions, self._reaches, self._lengths, self._dims = (
-                positions.copy(),
-                reaches.copy(),
-                lengths,
-                dims,
-            )
+            self._positions, self._reaches = positions.copy(), reaches.copy()
+            self._lengths, self._dims = lengths, dims
             self.builds += 1
         indptr = np.zeros(len(positions) + 1, np.int64)
-        keep_within(
-            positions, reaches, lengths, self._indptr, self._indices, indptr, self._indices[:0], False
-        )
-        np.cumsum(indptr, out=indptr)
-        indices = np.empty(int(indptr[-1]), np.int32)
-        keep_within(positions, reaches, lengths, self._indptr, self._indices, indptr, indices, True)
-        return Neighbours(indptr, indices, lengths)
+        wide = (positions, reaches, lengths, self._indptr, self._indices, indptr)
+        with threads_for(len(positions)):
+            keep_within(*wide, self._indices[:0], False)
+            np.cumsum(indptr, out=indptr)
+            indices = np.empty(int(indptr[-1]), np.int32)
+            keep_within(*wide, indices, True)
+        return indptr, indices
 
     def _serves(self, positions: Array, reaches: Array, lengths: Array, dims: int) -> bool:
         """Whether the candidates hold every pair: a pair closes by at most twice the largest move."""
-        if self.skin == 0 or dims != self._dims or positions.shape != self._positions.shape:
+        if dims != self._dims or positions.shape != self._positions.shape:
             return False
         if np.any(reaches > self._reaches) or not np.array_equal(lengths, self._lengths):
             return False

@@ -1,0 +1,266 @@
+"""Cells and fields: updates per second beside a named peer in the same process.
+
+    python benchmarks/tissue.py [--json] [--quick] [--threads N]
+
+Peers are scipy's cKDTree, numpy's Philox, and plain numpy or scipy programmes of the same equations (for
+fields: implicit Euler along one axis after the other, as BioFVM does it). For orientation only, from its own
+runs on two cores at 1e5 cells: PhysiCell 1.14.2 does 3.9e5 (2-D) and 1.1e5 (3-D) mechanics updates and 2.8e7
+voxel updates a second.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections.abc import Callable, Iterator
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.integrate import solve_ivp
+from scipy.linalg import solve_banded
+from scipy.spatial import cKDTree
+
+from mechanistic import jit
+from mechanistic.fields import DiffusionSolver, Grid, exchange
+from mechanistic.random import stream_key, uniforms
+from sim.agents._cell_list import spatial_order
+from sim.agents.mechanics import move, velocities
+from sim.agents.neighbours import Neighbours, neighbour_graph
+from sim.agents.placement import hexagonal
+
+Array = NDArray[np.float64]
+_RADIUS = 8.412710547954228
+_REPULSION, _ADHESION, _REACH = 10.0, 0.4, 1.25
+_PHYSICELL_STEP = 0.1
+
+
+def _seconds(task: Callable[[], object], repeats: int = 5) -> float:
+    """The least wall time of several runs, the first left out."""
+    task()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        task()
+        times.append(time.perf_counter() - start)
+    return min(times)
+
+
+def _row(
+    name: str, value: float, unit: str, peer: str = "", peer_value: float = 0.0, **errors: float
+) -> dict:
+    """One line of the result; a ratio above 1 is better than the peer."""
+    row: dict = {"name": name, "value": value, "unit": unit}
+    if peer:
+        ratio = peer_value / value if unit == "s" else value / peer_value
+        row |= {"peer": peer, "peer_value": peer_value, "ratio": ratio}
+    return row | errors
+
+
+def _tissue(n: int, dims: int) -> Array:
+    """n cells in a patch of PhysiCell's spacing, a little disturbed, in random order."""
+    rng = np.random.default_rng(0)
+    positions = hexagonal(n, 15.12, dims)
+    positions += 0.05 * 15.12 * (rng.random(positions.shape) - 0.5) * (np.arange(3) < dims)
+    return np.ascontiguousarray(positions[rng.permutation(n)])
+
+
+def _numpy_velocities(positions: Array, graph: Neighbours) -> tuple[Array, Array]:
+    """The potential over all pairs of the graph, in numpy."""
+    n, rows = len(positions), graph.rows
+    offset = positions[rows] - positions[graph.indices]
+    distance = np.maximum(np.sqrt((offset**2).sum(axis=1)), 1e-5)
+    overlap = np.maximum(1 - distance / (2 * _RADIUS), 0) ** 2
+    hold = np.maximum(1 - distance / (_REACH * 2 * _RADIUS), 0) ** 2
+    push = (_REPULSION * overlap - _ADHESION * hold) / distance
+    velocity = np.stack([np.bincount(rows, push * offset[:, axis], n) for axis in range(3)], axis=1)
+    return velocity, np.bincount(rows, overlap, n)
+
+
+def _pair_errors() -> tuple[float, float]:
+    """Largest error [um] of a relaxing pair over 30 min: ours, and that of Adams–Bashforth 2 by 0.1 min."""
+    touch = 2 * _RADIUS
+
+    def closing(_: float, d: Array) -> Array:
+        return 2 * (
+            _REPULSION * np.maximum(1 - d / touch, 0) ** 2
+            - _ADHESION * np.maximum(1 - d / (_REACH * touch), 0) ** 2
+        )
+
+    times = np.arange(0, 301) * _PHYSICELL_STEP
+    exact = solve_ivp(closing, (0, 30), [8.0], t_eval=times, rtol=1e-12, atol=1e-12, max_step=0.05).y[0]
+    theirs, before, d = [8.0], 0.0, np.array([8.0])
+    for _ in times[1:]:
+        now = closing(0, d)
+        d, before = d + _PHYSICELL_STEP * (1.5 * now - 0.5 * before), now
+        theirs.append(float(d[0]))
+    positions, ones, ours = np.array([[-4.0, 0, 0], [4.0, 0, 0]]), np.ones(2), [8.0]
+    for _ in range(10):
+        move(positions, _RADIUS * ones, _REPULSION * ones, _ADHESION * ones, dims=2, dt=3.0)
+        ours.append(positions[1, 0] - positions[0, 0])
+    return float(np.abs(ours - exact[::30]).max()), float(np.abs(theirs - exact).max())
+
+
+def _mechanics(n: int, dims: int) -> Iterator[dict]:
+    positions, ones = _tissue(n, dims), np.ones(n)
+    radii, repulsion, adhesion = _RADIUS * ones, _REPULSION * ones, _ADHESION * ones
+    reach = 2 * _RADIUS * _REACH
+
+    def tree() -> Array:
+        return cKDTree(positions[:, :dims]).query_pairs(reach, output_type="ndarray")
+
+    label = f"{n:.0e} cells {dims}-D"
+    ours = _seconds(lambda: neighbour_graph(positions, reach, dims=dims))
+    yield _row(f"neighbour lists, {label}", ours, "s", "scipy cKDTree.query_pairs", _seconds(tree, 2))
+
+    positions = positions[spatial_order(positions, reach, np.zeros(3), dims)]
+    graph = neighbour_graph(positions, reach, dims=dims)
+    velocity, pressure = np.empty((n, 3)), np.empty(n)
+
+    def kernel() -> None:
+        velocities(positions, radii, repulsion, adhesion, graph.indptr, graph.indices, velocity, pressure)
+
+    fast, slow = n / _seconds(kernel), n / _seconds(lambda: _numpy_velocities(positions, graph), 2)
+    off = np.abs(velocity - _numpy_velocities(positions, graph)[0]).max()
+    yield _row(
+        f"forces, {label}, in spatial order",
+        fast,
+        "cells/s",
+        "numpy over the same pairs",
+        slow,
+        error=float(off),
+        peer_error=0.0,
+    )
+
+    start = positions.copy()
+
+    def minutes() -> None:
+        positions[...] = start
+        move(positions, radii, repulsion, adhesion, dims=dims, dt=6.0)
+
+    def stepped() -> None:  # the least of work for PhysiCell's steps: lists once, one evaluation each
+        for _ in range(3):
+            _numpy_velocities(start, graph)
+
+    ours = n * 6.0 / _PHYSICELL_STEP / _seconds(minutes, 2)
+    error, peer_error = _pair_errors()
+    yield _row(
+        f"mechanics, 6 min of {label}, as steps of 0.1 min", ours, "cell steps/s",
+        "numpy, Adams-Bashforth 2 by 0.1 min", 3 * n / _seconds(stepped, 1), error=error, peer_error=peer_error,
+    )  # fmt: skip
+
+
+def _euler_by_axis(u: Array, diffusion: float, spacing: float, dt: float) -> Array:
+    """Implicit Euler along one axis after the other, no flux."""
+    a = dt * diffusion / spacing**2
+    for axis in range(u.ndim):
+        n = u.shape[axis]
+        if n > 1:
+            band = np.full((3, n), -a)
+            band[1] = 1 + 2 * a
+            band[1, 0] = band[1, -1] = 1 + a
+            lines = np.moveaxis(u, axis, 0)
+            u = np.moveaxis(solve_banded((1, 1), band, lines.reshape(n, -1)).reshape(lines.shape), 0, axis)
+    return u
+
+
+def _diffusion(shape: tuple[int, int, int]) -> Iterator[dict]:
+    grid = Grid((0, 0, 0), 20.0, shape)
+    solver = DiffusionSolver(grid, 1e5)
+    u = np.random.default_rng(1).random(shape)
+    size = "x".join(str(n) for n in shape[::-1] if n > 1)
+    ours = grid.size / _seconds(lambda: solver.step(u, 1.0))
+    theirs = grid.size / _seconds(lambda: _euler_by_axis(u, 1e5, 20.0, 0.01), 2)
+    x = np.cos(np.pi * (np.arange(50) + 0.5) / 50)
+    rate = 2 * 1e5 * (np.pi / 1000) ** 2
+    wave = np.ascontiguousarray(np.broadcast_to(x[None, :, None] * x[None, None, :], (1, 50, 50)))
+    exact = np.exp(-rate)
+    spread = DiffusionSolver(Grid((0, 0, 0), 20.0, (1, 50, 50)), 1e5).step(wave.copy(), 1.0)
+    stepped = wave.copy()
+    for _ in range(100):
+        stepped = _euler_by_axis(stepped, 1e5, 20.0, 0.01)
+    errors = (abs((f * wave).sum() / (wave**2).sum() / exact - 1) for f in (spread, stepped))
+    error, peer_error = (float(e) for e in errors)
+    yield _row(
+        f"diffusion, {size} voxels, one step of 1 min", ours, "voxel updates/s",
+        "scipy solve_banded by axis, one step of 0.01 min", theirs, error=error, peer_error=peer_error,
+    )  # fmt: skip
+    yield _row(
+        f"diffusion, {size} voxels, simulated time", 60 * ours / grid.size, "min per min of computing",
+        "scipy solve_banded by axis by 0.01 min", 60 * 0.01 * theirs / grid.size, error=error, peer_error=peer_error,
+    )  # fmt: skip
+
+
+def _cells_and_field(n: int) -> Iterator[dict]:
+    rng = np.random.default_rng(2)
+    grid = Grid((0, 0, 0), 20.0, (1, 250, 250))
+    voxel, volume, uptake = rng.integers(0, grid.size, n), rng.uniform(2000, 3000, n), np.full(n, 10.0)
+    nothing, internal, u = np.zeros(n), np.zeros(n), rng.random(grid.shape)
+    w = grid.voxel_volume
+
+    def in_numpy() -> None:
+        flat = u.reshape(-1)
+        rate = np.bincount(voxel, volume * uptake / w, grid.size)
+        seen = (
+            flat * 0.01 * np.where(rate > 0, -np.expm1(-rate * 0.01) / np.maximum(rate * 0.01, 1e-300), 1.0)
+        )
+        flat *= np.exp(-rate * 0.01)
+        np.add(internal, volume * uptake * seen[voxel], out=internal)
+
+    ours = n / _seconds(lambda: exchange(u, voxel, volume, nothing, nothing, uptake, 0.01, internal, w))
+    yield _row(
+        f"exchange with a field, {n:.0e} cells",
+        ours,
+        "cells/s",
+        "numpy, uptake alone",
+        n / _seconds(in_numpy),
+    )
+    key, ids, generator = stream_key(0, "benchmark"), np.arange(n), np.random.Generator(np.random.Philox(0))
+    ours = 4 * n / _seconds(lambda: uniforms(key, 1, ids, 4))
+    yield _row(
+        "uniform numbers by cell",
+        ours,
+        "1/s",
+        "numpy Philox",
+        4 * n / _seconds(lambda: generator.random((n, 4))),
+    )
+
+
+def _bandwidth() -> dict:
+    """What memory gives in the same run: a = b + s c over arrays far larger than the caches."""
+    a, b, c = (np.ones(8_000_000) for _ in range(3))
+
+    def triad() -> None:
+        np.multiply(c, 3.0, out=a)
+        np.add(a, b, out=a)
+
+    return _row("memory bandwidth (numpy triad, one thread)", 5 * a.nbytes / _seconds(triad, 3) / 1e9, "GB/s")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", action="store_true", help="print rows as JSON")
+    parser.add_argument("--quick", action="store_true", help="smaller tissues, under a minute")
+    parser.add_argument("--threads", type=int, default=2)
+    options = parser.parse_args()
+    jit.set_threads(options.threads)
+    n, edge = (20_000, 50) if options.quick else (100_000, 100)
+    rows = [_bandwidth()]
+    for dims in (2, 3):
+        rows += _mechanics(n, dims)
+    for shape in ((1, 5 * edge, 5 * edge), (edge, edge, edge)):
+        rows += _diffusion(shape)
+    rows += _cells_and_field(n)
+    if options.json:
+        print(json.dumps(rows, indent=1))
+        return
+    for row in rows:
+        print(f"{row['name']:<58} {row['value']:>10.4g} {row['unit']}")
+        if "peer" in row:
+            print(f"{'':4}{row['ratio']:.3g} times {row['peer']} ({row['peer_value']:.4g})")
+        if "error" in row:
+            print(f"{'':4}error {row['error']:.2g}, peer {row['peer_error']:.2g}")
+
+
+if __name__ == "__main__":
+    main()
