@@ -10,7 +10,9 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SCENARIOS = ROOT / "scenarios"
-BIOMODELS = ROOT.parent / "shared" / "data" / "sbml" / "biomodels.tar.gz"
+SHARED = ROOT.parent / "shared" / "data"
+BIOMODELS = SHARED / "sbml" / "biomodels.tar.gz"
+WELL_TABLE = SHARED / "neural" / "pc9_combo_timecourse.npz"
 
 
 def simulate(name: str, **overrides: str):
@@ -130,6 +132,28 @@ def test_the_tissue_grows_as_the_manipulator_says_of_a_well(wells, well):
     expected = manipulator.evolve(start, minutes, doses, live_area=float(wells[well][0]))
     live = expected["mean"].sel(quantity="channel.live_area").values[0]
     np.testing.assert_allclose(wells[well][[8, 16, 24]], live[[8, 16, 24]], rtol=1 / 3)
+
+
+@pytest.mark.validation
+def test_measured_wells_lie_beside_the_simulated_one():
+    """With the block that the scenario carries as a comment."""
+    if not WELL_TABLE.is_file():
+        pytest.skip("../shared/data/neural/pc9_combo_timecourse.npz is not here")
+    import re
+
+    import yaml
+
+    from sim import Scenario
+    from sim.build import plan
+
+    text = (SCENARIOS / "pc9_combination.yaml").read_text()
+    commented = "\n".join(re.findall(r"^# (measurements:|  \w+:.*)$", text, flags=re.MULTILINE))
+    block = yaml.safe_load(commented)["measurements"] | {"file": str(WELL_TABLE)}
+    given = {"measurements": yaml.safe_dump(block, default_flow_style=True, width=1000).strip()}
+    scenario = Scenario.load(SCENARIOS / "pc9_combination.yaml", overrides=given, allow_outside=True)
+    curves = plan(scenario).measured
+    assert {c["channel"] for c in curves} == {"live_area", "annexin_v", "dead_dna"}
+    assert {c["kind"] for c in curves} == {"measured", "bliss", "hsa"}
 
 
 # ---- p53
