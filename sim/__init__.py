@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from sim.run import run
+    from sim.controller import run
     from sim.scenario import Scenario
     from sim.store.reader import cells_at, open_run, to_anndata
 
@@ -17,7 +17,7 @@ __all__ = ["Scenario", "cells_at", "open_run", "run", "to_anndata"]
 
 _HOMES = {
     "Scenario": "sim.scenario",
-    "run": "sim.run",
+    "run": "sim.controller",
     "open_run": "sim.store.reader",
     "cells_at": "sim.store.reader",
     "to_anndata": "sim.store.reader",

@@ -66,8 +66,8 @@ def run(
 ) -> None:
     """Simulate a scenario: a Zarr store, and a report beside it."""
     from sim.build import plan
+    from sim.controller import simulate
     from sim.progress import shown
-    from sim.run import simulate
     from sim.threads import use
 
     loaded = _load(scenario, sets, seed, allow_outside)

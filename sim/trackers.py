@@ -68,12 +68,18 @@ class Recorder:
 
     def memory(self) -> dict[str, Any]:
         """What a resumed recorder must know."""
-        return {"born": self._born, "frame_time": self._frame_time}
+        return {
+            "born": self._born,
+            "frame_time": self._frame_time,
+            "untold_deaths": self._untold_deaths().tolist(),
+        }
 
     def remember(self, memory: Mapping[str, Any]) -> None:
         self._born = int(memory["born"])
         self._frame_time = float(memory["frame_time"])
-        self._dead = ~np.isnan(self.simulation.state.lineage["death_time"][: self._born])
+        self._dead = ~np.isnan(self.simulation.state.lineage["death_time"])
+        self._dead[np.array(memory["untold_deaths"], dtype=np.int64)] = False
+        self._dead = self._dead[: self._born]
 
     def event(self, text: str, kind: str, target: str, cells: np.ndarray) -> None:
         self.lineage()
@@ -95,14 +101,11 @@ class Recorder:
             parent=lineage["parent"][new],
             type=lineage["type"][new],
         )
-        known = np.zeros(total, dtype=bool)
-        known[: self._born] = self._dead
-        dead = ~np.isnan(lineage["death_time"])
-        fresh = np.flatnonzero(dead & ~known)
+        fresh = self._untold_deaths()
         self.writer.deaths(
             cell=fresh, time=lineage["death_time"][fresh] / self._per_unit, cause=lineage["cause"][fresh] - 1
         )
-        self._born, self._dead = total, dead
+        self._born, self._dead = total, ~np.isnan(lineage["death_time"])
 
     def frame(self) -> None:
         """One saved time: every cell, every field, the summary by type."""
@@ -125,6 +128,12 @@ class Recorder:
         self._frame_time = state.time
 
     # ---- parts
+
+    def _untold_deaths(self) -> np.ndarray:
+        """Ids of cells that died since the writer was last told."""
+        dead = ~np.isnan(self.simulation.state.lineage["death_time"])
+        dead[: self._born] &= ~self._dead
+        return np.flatnonzero(dead)
 
     def _now(self) -> float:
         return round(self.simulation.state.time / self._per_unit, 9)

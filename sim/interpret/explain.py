@@ -12,7 +12,7 @@ from sim.core.coupling import Coupling
 from sim.errors import ScenarioError, escaped
 from sim.interpret.ablation import LEVEL, Ablation, Estimate, ablate, interval
 from sim.interpret.outcome import Outcome, parse_outcome
-from sim.scenario.spelling import did_you_mean, one_of
+from sim.spelling import did_you_mean, one_of
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -58,7 +58,9 @@ def explain(
     """
     for method in methods:
         if method not in METHODS:
-            raise ScenarioError(f"--method {escaped(method)}: unknown; use {one_of(METHODS)}{did_you_mean(method, METHODS)}")
+            raise ScenarioError(
+                f"--method {escaped(method)}: unknown; use {one_of(METHODS)}{did_you_mean(method, METHODS)}"
+            )
     if seeds < 2:
         raise ScenarioError(f"--seeds {seeds}: an interval needs at least 2")
     planned = plan(scenario)
@@ -74,20 +76,32 @@ def _ranking(found: Ablation, planned: Plan, outcome: Outcome) -> xr.Dataset:
     effects = [interval(d) for d in found.differences]
     step = found.step_error
     verdicts = [_verdict(e, d, step) for e, d in zip(effects, found.differences)]
-    order = sorted(range(len(effects)), key=lambda i: (_firmness(verdicts[i]), -abs(np.nan_to_num(effects[i].mean))))
+    order = sorted(
+        range(len(effects)), key=lambda i: (_firmness(verdicts[i]), -abs(np.nan_to_num(effects[i].mean)))
+    )
     baseline = interval(found.intact)
     unit = outcome.unit
 
     def column(values: list, meaning: str, units: str = "1", dtype: Any = float) -> tuple:
-        return ("coupling", np.array([values[i] for i in order], dtype), {"units": units, "long_name": meaning})
+        return (
+            "coupling",
+            np.array([values[i] for i in order], dtype),
+            {"units": units, "long_name": meaning},
+        )
 
     return xr.Dataset(
         {
             "effect": column([e.mean for e in effects], "total effect: intact minus cut", unit),
             "lower": column([e.lower for e in effects], "lower end of the 90 % interval", unit),
             "upper": column([e.upper for e in effects], "upper end of the 90 % interval", unit),
-            "relative": column([_ratio(e.mean, baseline.mean) for e in effects], "effect over the intact outcome"),
-            "rank": ("coupling", np.arange(1, len(order) + 1), {"units": "1", "long_name": "rank, 1 is strongest"}),
+            "relative": column(
+                [_ratio(e.mean, baseline.mean) for e in effects], "effect over the intact outcome"
+            ),
+            "rank": (
+                "coupling",
+                np.arange(1, len(order) + 1),
+                {"units": "1", "long_name": "rank, 1 is strongest"},
+            ),
             "verdict": column(verdicts, "what can be told", dtype=object),
             "difference": (
                 ("coupling", "seed"),
@@ -98,8 +112,12 @@ def _ranking(found: Ablation, planned: Plan, outcome: Outcome) -> xr.Dataset:
         },
         coords={
             "coupling": column(_names(planned), "coupling that was cut", dtype=object),
-            "mode": column([c.mode for c in found.couplings], "how the coupling acts on its target", dtype=object),
-            "key": column([_dotted(k) for k in planned.keys], "where it stands in the scenario", dtype=object),
+            "mode": column(
+                [c.mode for c in found.couplings], "how the coupling acts on its target", dtype=object
+            ),
+            "key": column(
+                [_dotted(k) for k in planned.keys], "where it stands in the scenario", dtype=object
+            ),
             "seed": np.array(found.seeds, np.uint64),
         },
         attrs={
@@ -145,7 +163,9 @@ def _ratio(effect: float, baseline: float) -> float:
 def _names(planned: Plan) -> list[str]:
     """One name for each coupling: source and target, with cells or place where these alone are not unique."""
     names = [c.name for c in planned.couplings]
-    return [n if names.count(n) == 1 else f"{n} ({_which(c, planned)})" for n, c in zip(names, planned.couplings)]
+    return [
+        n if names.count(n) == 1 else f"{n} ({_which(c, planned)})" for n, c in zip(names, planned.couplings)
+    ]
 
 
 def _which(coupling: Coupling, planned: Plan) -> str:

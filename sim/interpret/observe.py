@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sim.interpret.outcome import Outcome
-from sim.run import Stop, stops_of
+from sim.controller import Stop, stops_of
 from sim.simulation import Simulation
 
 #: times closer than this are one [min]

@@ -21,9 +21,9 @@ import numpy as np
 from sim.build import Plan
 from sim.core.quantity import aggregate_of, component_of
 from sim.errors import ScenarioError, escaped
-from sim.scenario.spelling import did_you_mean, one_of
 from sim.scenario.units import TIME, UnitError, quantity
 from sim.simulation import Simulation
+from sim.spelling import did_you_mean, one_of
 
 _LONGEST = 300
 _STATISTICS: dict[str, Callable[[np.ndarray], np.floating]] = {
@@ -33,10 +33,14 @@ _STATISTICS: dict[str, Callable[[np.ndarray], np.floating]] = {
     "min": np.min,
     "max": np.max,
 }
-_WHEN = re.compile(r"(?P<what>.+?)(?:\s*@\s*(?P<at>[^@]+)|\s+over\s+(?P<start>[0-9.eE+]+)\s*(?P<start_unit>[A-Za-z]*)\s*[-–—]\s*(?P<stop>[0-9.].*))")
+_WHEN = re.compile(
+    r"(?P<what>.+?)(?:\s*@\s*(?P<at>[^@]+)|\s+over\s+(?P<start>[0-9.eE+]+)\s*(?P<start_unit>[A-Za-z]*)\s*[-–—]\s*(?P<stop>[0-9.].*))"
+)
 _CALL = re.compile(r"(\w+)\s*\((.*)\)")
 _READING = re.compile(r"instrument\.(\w+)\.(\w+)")
-_EXAMPLE = "write it like 'count(pc9) @ 72 h', 'mean(field.oxygen) @ 12 h' or 'mean(cell.volume, pc9) over 6-24 h'"
+_EXAMPLE = (
+    "write it like 'count(pc9) @ 72 h', 'mean(field.oxygen) @ 12 h' or 'mean(cell.volume, pc9) over 6-24 h'"
+)
 
 
 @dataclass(frozen=True)
@@ -129,7 +133,9 @@ class _Reader:
             return Outcome(self.text, "count", "", "", self._cells(name) if name else None, start, stop, "1")
         if statistic not in _STATISTICS:
             allowed = ("count", *_STATISTICS)
-            self._refuse(f"unknown statistic '{escaped(statistic)}'; use {one_of(allowed)}{did_you_mean(statistic, allowed)}")
+            self._refuse(
+                f"unknown statistic '{escaped(statistic)}'; use {one_of(allowed)}{did_you_mean(statistic, allowed)}"
+            )
         unit = self._unit(name)
         code = self._cells(cells) if cells else None
         if statistic == "sum" and code is None and name.startswith("field."):
@@ -146,7 +152,9 @@ class _Reader:
             unit = found["start_unit"] or re.sub(r"^[-+0-9.eE\s]*", "", found["stop"])
             start = self._time(f"{found['start']} {unit}")
             if start >= stop:
-                self._refuse(f"the time ends before it begins (got {escaped(found['start'])} to {escaped(found['stop'])})")
+                self._refuse(
+                    f"the time ends before it begins (got {escaped(found['start'])} to {escaped(found['stop'])})"
+                )
         end = self.plan.scenario.time.stop
         if stop > float(end) * (1 + 1e-9):
             self._refuse(f"the scenario stops at {end}, before this time")
@@ -164,7 +172,9 @@ class _Reader:
     def _cells(self, name: str) -> int:
         types = self.plan.type_names
         if name not in types:
-            self._refuse(f"no cell type '{escaped(name)}'; there is {one_of(types)}{did_you_mean(name, types)}")
+            self._refuse(
+                f"no cell type '{escaped(name)}'; there is {one_of(types)}{did_you_mean(name, types)}"
+            )
         return types.index(name)
 
     def _instrument(self, name: str, channel: str) -> tuple[str, str]:
@@ -174,7 +184,9 @@ class _Reader:
             self._refuse(f"no instrument '{escaped(name)}'; {there}{did_you_mean(name, instruments)}")
         channels = instruments[name].channels
         if channel not in channels:
-            self._refuse(f"{name} has no channel '{escaped(channel)}'; it has {one_of(channels)}{did_you_mean(channel, channels)}")
+            self._refuse(
+                f"{name} has no channel '{escaped(channel)}'; it has {one_of(channels)}{did_you_mean(channel, channels)}"
+            )
         return name, channel
 
     def _known(self, name: str) -> bool:
@@ -194,7 +206,9 @@ class _Reader:
         if part and part[0] in known:
             self._refuse(f"'{escaped(plain)}': the last index of {part[0]} is {known[part[0]].width - 1}")
         if plain not in known:
-            self._refuse(f"no quantity '{escaped(plain)}'{did_you_mean(plain, known) or _siblings(plain, known)}")
+            self._refuse(
+                f"no quantity '{escaped(plain)}'{did_you_mean(plain, known) or _siblings(plain, known)}"
+            )
         if known[plain].width:
             self._refuse(f"'{plain}' has {known[plain].width} parts; name one, such as {plain}[0]")
         return known[plain].unit

@@ -21,13 +21,25 @@ def as_table(ranking: xr.Dataset) -> str:
     for row in _rows(ranking):
         relative = f"{100 * row['relative']:+.1f} %" if math.isfinite(row["relative"]) else ""
         rows.append(
-            (str(row["rank"]), row["quantity"], f"{row['effect']:+.4g}", f"{row['lower']:+.3g} to {row['upper']:+.3g}", relative, row["verdict"])
+            (
+                str(row["rank"]),
+                row["quantity"],
+                f"{row['effect']:+.4g}",
+                f"{row['lower']:+.3g} to {row['upper']:+.3g}",
+                relative,
+                row["verdict"],
+            )
         )
     widths = [max(len(r[k]) for r in rows) for k in range(len(rows[0]))]
     lines = [
         f"{a['outcome']}: {a['baseline']:.4g}{unit} ({a['baseline_lower']:.4g} to {a['baseline_upper']:.4g}) over {ranking.sizes['seed']} seeds",
         "",
-        *("  ".join(cell.rjust(w) if k in (0, 2) else cell.ljust(w) for k, (cell, w) in enumerate(zip(r, widths))).rstrip() for r in rows),
+        *(
+            "  ".join(
+                cell.rjust(w) if k in (0, 2) else cell.ljust(w) for k, (cell, w) in enumerate(zip(r, widths))
+            ).rstrip()
+            for r in rows
+        ),
         "",
         "total effect: outcome of the intact run minus that with the coupling cut, same random numbers, all consequences included",
         f"the coupling step itself changes the outcome by {a['coupling_error']:+.2g}{unit} "
@@ -57,7 +69,15 @@ def picture(ranking: xr.Dataset, path: Path) -> None:
         axes.barh(place, r["effect"], color=colour, height=0.6)
         axes.plot([r["lower"], r["upper"]], [place, place], color="#222222", linewidth=1.2)
         if not firm:
-            axes.annotate(r["verdict"], (1.0, place), xycoords=("axes fraction", "data"), ha="right", va="center", fontsize=8, color="#555555")
+            axes.annotate(
+                r["verdict"],
+                (1.0, place),
+                xycoords=("axes fraction", "data"),
+                ha="right",
+                va="center",
+                fontsize=8,
+                color="#555555",
+            )
     axes.axvline(0, color="#222222", linewidth=0.8)
     axes.set_yticks(range(len(rows)), [r["quantity"] for r in rows])
     axes.invert_yaxis()

@@ -7,7 +7,9 @@ from scenes import CONVERSION, advance, scene, started
 PATHWAY = "pathways: {q: {model: conversion.ant, time_unit: min}}"
 KEPT = "pathways: {q: {model: conversion.ant, time_unit: min, growth: keeps_concentration}}"
 QUIET = "{a: {count: 3, place: {random: {}}, pathways: [q]}}"
-DIVIDING = "{a: {count: 8, place: {random: {}}, growth: 0.02 /min, cycle: {division: 4e-3 /min}, pathways: [q]}}"
+DIVIDING = (
+    "{a: {count: 8, place: {random: {}}, growth: 0.02 /min, cycle: {division: 4e-3 /min}, pathways: [q]}}"
+)
 
 
 @pytest.fixture
@@ -68,7 +70,9 @@ def test_division_halves_amounts_and_keeps_concentrations(folder):
 def test_division_leaves_what_is_no_amount_as_it_is(folder):
     clock = "model clock\n compartment c = 1\n species E in c\n E = 4\n age = 0; age' = 1\n k = 0\n J: E -> ; c*k*E\nend\n"
     (folder / "clock.ant").write_text(clock)
-    simulation = started(scene("pathways: {q: {model: clock.ant, time_unit: min}}", cells=DIVIDING, folder=folder))
+    simulation = started(
+        scene("pathways: {q: {model: clock.ant, time_unit: min}}", cells=DIVIDING, folder=folder)
+    )
     advance(simulation, 6)
     state, signals = simulation.state, simulation.signals
     (daughter,) = state.divide(np.array([0]))

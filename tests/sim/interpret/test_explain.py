@@ -1,0 +1,242 @@
+"""Cutting couplings: a strong, a weak and an inert one are told apart, and a cut is a scenario without the line."""
+
+import json
+
+import numpy as np
+import pytest
+import xarray as xr
+from scenes import scene, started
+
+from sim.build import plan
+from sim.errors import ScenarioError
+from sim.interpret import show
+from sim.interpret.ablation import interval
+from sim.interpret.explain import explain
+from sim.interpret.observe import observed
+from sim.interpret.outcome import parse_outcome
+
+FIELDS = """{drug: {diffusion: 1e4 um^2/min, initial: 1 uM}, decoy: {diffusion: 1e4 um^2/min, initial: 1 uM},
+  growth_factor: {diffusion: 1e4 um^2/min, initial: 1 uM}}"""
+CELLS = "{a: {count: 80, place: {random: {}}, cycle: {division: 1e-3 /min}, death: {apoptosis: 1e-3 /min}}}"
+STRONG = "{from: field.drug, to: rate.death, linear: {slope: 4e-3}, mode: add}"
+WEAK = "{from: field.growth_factor, to: rate.division, linear: {slope: 2.5}, mode: scale}"
+INERT = "{from: field.decoy, to: rate.clearance, linear: {slope: 1e-3}, mode: add}"
+
+
+def with_couplings(*lines, stop="4 h"):
+    couplings = "\n".join(f"  - {line}" for line in lines)
+    return scene(
+        f"couplings:\n{couplings}" if lines else "",
+        "instruments: {incucyte: {every: 1 h, channels: [live_area]}}",
+        stop=stop,
+        step="30 min",
+        domain="{x: [-200 um, 200 um], y: [-200 um, 200 um]}",
+        fields=FIELDS,
+        cells=CELLS,
+    )
+
+
+@pytest.fixture(scope="module")
+def ranking():
+    said = []
+    found = explain(with_couplings(INERT, WEAK, STRONG), "count(a) @ 4 h", seeds=4, say=said.append)
+    # intact, half the step and three cuts, for each of four seeds
+    assert len(said) == 5 * 4 and "without field.drug" in said[-1]
+    return found
+
+
+def test_a_strong_a_weak_and_an_inert_coupling_are_ranked_with_their_signs(ranking):
+    assert list(ranking["coupling"].values) == [
+        "field.drug → rate.death",
+        "field.growth_factor → rate.division",
+        "field.decoy → rate.clearance",
+    ]
+    assert list(ranking["rank"].values) == [1, 2, 3]
+    effect, lower, upper = (ranking[n].values for n in ("effect", "lower", "upper"))
+    assert effect[0] < 0 < effect[1] and abs(effect[0]) > 2 * effect[1]
+    assert list(ranking["verdict"].values) == ["lowers", "raises", "no effect"]
+    assert upper[0] < 0 < lower[1] and lower[2] == effect[2] == upper[2] == 0
+    assert list(ranking["key"].values) == ["couplings[2]", "couplings[1]", "couplings[0]"]
+
+
+def test_the_numbers_follow_from_the_paired_runs(ranking):
+    difference = ranking["difference"].values
+    assert np.array_equal(ranking["effect"], difference.mean(axis=1))
+    assert np.allclose(ranking["relative"], ranking["effect"] / ranking["intact"].mean())
+    assert ranking.attrs["baseline"] == ranking["intact"].values.mean()
+    assert ranking.attrs["kind"] == "total" and ranking.attrs["time"] == "4 h"
+
+
+def test_a_cut_gives_the_bits_of_a_scenario_without_that_line(ranking):
+    names = {
+        WEAK: "field.growth_factor → rate.division",
+        STRONG: "field.drug → rate.death",
+        INERT: "field.decoy → rate.clearance",
+    }
+    lines = [INERT, WEAK, STRONG]
+    for index, line in enumerate(lines):
+        whole = started(with_couplings(*lines)).again(11, cut=(index,))
+        without = started(with_couplings(*(x for x in lines if x != line)))
+        outcome = parse_outcome("count(a) @ 4 h", whole.plan)
+        found = observed(whole, outcome)
+        assert found == observed(without.again(11), outcome)
+        a, b = (
+            whole.state.snapshot(),
+            started(with_couplings(*(x for x in lines if x != line))).state.snapshot(),
+        )
+        assert a.keys() == b.keys()
+        assert found == (ranking["intact"] - ranking["difference"].sel(coupling=names[line])).values[0]
+
+
+def test_a_cut_that_changes_a_pathway_gives_the_bits_of_a_scenario_without_it(tmp_path):
+    from scenes import CONVERSION, advance
+
+    (tmp_path / "conversion.ant").write_text(CONVERSION)
+
+    def parts(*couplings):
+        return scene(
+            "pathways: {q: {model: conversion.ant, time_unit: min}}",
+            *couplings,
+            fields="{drug: {diffusion: 1e3 um^2/min, initial: 1 uM}}",
+            cells="{a: {count: 4, place: {random: {}}, cycle: {division: 3e-3 /min}, pathways: [q]}}",
+            folder=tmp_path,
+        )
+
+    coupled = parts("couplings: [{from: field.drug, to: pathway.q.inhibitor}]")
+    ends = []
+    for simulation in (started(coupled, cut=(0,)), started(parts()), started(coupled)):
+        advance(simulation, 60)
+        ends.append(simulation.state.snapshot())
+    cut, without, intact = ends
+    for name in without:
+        assert np.array_equal(cut[name], without[name], equal_nan=True), name
+    assert not np.array_equal(intact["cells/pathway.q.state"], cut["cells/pathway.q.state"])
+
+
+def test_a_run_from_loaded_models_is_the_run_from_new_ones():
+    scenario = with_couplings(STRONG)
+    simulation = started(scenario)
+    outcome = parse_outcome("mean(cell.volume, a) @ 3 h", simulation.plan)
+    used = [observed(simulation.again(seed), outcome) for seed in (3, 4, 3)]
+    assert used[0] == used[2] != used[1]
+    assert used[0] == observed(started(with_couplings(STRONG)).again(3), outcome)
+
+
+def test_a_condition_of_a_manipulator_and_the_message_to_it_are_cut_too():
+    from pathlib import Path
+
+    from sim import Scenario
+
+    shipped = Path(__file__).resolve().parents[3] / "scenarios" / "quickstart.yaml"
+    planned = plan(Scenario.load(shipped))
+    names = [c.name for c in planned.couplings]
+    assert "field.erlotinib → condition.erlotinib" in names
+    assert any(n.endswith("→ message.confluence") for n in names)
+
+
+def test_chance_alone_is_not_told_as_an_effect():
+    """A coupling that adds exactly nothing on average, with two seeds only."""
+    noisy = "{from: cell.pressure, to: rate.division, linear: {slope: 1e-4, intercept: 1}, mode: scale}"
+    ranking = explain(with_couplings(noisy, stop="2 h"), "count(a) @ 2 h", seeds=2)
+    assert ranking["verdict"].values[0] in ("cannot tell", "no effect")
+
+
+def test_an_outcome_that_does_not_exist_is_undefined():
+    killing = "{from: field.drug, to: rate.death, linear: {slope: 10}, mode: add}"
+    ranking = explain(with_couplings(killing, stop="2 h"), "mean(cell.volume, a) @ 2 h", seeds=2)
+    assert ranking["verdict"].values[0] == "undefined" and np.isnan(ranking["effect"].values[0])
+    (row,) = json.loads(show.to_json(ranking))
+    assert row["effect"] is None and row["lower"] is None
+
+
+def test_intervals_are_students():
+    found = interval(np.array([1.0, 2.0, 3.0, 4.0]))
+    # t of 3 degrees of freedom at 95 %: 2.353
+    half = 2.3533634 * np.std([1, 2, 3, 4], ddof=1) / 2
+    assert (found.mean, found.lower, found.upper) == pytest.approx((2.5, 2.5 - half, 2.5 + half), rel=1e-6)
+    assert not interval(np.array([-1.0, 1.0])).clear and interval(np.array([1.0, 1.01])).clear
+
+
+def test_the_coupling_error_is_told_and_puts_smaller_effects_in_doubt():
+    """An uptake that is resolved badly at a 30 min step: the error of the step is clear, and larger than the small
+    effect of the coupling beside it."""
+    fields = "{drug: {diffusion: 20 um^2/min, initial: 1 uM}}"
+    coarse = scene(
+        "couplings: [{from: field.drug, to: rate.death, linear: {slope: 1e-9}, mode: add}]",
+        stop="2 h",
+        step="60 min",
+        splitting="lie",
+        fields=fields,
+        cells="""{a: {count: 20, place: {random: {}}, volume: 4000 um^3, growth: 0.02 /min, exchange: {drug: {uptake: 0.05 /min}},
+          cycle: {division: 5e-3 /min}}}""",
+    )
+    ranking = explain(coarse, "mean(field.drug) @ 2 h", seeds=3)
+    assert ranking["verdict"].values[0] in ("no effect", "below the coupling error")
+    assert (
+        ranking.attrs["coupling_error_lower"]
+        <= ranking.attrs["coupling_error"]
+        <= ranking.attrs["coupling_error_upper"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"methods": ("ablation", "shaply")}, "--method shaply: unknown; use 'ablation'"),
+        ({"methods": ("ablatoin",)}, "did you mean 'ablation'"),
+        ({"seeds": 1}, "at least 2"),
+    ],
+)
+def test_what_cannot_be_done_is_refused_before_anything_runs(options, words):
+    with pytest.raises(ScenarioError, match=words.replace("?", r"\?")):
+        explain(with_couplings(STRONG), "count(a) @ 1 h", **options)
+
+
+def test_a_scenario_without_couplings_has_nothing_to_explain():
+    with pytest.raises(ScenarioError, match="no couplings to cut"):
+        explain(with_couplings(), "count(a) @ 1 h")
+
+
+def test_couplings_of_the_same_name_are_told_apart():
+    twice = [STRONG, STRONG.replace("slope: 4e-3", "slope: 1e-4")]
+    ranking = explain(with_couplings(*twice, stop="1 h"), "count(a) @ 1 h", seeds=2)
+    assert sorted(ranking["coupling"].values) == [
+        "field.drug → rate.death (couplings[0])",
+        "field.drug → rate.death (couplings[1])",
+    ]
+
+
+def test_the_table_has_what_a_reader_needs(ranking):
+    text = show.as_table(ranking)
+    lines = text.splitlines()
+    assert lines[0].startswith("count(a) @ 4 h: ") and "4 seeds" in lines[0]
+    assert [line.split()[0] for line in lines[3:6]] == ["1", "2", "3"]
+    assert "total effect" in lines[2] and "lowers" in lines[3] and "no effect" in lines[5]
+    assert "coupling step itself" in lines[-1]
+
+
+def test_json_has_a_row_for_each_coupling_in_order(ranking):
+    rows = json.loads(show.to_json(ranking))
+    assert [r["rank"] for r in rows] == [1, 2, 3]
+    assert rows[0] == {
+        "quantity": "field.drug → rate.death",
+        "effect": float(ranking["effect"].values[0]),
+        "kind": "total",
+        "lower": float(ranking["lower"].values[0]),
+        "upper": float(ranking["upper"].values[0]),
+        "relative": float(ranking["relative"].values[0]),
+        "method": "ablation",
+        "time": "4 h",
+        "rank": 1,
+        "verdict": "lowers",
+    }
+
+
+def test_the_store_reads_back_and_is_never_overwritten(ranking, tmp_path):
+    made = show.write(ranking, tmp_path / "why.zarr")
+    back = xr.open_zarr(tmp_path / "why.zarr", consolidated=False).load()
+    xr.testing.assert_equal(back.drop_vars("seed"), ranking.drop_vars("seed"))
+    assert back.attrs["outcome"] == "count(a) @ 4 h"
+    assert all(f.exists() for f in made) and made[2].read_bytes()[:4] == b"\x89PNG"
+    with pytest.raises(ScenarioError, match="exists"):
+        show.write(ranking, tmp_path / "why.zarr")
