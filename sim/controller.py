@@ -103,12 +103,12 @@ def simulate(
         Interrupted: a signal asked to stop; everything up to now is committed.
     """
     from sim.store.writer import RunWriter, check_output
+    from sim.trackers import Recorder, bytes_needed, layout_of
 
-    check_output(output, force=force, resume=resume)
+    check_output(output, force=force, resume=resume, needed=0 if resume else bytes_needed(planned))
     progress = progress or Silent()
     progress.phase("loading models and compiling kernels")
     from sim.simulation import Simulation
-    from sim.trackers import Recorder, layout_of
 
     simulation = Simulation(planned)
     identity = _identity(planned)

@@ -59,6 +59,36 @@ def _part(text: str) -> Unit:
     return Unit(factor, base.exponents) ** int(power or 1)
 
 
+#: how units of models are written where they are one of these
+_FAMILIAR = (
+    "uM",
+    "nM",
+    "mM",
+    "M",
+    "pM",
+    "uM/min",
+    "nM/min",
+    "uM/s",
+    "nM/s",
+    "1/min",
+    "1/s",
+    "1/h",
+    "zmol",
+    "mol",
+)
+
+
+def tidy(text: str | None) -> str:
+    """A model's unit in a scenario's spelling where there is one (`1e-21 mole / femtolitre` is uM), `1` for none."""
+    if not text or text == "dimensionless":
+        return "1"
+    try:
+        meant = any_unit(text)
+    except UnitError:
+        return text
+    return next((name for name in _FAMILIAR if unit(name) == meant), text)
+
+
 _TIME = re.compile(r"(?:([0-9.eE+-]+) )?(second|minute|hour|day)\Z")
 _MINUTES = {"second": 1 / 60, "minute": 1.0, "hour": 60.0, "day": 1440.0}
 

@@ -129,7 +129,7 @@ class Simulation:
             for p in self.plan.processes
             if p.kind == "dynamic"
             for q in p.states
-            if q.name not in ("cell.position", "cell.pressure")
+            if q.name not in _NO_SOLUTION and not q.name.startswith("integrator.")
         }
         return values | {f"field.{n}": u.copy() for n, u in state.fields.items()}
 
@@ -152,6 +152,10 @@ class Simulation:
             for q in process.states:
                 if not q.integer:
                     yield process.name, q.name, self.state[q.name], rows
+
+
+#: what has an error control of its own, or follows from it
+_NO_SOLUTION = ("cell.position", "cell.pressure")
 
 
 def _relative(coarse: np.ndarray, fine: np.ndarray) -> float:

@@ -51,6 +51,20 @@ def minutes_per_time_unit(plan: Plan) -> float:
     return float(unit(time_unit(plan)).factor) / 60
 
 
+def bytes_needed(plan: Plan) -> int:
+    """Room that the results will take at most if the number of cells stays as it is, and a checkpoint [bytes].
+
+    Compression makes it less and growth more; a run that needs far more than there is free is refused by it.
+    """
+    frames = round(float(plan.scenario.time.stop) / float(plan.scenario.time.save_every)) + 1
+    cells = sum(c.number for c in plan.scenario.cells.values())
+    per_cell = 4 * (len(plan.outputs.scalars) + sum(q.width for q in plan.outputs.blocks)) + 48
+    voxels = plan.box.shape[0] * plan.box.shape[1] * plan.box.shape[2]
+    remembered = 8 * sum(max(q.width, 1) for p in plan.processes for q in p.states)
+    checkpoints = 2 * (cells * remembered + 8 * voxels * len(plan.fields))
+    return frames * (cells * per_cell + 4 * voxels * len(plan.outputs.fields)) + checkpoints
+
+
 class Recorder:
     """Writes what a scenario asks for at each stop.
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from sim.model_units import minutes_of
+from sim.model_units import minutes_of, tidy
 from sim.perturbations import Perturbation
 from sim.planning.settings import pace_of
 from sim.processes.fields import FieldProcess
@@ -40,6 +40,7 @@ def pathway_of(
                 )
     reached = {c.target for c in scenario.couplings} | {p.target for p in perturbations}
     reached |= {f"pathway.{name}.{i}" for i in spec.vary}
+    ids = (*network.species_ids, *network.parameter_ids, *network.compartment_ids, *network.reaction_ids)
     settings = PathwaySettings(
         name=name,
         model=scenario.resolve(("pathways", name, "model"), spec.model),
@@ -47,6 +48,7 @@ def pathway_of(
         dilutes=spec.growth == "dilutes",
         set={i: float(v) for i, v in spec.set.items()},
         vary=dict(spec.vary),
+        units={i: tidy(network.units(i)) for i in ids},
         active=tuple(i for i in settable if f"pathway.{name}.{i}" in reached),
     )
     volume = {code: float(c.volume) for code, c in enumerate(scenario.cells.values())}

@@ -29,6 +29,7 @@ class PathwaySettings:
         dilutes: True where growth of the cell dilutes its species; False where synthesis is taken to keep pace.
         set: parameter values in place of the model's.
         vary: distributions of parameters over the cells.
+        units: unit of every id, as people write it.
         active: ids of parameters that couplings, perturbations or `vary` reach; each cell remembers its own.
     """
 
@@ -38,6 +39,7 @@ class PathwaySettings:
     dilutes: bool
     set: Mapping[str, float] = field(default_factory=dict)
     vary: Mapping[str, Distribution] = field(default_factory=dict)
+    units: Mapping[str, str] = field(default_factory=dict)
     active: tuple[str, ...] = ()
 
 
@@ -80,7 +82,7 @@ class PathwayProcess(Process):
         self.inputs = tuple(
             Quantity(
                 f"{prefix}.{i}",
-                network.units(i) or "1",
+                settings.units.get(i, "1"),
                 f"{i} of {settings.name}",
                 "input",
                 default=float("nan"),
@@ -89,7 +91,7 @@ class PathwayProcess(Process):
         )
         settable = set(network.settable_ids)
         self.readouts = tuple(
-            Quantity(f"{prefix}.{i}", network.units(i) or "1", f"{i} of {settings.name}", "readout")
+            Quantity(f"{prefix}.{i}", settings.units.get(i, "1"), f"{i} of {settings.name}", "readout")
             for i in (
                 *network.species_ids,
                 *network.parameter_ids,
