@@ -122,7 +122,18 @@ class PathwayModel:
         tolerance = atol * self._atol_unit
         run = self._course_native if method == "native" else self._course_roadrunner
         courses = run(state, constants, grid, rtol, tolerance)[:, np.searchsorted(grid, times)]
+        self._check_sizes(courses, times)
         return self._dataset(times, courses, constants, method)
+
+    def _check_sizes(self, courses: np.ndarray, times: np.ndarray) -> None:
+        """No compartment may shrink to nothing: concentrations in it would be infinite."""
+        for i, name in enumerate(self.network.state_ids):
+            if name in self.network.compartment_ids and not np.all(courses[:, :, i] > 0):
+                cell, at = (int(k) for k in np.argwhere(~(courses[:, :, i] > 0))[0])
+                message = (
+                    f"cell {cell} at time {times[at]:g}: the size of the compartment '{name}' is not above 0"
+                )
+                raise IntegrationError(message, cell, float(times[at]), name)
 
     def _course_roadrunner(self, state, constants, grid, rtol, atol) -> np.ndarray:
         """(cell, time, state_ids); each cell in one call, so that delayed events keep what is pending."""

@@ -83,18 +83,20 @@ class _Engine:
         roadrunner.Logger.setLevel(roadrunner.Logger.LOG_FATAL)
         # else every id of a model becomes a property of RoadRunner's class: a parameter "reset" hides reset()
         roadrunner.Config.setValue(roadrunner.Config.ROADRUNNER_DISABLE_PYTHON_DYNAMIC_PROPERTIES, True)
+        self.network = network
+        self.events = bool(network.events)
+        self.delayed = any(e.delay is not None for e in network.events)
         try:
             # local parameters become global ones, named as the network names them
-            source = roadrunner.RoadRunner().getParamPromotedSBML(network.source)
-            self.runner: Any = roadrunner.RoadRunner(source)
+            self.source = roadrunner.RoadRunner().getParamPromotedSBML(network.source)
+            self._start()
         except RuntimeError as error:
-            raise ModelError(
-                network.file, f"RoadRunner cannot load this model: {' '.join(str(error).split())}"
-            ) from None
-        self.runner.setIntegrator("cvode")
-        self.model: Any = self.runner.model
-        self.runner.timeCourseSelections = ["time", *network.state_ids]
-        self.events = bool(network.events)
+            if "cascaded events" in str(error):
+                named = ", ".join(e.id for e in network.events)
+                message = f"events set each other off without end at the start: {named}"
+                raise IntegrationError(message, time=0.0) from None
+            reason = " ".join(str(error).split())
+            raise ModelError(network.file, f"RoadRunner cannot load this model: {reason}") from None
         names = {
             "species": list(self.model.getFloatingSpeciesIds()),
             "boundary": list(self.model.getBoundarySpeciesIds()),
@@ -118,21 +120,33 @@ class _Engine:
         )
         self.in_state = [i for i, name in enumerate(network.state_ids) if name in network.compartment_ids]
         self.rates = [network.state_ids.index(name) for name in network.rate_rules]
-        self.network = network
+
+    def _start(self) -> None:
+        import roadrunner
+
+        self.runner: Any = roadrunner.RoadRunner(self.source)
+        self.runner.setIntegrator("cvode")
+        self.model: Any = self.runner.model
+        self.runner.timeCourseSelections = ["time", *self.network.state_ids]
 
     def run(self, state, constants, scale, times, rtol, atol, steps) -> np.ndarray:
-        runner = self.runner
         if len(times) == 1 and not self.events:
             return state[None, :].copy()
+        if self.delayed:
+            # resetAll() would leave events of before in the queue
+            self._start()
+        runner = self.runner
         integrator = runner.getIntegrator()
         integrator.setValue("relative_tolerance", rtol)
         integrator.setValue("absolute_tolerance", float(np.min(atol)) if len(atol) else 1e-12)
         integrator.setValue("maximum_num_steps", steps)
-        if self.events:
+        if self.events and not self.delayed:
             # forgets what is pending from another cell
             runner.resetAll()
         self._set(state, constants, scale, float(times[0]))
-        if self.events:
+        if self.events and not self.delayed:
+            # fires what is triggered at the start; simulate() alone does so only where no state was set. With
+            # delays it would enter the same event in RoadRunner's queue twice.
             integrator.restart(float(times[0]))
         result = np.asarray(runner.simulate(times=[float(t) for t in times]))[:, 1:].copy()
         result[:, self.in_state] /= scale

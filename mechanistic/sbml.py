@@ -51,6 +51,9 @@ def _source(path_or_text: str | os.PathLike) -> tuple[bytes, str, str]:
         return data, kind, "<text>"
     file = os.fspath(path_or_text)
     data = _read_file(file)
+    if data.startswith(b"\x1f\x8b") or file.endswith(".gz"):
+        message = "a compressed file is refused: nothing bounds the size it unpacks to; unpack it first"
+        raise ModelError(file, [ModelProblem(message, None, "size")])
     kind = _SUFFIXES.get(Path(file).suffix.lower())
     if kind is None:
         kind = "sbml" if data[:200].lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n").startswith(b"<") else "antimony"

@@ -29,7 +29,7 @@ _THOROUGH, _QUICK, _LONG_TEXT = 2, 1, 3_000_000
 
 _DOUBLE, _INDEX = ir.DoubleType(), ir.IntType(64)
 VECTOR, _MASK = ir.VectorType(_DOUBLE, LANES), ir.VectorType(ir.IntType(1), LANES)
-_POINTER = _DOUBLE.as_pointer()
+_POINTER = VECTOR.as_pointer()
 _INTRINSICS = {
     "exp": "exp", "ln": "log", "log10": "log10", "sin": "sin", "cos": "cos", "sqrt": "sqrt", "abs": "fabs",
     "floor": "floor", "ceil": "ceil",
@@ -54,7 +54,7 @@ class Layout:
 
 
 class Routine:
-    """Builds one function `void name(double *block, double *in, double *out)`."""
+    """Builds one function `void name(vector *block, vector *in, vector *out)`; places count in vectors."""
 
     def __init__(self, module: Module, name: str):
         self.module, self.name = module, name
@@ -66,7 +66,7 @@ class Routine:
     def pointer(self, base: ir.Value, index: int | ir.Value):
         if isinstance(index, int):
             index = ir.Constant(_INDEX, index)
-        return self.builder.bitcast(self.builder.gep(base, [index]), VECTOR.as_pointer())
+        return self.builder.gep(base, [index])
 
     def load(self, base: ir.Value, index):
         return self.builder.load(self.pointer(base, index), align=8)
@@ -75,7 +75,7 @@ class Routine:
         self.builder.store(value, self.pointer(base, index), align=8)
 
     def at(self, name: str, i: int = 0) -> int:
-        return self.module.layout.offset[name] + i * LANES
+        return self.module.layout.offset[name] // LANES + i
 
     def array(self, name: str):
         """The address of a whole array of the block."""
@@ -99,7 +99,7 @@ class Routine:
                                      self.block if target is None else target])  # fmt: skip
 
     def loop(self, count: int, body: Callable) -> None:
-        """`body(i)` for the offsets i = 0, LANES, 2 LANES, ... of `count` vectors."""
+        """`body(i)` for i = 0, 1, ... below `count`."""
         builder = self.builder
         start = builder.block
         inside, after = builder.append_basic_block(), builder.append_basic_block()
@@ -108,9 +108,9 @@ class Routine:
         index = builder.phi(_INDEX)
         index.add_incoming(ir.Constant(_INDEX, 0), start)
         body(index)
-        following = builder.add(index, ir.Constant(_INDEX, LANES))
+        following = builder.add(index, ir.Constant(_INDEX, 1))
         index.add_incoming(following, builder.block)
-        done = builder.icmp_unsigned("<", following, ir.Constant(_INDEX, count * LANES))
+        done = builder.icmp_unsigned("<", following, ir.Constant(_INDEX, count))
         builder.cbranch(done, inside, after)
         builder.position_at_end(after)
 
@@ -246,12 +246,12 @@ class _Emitter:
         if node not in self.leaves:
             return self._restored(r, node)
         array, i = self.leaves[node]
-        return r.load(r.source, i * LANES) if array == SOURCE else r.load(r.block, r.at(array, i))
+        return r.load(r.source, i) if array == SOURCE else r.load(r.block, r.at(array, i))
 
     def _store(self, r: Routine, value, place: Place) -> None:
         array, i = place
         if array == TARGET:
-            r.store(value, r.target, i * LANES)
+            r.store(value, r.target, i)
         else:
             r.store(value, r.block, r.at(array, i))
 
@@ -293,6 +293,8 @@ class _Emitter:
             return b.select(first, parts[0], parts[1])
         if operation in _INTRINSICS:
             return self._intrinsic(r, _INTRINSICS[operation], parts)
+        if operation == "factorial":
+            return self._library(r, "tgamma", r.add(parts[0], constant(1.0)))
         return self._library(r, _LIBRARY[operation], parts[0])
 
     def _fixed_power(self, r: Routine, base, exponent: float):

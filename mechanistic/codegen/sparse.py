@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from heapq import heapify, heappop, heappush
 
 
 @dataclass(frozen=True)
@@ -41,11 +42,20 @@ def eliminate(size: int, pattern: set[tuple[int, int]]) -> Elimination:
     order: list[int] = []
     below: list[tuple[int, ...]] = [()] * size
     right: list[tuple[int, ...]] = [()] * size
-    rest = set(range(size))
-    while rest:
-        k = min(rest, key=lambda k: ((len(rows[k]) - 1) * (len(columns[k]) - 1), k))
+
+    def cost(k: int) -> int:
+        return (len(rows[k]) - 1) * (len(columns[k]) - 1)
+
+    queue = [(cost(k), k) for k in range(size)]
+    heapify(queue)
+    done = [False] * size
+    while queue:
+        price, k = heappop(queue)
+        # entries whose cost has changed since are left behind: a current one is in the queue too
+        if done[k] or price != cost(k):
+            continue
         order.append(k)
-        rest.discard(k)
+        done[k] = True
         later_rows, later_columns = sorted(columns[k] - {k}), sorted(rows[k] - {k})
         below[k], right[k] = tuple(later_rows), tuple(later_columns)
         for i in later_rows:
@@ -57,4 +67,6 @@ def eliminate(size: int, pattern: set[tuple[int, int]]) -> Elimination:
                     entries.add((i, j))
         for j in later_columns:
             columns[j].discard(k)
+        for i in {*later_rows, *later_columns}:
+            heappush(queue, (cost(i), i))
     return Elimination(tuple(order), tuple(sorted(entries)), tuple(below), tuple(right))

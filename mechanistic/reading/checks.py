@@ -217,6 +217,7 @@ class Checker:
         return used
 
     def _math(self) -> None:
+        events = {e["id"] for e in self.data["events"]}
         for tree, line, key in self._trees():
             for name in sorted(references(tree)):
                 if name not in self.names:
@@ -224,7 +225,8 @@ class Checker:
                     self.problems.add(
                         f"'{name}' is used in math but not declared{hint}", line, f"{key}.{name}"
                     )
-            if not_finite(tree):
+            # what an event sets is judged when it fires
+            if not_finite(tree) and key not in events:
                 self.problems.add("math holds an infinite or undefined constant", line, key)
 
     # ---- cycles
@@ -232,6 +234,7 @@ class Checker:
     def _cycles(self) -> None:
         fluxes = {name: [r["rate"]] for name, r in self.reactions.items()}
         always = {name: [rule["math"]] for name, rule in self.assigned.items()} | fluxes
+        always |= {f"rateOf({name})": [rule["math"]] for name, rule in self.rated.items()}
         self._check_cycle(always, "rules")
         initially = {name: [a["math"]] for name, a in self.initialised.items()}
         if not find_cycle(self._graph(always)):

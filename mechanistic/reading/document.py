@@ -18,7 +18,7 @@ from mechanistic.reading.xmltree import Element
 
 _SID = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CORE = "http://www.sbml.org/sbml/level"
-_KNOWN_VERSIONS = {2: range(1, 6), 3: range(1, 3)}
+_KNOWN_VERSIONS = {2: range(1, 6), 3: range(1, 3)}  # Level 1 is converted before it gets here
 _PACKAGE = re.compile(r"http://www\.sbml\.org/sbml/level3/version\d/([a-z]+)/version\d")
 _HARMLESS_PACKAGES = frozenset({"layout", "render", "groups", "annot"})
 
@@ -50,7 +50,7 @@ class Document:
             int(texts[0]), ()
         ):
             got = f"SBML level {shown(texts[0])} version {shown(texts[1])}"
-            raise self.problems.refuse(f"{got} is not known (levels 2 and 3 are read)", root.line, "level")
+            raise self.problems.refuse(f"{got} is not known (levels 1 to 3 are read)", root.line, "level")
         if not root.namespace.startswith(_CORE):
             raise self.problems.refuse(f"not an SBML namespace: {shown(root.namespace)}", root.line, "sbml")
         return int(texts[0]), int(texts[1])
@@ -79,6 +79,12 @@ class Document:
                     "comp: an external model definition is not followed", external.line, "external"
                 )
                 return
+            parts = [e.attributes.get("id", "") for e in _walk(root) if e.tag in ("modelDefinition", "model")]
+            named = shown(", ".join(p for p in parts if p))
+            self.problems.add(
+                f"a model made of submodels (package 'comp': {named}) is not supported", first.line, "comp"
+            )
+            return
         self.problems.add(f"the SBML package '{shown(name)}' is not supported", first.line, shown(name))
 
     # ---- the model

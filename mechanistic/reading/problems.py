@@ -25,7 +25,11 @@ class Problems:
         self.entries: list[dict] = []
 
     def add(self, message: str, line: int | None = None, key: str | None = None) -> None:
-        entry = {"message": message, "line": line, "key": key}
+        entry = {
+            "message": _printable(message),
+            "line": line,
+            "key": None if key is None else _printable(key),
+        }
         if entry not in self.entries[-50:]:
             self.entries.append(entry)
 
@@ -36,6 +40,11 @@ class Problems:
 
     def ordered(self) -> list[dict]:
         return sorted(self.entries, key=lambda e: e["line"] or 0)
+
+
+def _printable(text: str) -> str:
+    """`text` with control, ANSI and bidi characters escaped: it may quote the file."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def closest(word: str, words) -> str:

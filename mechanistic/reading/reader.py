@@ -24,6 +24,12 @@ def read(data: bytes, kind: str) -> dict:
             data = to_sbml(data, problems)
             sbml = data.decode()
         root, namespaces = parse(data, problems)
+        if root.tag == "sbml" and root.attributes.get("level") == "1":
+            from mechanistic.reading.level1 import to_level_2
+
+            data = to_level_2(root, data, problems)
+            sbml = data.decode()
+            root, namespaces = parse(data, problems)
         network = Document(root, namespaces, problems).data
         if not problems.entries or network:
             Checker(network, problems).run()
@@ -40,5 +46,6 @@ def read(data: bytes, kind: str) -> dict:
             ]
         }
     if problems.entries:
+        # lines of a document that was made on the way mean nothing to the reader of the file
         return {"problems": [e | {"line": None} if sbml else e for e in problems.ordered()]}
     return {"network": network, "sbml": sbml}

@@ -119,6 +119,8 @@ def parse(data: bytes, problems: Problems) -> tuple[Element, dict[str, str]]:
             raise problems.refuse("this is not an SBML file (it is no XML)", line, "sbml") from None
         if builder.root is not None and builder.root.tag.lower() == "html":
             raise problems.refuse("this is a web page, not an SBML file", line, "sbml") from None
+        if builder.root is None:
+            raise problems.refuse(f"this is not an SBML file ({reason})", line, "sbml") from None
         raise problems.refuse(f"not well-formed XML: {reason} (line {line})", line, "xml") from None
     assert builder.root is not None
     return builder.root, builder.namespaces

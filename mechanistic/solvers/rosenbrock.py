@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from mechanistic.codegen.derivatives import NotDifferentiable, jacobian
 from mechanistic.codegen.graph import LOGIC, RELATIONS, Graph, Node
-from mechanistic.codegen.native import LANES, SOURCE, TARGET, Compiled, Layout, Module, Place, constant
+from mechanistic.codegen.native import SOURCE, TARGET, Compiled, Layout, Module, Place, constant
 from mechanistic.codegen.sparse import Elimination, eliminate
 from mechanistic.codegen.system import SCALE, STATE, TIME, System
 
@@ -211,13 +211,13 @@ def _emit_solve(module: Module, plan: Elimination) -> None:
             r = module.routine(module.piece_name())
             pieces.append(r.name)
             for i in order[start : start + _ROWS]:
-                x = r.load(r.target, i * LANES)
+                x = r.load(r.target, i)
                 for j in sorted(left[i] if forward else plan.right[i], key=rank.__getitem__):
-                    term = r.mul(r.load(r.block, r.at("M", entries[i, j])), r.load(r.target, j * LANES))
+                    term = r.mul(r.load(r.block, r.at("M", entries[i, j])), r.load(r.target, j))
                     x = r.sub(x, term)
                 if not forward:
                     x = r.mul(x, r.load(r.block, r.at("M", entries[i, i])))
-                r.store(x, r.target, i * LANES)
+                r.store(x, r.target, i)
             r.end()
     module.sequence("solve", pieces)
 
