@@ -1,5 +1,7 @@
-"""Products of a small dense matrix with every line of a field; sums run in one order at any number of
-threads."""
+"""Products of a small dense matrix with every line of a field.
+
+Sums run in one order at any number of threads.
+"""
 
 from __future__ import annotations
 

@@ -273,8 +273,7 @@ class DiffusionSolver:
         return self._propagators[dt]
 
     def _apply(self, matrices: list[Array], u: Array) -> None:
-        """u becomes (Mx ⊗ My ⊗ Mz) u. Each matrix is given transposed for x; 1 × 1 matrices of ones are
-        skipped."""
+        """u becomes (X ⊗ Y ⊗ Z) u, given the matrices along x, y and z."""
         nz, ny, nx = u.shape
         x, y, z = matrices
         scratch = self._scratch
