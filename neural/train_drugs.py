@@ -50,8 +50,16 @@ def train_manipulator(
         "additive drive, no network": predict_wells(additive, plain, wells),
     }
     tensors = tensors_of(fitted, fit.plate)
-    card = card_of(spec, wells, fit, fitted, predicted)
-    calibrate(card, tensors, fit, wells)
+    card = card_of(spec, wells, fit, fitted)
+    observed, logs = in_use(card, tensors, wells)
+    tensors["interval.quantile"] = calibrated(fit, observed, logs)
+    predicted["network in use, no plate known"] = logs.mean(1) - observed[:, :1]
+    card["scores"] = {
+        "combinations": combination_scores(wells, predicted),
+        "combinations_by_experiment": by_experiment(wells, predicted),
+        "combinations_inside_90_percent_interval": _inside(wells, tensors, observed, logs),
+        "held_out_single_wells": {"network": _held_out(fitted)},
+    }
     card["scores"]["held_out_single_wells"] |= {"additive drive, no network": _held_out(plain)}
     weights.save(output, tensors, card)
     for file in (checkpoint, bare):
@@ -127,38 +135,42 @@ def tensors_of(fitted: Fitted, plate: torch.Tensor) -> dict[str, np.ndarray]:
     return out
 
 
-def calibrate(card: dict[str, Any], tensors: dict[str, np.ndarray], fit: DrugFit, wells: Wells) -> None:
-    """Add the intervals of the weights in use, which know no plate, and how many combinations lie inside.
+def in_use(
+    card: dict[str, Any], tensors: dict[str, np.ndarray], wells: Wells
+) -> tuple[np.ndarray, np.ndarray]:
+    """Observed (well, T, 3) and each member's (well, member, T, 3) log2 signals, as the weights are used: no
+    plate is known, and only the live area at the start is given. Adds the interval's floor to `tensors`.
+    """
+    tensors["interval.floor"], tensors["interval.quantile"] = np.array(_FLOOR), np.ones(len(_FLOOR))
+    model = Manipulator(weights.Card(card["kind"], card["name"], card["architecture"], {}, "", card), tensors)
+    observed = np.log2(np.maximum(wells.curves, 0.0) + np.array(EPSILON)).mean(1)
+    live = 2.0 ** observed[:, 0, 0] - EPSILON[0]
+    logs = model.member_signals(np.zeros(model.dimension), wells.time, wells.dose, live)
+    return observed, logs.transpose(2, 1, 0, 3)
 
-    Conformal: what each fold's member, without any plate's factors, misses the wells by that it had left out,
+
+def calibrated(fit: DrugFit, observed: np.ndarray, logs: np.ndarray) -> np.ndarray:
+    """Conformal 90 % quantile by channel: what each fold's member misses the wells by that it had left out,
     relative to the ensemble's spread there.
     """
-    floor = np.array(_FLOOR)
-    tensors["interval.floor"], tensors["interval.quantile"] = floor, np.ones(len(floor))
-    model = Manipulator(weights.Card(card["kind"], card["name"], card["architecture"], {}, "", card), tensors)
-
-    def in_use(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        observed = np.log2(np.maximum(wells.curves[rows], 0.0) + np.array(EPSILON)).mean(1)
-        live = 2.0 ** observed[:, 0, 0] - EPSILON[0]
-        logs = model.member_signals(np.zeros(model.dimension), wells.time, wells.dose[rows], live)
-        return observed, logs.transpose(2, 1, 0, 3)
-
-    observed, logs = in_use(fit.rows)
-    width = np.sqrt(logs.std(1) ** 2 + floor**2)
-    score = np.full(observed.shape, np.nan)
+    width = np.sqrt(logs.std(1) ** 2 + np.array(_FLOOR) ** 2)[fit.rows]
+    score = np.full(width.shape, np.nan)
     for k in range(fit.plan.folds):
         out = fit.fold == k
-        score[out] = np.abs(observed[out] - logs[out, 1 + k]) / width[out]
-    silent = np.broadcast_to(fit.valid.numpy()[:, None] == 0, score.shape)
-    score[silent] = np.nan
-    quantile = np.array([conformal_quantile(score[..., c], 0.9) for c in range(len(CHANNELS))])
-    tensors["interval.quantile"] = quantile
-    observed, logs = in_use(np.nonzero(wells.drugs_given == 2)[0])
-    middle, half = logs.mean(1), quantile * np.sqrt(logs.std(1) ** 2 + floor**2)
-    card["scores"]["combinations_inside_90_percent_interval"] = {
-        name: coverage(observed[..., c], (middle - half)[..., c], (middle + half)[..., c])
-        for c, name in enumerate(CHANNELS)
-    }
+        score[out] = np.abs(observed[fit.rows] - logs[fit.rows, 1 + k])[out] / width[out]
+    score[np.broadcast_to(fit.valid.numpy()[:, None] == 0, score.shape)] = np.nan
+    return np.array([conformal_quantile(score[..., c], 0.9) for c in range(len(CHANNELS))])
+
+
+def _inside(
+    wells: Wells, tensors: dict[str, np.ndarray], observed: np.ndarray, logs: np.ndarray
+) -> dict[str, float]:
+    """Share of the combination wells' frames (mean of replicates) inside their intervals, by channel."""
+    pairs = wells.drugs_given == 2
+    middle = logs.mean(1)
+    half = tensors["interval.quantile"] * np.sqrt(logs.std(1) ** 2 + tensors["interval.floor"] ** 2)
+    seen, low, high = observed[pairs], (middle - half)[pairs], (middle + half)[pairs]
+    return {name: coverage(seen[..., c], low[..., c], high[..., c]) for c, name in enumerate(CHANNELS)}
 
 
 def card_of(
@@ -166,9 +178,8 @@ def card_of(
     wells: Wells,
     fit: DrugFit,
     fitted: Fitted,
-    predicted: dict[str, np.ndarray],
 ) -> dict[str, Any]:
-    """The card: what the weights are, where they come from, and how good they are beside their controls."""
+    """The card, but for scores: what the weights are and where they come from."""
     components = spec["space"]["components"]
     return {
         "kind": "manipulator",
@@ -208,9 +219,4 @@ def card_of(
         "seeds": [fit.plan.seed],
         "iterations": {"run": fit.iteration, "taken_from": fitted.best.tolist()},
         "notes": list(spec.get("notes", [])),
-        "scores": {
-            "held_out_single_wells": {"network": _held_out(fitted)},
-            "combinations": combination_scores(wells, predicted),
-            "combinations_by_experiment": by_experiment(wells, predicted),
-        },
     }
