@@ -1,0 +1,183 @@
+"""The command line in processes of its own: exit codes, one-line errors, data on stdout, nothing written on a mistake."""
+
+import json
+import re
+from pathlib import Path
+
+import pytest
+
+SCENARIOS = Path(__file__).resolve().parents[2] / "scenarios"
+
+GOOD = """
+scenario: 1
+name: two hours
+seed: 3
+time: {stop: 2 h, save_every: 1 h}
+space:
+  domain: {x: [-50 um, 50 um], y: [-50 um, 50 um]}
+  fields: {drug: {diffusion: 1e4 um^2/min, initial: 1 uM}}
+cells: {a: {count: 10, place: {random: {}}, cycle: {division: 1e-3 /min}}}
+couplings: [{from: field.drug, to: rate.death, linear: {slope: 1e-3}, mode: add}]
+"""
+
+
+@pytest.fixture
+def file(tmp_path):
+    file = tmp_path / "good.yaml"
+    file.write_text(GOOD)
+    return file
+
+
+@pytest.fixture
+def bad(tmp_path):
+    file = tmp_path / "bad.yaml"
+    file.write_text(
+        GOOD.replace("count: 10", "count: ten").replace("division: 1e-3 /min", "division: 1e-3 um")
+    )
+    return file
+
+
+def test_help_lists_every_command_of_the_contract(cellweave):
+    done = cellweave("--help")
+    assert done.code == 0
+    for command in (
+        "run",
+        "scenarios",
+        "new",
+        "validate",
+        "schema",
+        "describe",
+        "digest",
+        "simulate",
+        "train",
+        "predict",
+        "explain",
+        "report",
+    ):
+        assert re.search(rf"^\W*{command}\b", done.out, re.M), command
+
+
+def test_run_writes_a_store_and_says_where(cellweave, file, tmp_path):
+    done = cellweave("run", file, "-o", tmp_path / "run.zarr", "--no-report", "--threads", "1")
+    assert done.code == 0, done.err
+    assert done.out == "" and "complete" in done.err and "run.zarr" in done.err
+    first = cellweave("digest", tmp_path / "run.zarr")
+    assert first.code == 0 and re.fullmatch(r"[0-9a-f]{64}\n", first.out) and first.err == ""
+
+    again = cellweave("run", file, "-o", tmp_path / "run.zarr", "--no-report")
+    assert again.code == 2
+    assert again.errors == [f"cellweave: error: {tmp_path / 'run.zarr'}: exists; use --resume or --force"]
+
+    forced = cellweave(
+        "run", file, "-o", tmp_path / "run.zarr", "--no-report", "--force", "--quiet", "--threads", "2"
+    )
+    assert forced.code == 0 and forced.err == ""
+    assert cellweave("digest", tmp_path / "run.zarr").out == first.out
+
+
+def test_every_error_of_a_file_is_one_line_with_its_place(cellweave, bad, tmp_path):
+    for command in (("validate", bad), ("run", bad, "-o", tmp_path / "run.zarr"), ("describe", bad)):
+        done = cellweave(*command)
+        assert done.code == 2 and done.out == ""
+        assert len(done.errors) == 2
+        assert (
+            done.errors[0].startswith(f"cellweave: error: {bad}:9: cells.a.count: ")
+            and "(got ten)" in done.errors[0]
+        )
+        assert "cells.a.cycle.division" in done.errors[1]
+    assert not (tmp_path / "run.zarr").exists()
+
+
+def test_a_fault_of_the_wiring_is_told_like_any_other(cellweave, tmp_path):
+    file = tmp_path / "wired.yaml"
+    file.write_text(GOOD.replace("to: rate.death", "to: cell.volume"))
+    done = cellweave("validate", file)
+    assert done.code == 2
+    assert done.errors[0].startswith(f"cellweave: error: {file}:10: couplings[0].to: ")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("runn",), "runn"),
+        (("run",), "SCENARIO"),
+        (("run", "quickstat"), "did you mean 'quickstart'"),
+        (("run", "quickstart", "--set", "time.stop"), "KEY=VALUE"),
+        (("run", "quickstart", "--device", "gpu"), "cpu or cuda"),
+        (("validate", "/nowhere/at/all.yaml"), "/nowhere/at/all.yaml"),
+        (("digest", "/nowhere.zarr"), "/nowhere.zarr"),
+        (("new", "quickstat"), "did you mean 'quickstart'"),
+        (("explain", "quickstart", "--outcome", "count(pc8) @ 1 h"), "did you mean 'pc9'"),
+        (("explain", "quickstart", "--outcome", "count() @ 1 h", "--method", "magic"), "--method magic"),
+    ],
+)
+def test_a_wrong_call_ends_with_2_and_one_line(cellweave, tmp_path, arguments, words):
+    done = cellweave(
+        *arguments, *(("-o", tmp_path / "x.zarr") if arguments[0] == "run" and len(arguments) > 1 else ())
+    )
+    assert done.code == 2, done.err
+    assert done.out == "" and len(done.errors) == 1 and words in done.errors[0]
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_set_and_seed_replace_values_and_a_wrong_one_is_named_by_its_option(cellweave, file, tmp_path):
+    done = cellweave("run", file, "--set", "time.stop=two hours", "-o", tmp_path / "run.zarr")
+    assert done.code == 2 and "--set time.stop=two hours" in done.errors[0]
+    described = cellweave("describe", file, "--set", "time.stop=1 h", "--set", "cells.a.count=7")
+    assert "until 1 h" in described.out and "a: 7 cells" in described.out
+
+
+def test_validate_is_silent_or_tells_conversions_and_checks_models_too(cellweave, file):
+    done = cellweave(
+        "validate", file, SCENARIOS / "models" / "egfr_mapk.xml", SCENARIOS / "models" / "delta_notch.ant"
+    )
+    assert (done.code, done.err) == (0, "")
+
+
+def test_shipped_scenarios_are_listed_copied_and_valid(cellweave, tmp_path):
+    listed = cellweave("scenarios")
+    names = [line.split()[0] for line in listed.out.splitlines()]
+    assert names[0] == "quickstart" and set(names) == {f.stem for f in SCENARIOS.glob("*.yaml")}
+    made = cellweave("new", "delta_notch", tmp_path / "mine")
+    assert (
+        made.code == 0
+        and (tmp_path / "mine" / "delta_notch.yaml").exists()
+        and (tmp_path / "mine" / "models").is_dir()
+    )
+    assert cellweave("validate", tmp_path / "mine" / "delta_notch.yaml").code == 0
+    assert cellweave("new", "delta_notch", tmp_path / "mine").code == 2
+
+
+def test_schema_is_json_schema(cellweave):
+    done = cellweave("schema")
+    schema = json.loads(done.out)
+    assert {"time", "space", "cells"} <= set(schema["properties"])
+
+
+def test_describe_shows_the_wiring_in_words_and_as_a_picture(cellweave, file, tmp_path):
+    done = cellweave("describe", file, "-o", tmp_path / "graph.svg")
+    assert done.code == 0, done.err
+    assert "field.drug → rate.death  (add, 0.001 x)" in done.out
+    assert "<svg" in (tmp_path / "graph.svg").read_text()[:500]
+
+
+def test_explain_prints_a_table_or_json(cellweave, file, tmp_path):
+    table = cellweave(
+        "explain", file, "--outcome", "count(a) @ 1 h", "--seeds", "2", "-o", tmp_path / "why.zarr", "--quiet"
+    )
+    assert table.code == 0 and table.err == "" and "field.drug → rate.death" in table.out
+    assert (tmp_path / "why.zarr" / "zarr.json").exists()
+    rows = json.loads(
+        cellweave("explain", file, "--outcome", "count(a) @ 1 h", "--seeds", "2", "--json", "--quiet").out
+    )
+    assert [r["quantity"] for r in rows] == ["field.drug → rate.death"] and rows[0]["kind"] == "total"
+
+
+def test_explain_takes_a_run(cellweave, file, tmp_path):
+    assert cellweave("run", file, "-o", tmp_path / "run.zarr", "--no-report", "--quiet").code == 0
+    rows = json.loads(
+        cellweave(
+            "explain", tmp_path / "run.zarr", "--outcome", "count(a) @ 1 h", "--seeds", "2", "--json"
+        ).out
+    )
+    assert len(rows) == 1
