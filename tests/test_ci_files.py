@@ -1,9 +1,7 @@
-"""The project file, the exact versions, the scripts and the weight of imports."""
+"""Exact versions, the script that checks everything, and the weight of imports."""
 
 from __future__ import annotations
 
-import ast
-import importlib
 import importlib.metadata
 import os
 import re
@@ -16,15 +14,6 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-OURS = ("sim", "mechanistic", "neural", "scenarios")
-#: distributions that are imported under another name
-MODULES = {
-    "google-crc32c": "google_crc32c",
-    "libroadrunner": "roadrunner",
-    "python-libsbml": "libsbml",
-    "pyyaml": "yaml",
-    "torch-geometric": "torch_geometric",
-}
 
 
 def plain(requirement: str) -> str:
@@ -38,26 +27,6 @@ PINS = dict(
     for line in (ROOT / "constraints.txt").read_text().splitlines()
     if line and not line.startswith("#")
 )
-
-
-@pytest.mark.parametrize("name", NEEDED)
-def test_every_dependency_imports(name: str) -> None:
-    importlib.import_module(MODULES.get(name, name))
-
-
-def test_everything_imported_is_declared() -> None:
-    imported: set[str] = set()
-    for package in OURS:
-        for file in (ROOT / package).rglob("*.py"):
-            for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Import):
-                    imported |= {alias.name.split(".")[0] for alias in node.names}
-                elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
-                    imported.add(node.module.split(".")[0])
-    declared = {MODULES.get(name, name) for name in NEEDED}
-    # pydantic's own core, of the one version that pydantic itself asks for
-    allowed = set(sys.stdlib_module_names) | set(OURS) | declared | {"pydantic_core"}
-    assert sorted(imported - allowed) == []
 
 
 def test_every_requirement_is_pinned_exactly() -> None:
