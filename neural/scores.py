@@ -101,7 +101,7 @@ def _score(guess: np.ndarray, truth: np.ndarray, bliss: np.ndarray) -> dict[str,
         out[name] = {
             "rmse_log": float(np.sqrt(rest)),
             "skill": float(1 - rest / ((bliss[..., i] - t) ** 2).mean()),
-            "r_curve": float(np.corrcoef(g.ravel(), t.ravel())[0, 1]),
+            "r_curve": float(np.corrcoef(g.ravel(), t.ravel())[0, 1]) if g.std() > 0 else 0.0,
         }
     return out
 

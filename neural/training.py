@@ -128,7 +128,7 @@ def load_training(path: str | os.PathLike, need_data: bool = True) -> Training:
             )
     if problems:
         raise TrainingError(path, sorted(problems, key=lambda p: p[0] or 0))
-    output = file.parent / spec.get("output", f"{spec['name']}.safetensors")
+    output = Path(os.path.normpath(file.parent / spec.get("output", f"{spec['name']}.safetensors")))
     return Training(file, spec, data, output)
 
 

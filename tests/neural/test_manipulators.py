@@ -182,6 +182,14 @@ def test_held_confluence_agrees_with_stepping(drugs):
     np.testing.assert_allclose(steps, whole, atol=2e-3)
 
 
+def test_confluence_may_differ_by_cell(drugs):
+    course = drugs.evolve(np.zeros(drugs.dimension), [0.0, 60.0], {"thz1": 0.1}, message=np.array([0.1, 0.9]))
+    division = course["mean"].sel(quantity="decoder.division").values
+    assert division.shape == (2, 2) and (division[0] > division[1]).all()
+    alone = drugs.evolve(np.zeros(drugs.dimension), [0.0, 60.0], {"thz1": 0.1}, message=0.9)
+    np.testing.assert_allclose(alone["mean"].sel(quantity="decoder.division").values[0], division[1])
+
+
 def test_architecture_must_fit(tmp_path):
     card, tensors = weights.load(WEIGHTS)
     raw = {k: v for k, v in card.raw.items() if k not in ("tensors", "sha256", "format")}
