@@ -20,11 +20,11 @@ from mechanistic.network import ReactionNetwork, from_data
 LARGEST_FILE = 64 << 20
 _CHILD = Path(__file__).parent / "reading" / "child.py"
 _MEGABYTES, _CPU_SECONDS, _WALL_SECONDS = 1000, 5, 30
-_SUFFIXES = {".xml": "sbml", ".sbml": "sbml", ".ant": "antimony", ".txt": "antimony"}
+_SUFFIXES = {".xml": "sbml", ".sbml": "sbml", ".ant": "antimony", ".txt": "antimony", ".omex": "omex"}
 
 
 def read_network(path_or_text: str | os.PathLike) -> ReactionNetwork:
-    """The network of an SBML (Level 2 or 3) or Antimony model.
+    """The network of an SBML or Antimony model, or of the SBML model in a COMBINE archive.
 
     Args:
         path_or_text: a path, or the text of a model (recognised by a line break, `<`, `;` or `=`).
@@ -54,7 +54,7 @@ def _source(path_or_text: str | os.PathLike) -> tuple[bytes, str, str]:
     if data.startswith(b"\x1f\x8b") or file.endswith(".gz"):
         message = "a compressed file is refused: nothing bounds the size it unpacks to; unpack it first"
         raise ModelError(file, [ModelProblem(message, None, "size")])
-    kind = _SUFFIXES.get(Path(file).suffix.lower())
+    kind = "omex" if data.startswith(b"PK\x03\x04") else _SUFFIXES.get(Path(file).suffix.lower())
     if kind is None:
         kind = "sbml" if data[:200].lstrip(b"\xef\xbb\xbf\xff\xfe \t\r\n").startswith(b"<") else "antimony"
     return data, kind, file

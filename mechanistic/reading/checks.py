@@ -248,8 +248,15 @@ class Checker:
             shown = f"{' -> '.join(cycle[:11])} -> ... -> {cycle[-1]} ({len(cycle) - 1} ids)"
         else:
             shown = " -> ".join(cycle)
-        plain = next((c for c in cycle if c in self.names), cycle[0])
-        rule = self.assigned.get(plain) or self.initialised.get(plain) or self.names.get(plain)
+        plain = next(
+            (c for c in cycle if c in self.names), cycle[0].removeprefix("rateOf(").removesuffix(")")
+        )
+        rule = (
+            self.assigned.get(plain)
+            or self.rated.get(plain)
+            or self.initialised.get(plain)
+            or self.names.get(plain)
+        )
         line = rule["line"] if rule else None
         self.problems.add(f"{what} determine each other in a circle: {shown}", line, cycle[0])
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from mechanistic.reading.numbers import shown
 from mechanistic.reading.problems import MOST_DEPTH, Problems
 from mechanistic.reading.xmltree import Element
@@ -20,7 +22,9 @@ def to_level_2(root: Element, data: bytes, problems: Problems) -> bytes:
         raise problems.refuse("a formula cannot be read", root.line, "math")
     import libsbml
 
-    document = libsbml.readSBMLFromString(data.decode("utf-8", "replace"))
+    text = re.sub(r"^\s*<\?xml.*?\?>", "", data.decode("utf-8-sig", "replace"), count=1, flags=re.DOTALL)
+    # libsbml wants the encoding said, which XML does not
+    document = libsbml.readSBMLFromString(f'<?xml version="1.0" encoding="UTF-8"?>{text}')
     severe = [document.getError(i) for i in range(document.getNumErrors())]
     for error in severe:
         if error.getSeverity() >= libsbml.LIBSBML_SEV_ERROR:

@@ -13,11 +13,16 @@ def read(data: bytes, kind: str) -> dict:
 
     Args:
         data: the file as it is.
-        kind: "sbml" or "antimony". The SBML made from an Antimony text is handed back too.
+        kind: "sbml", "antimony" or "omex". Unless the file is SBML itself, its SBML is handed back too.
     """
     problems = Problems()
     sbml = None
     try:
+        if kind == "omex":
+            from mechanistic.reading.omex import model_of
+
+            data, _ = model_of(data, problems)
+            sbml = data.decode("utf-8", "replace")
         if kind == "antimony":
             from mechanistic.reading.antimony_text import to_sbml
 

@@ -182,3 +182,53 @@ def test_reading_imports_nothing_heavy():
         "assert not heavy, heavy"
     )
     subprocess.run([sys.executable, "-c", code, BASE], check=True)
+
+
+LEVEL_1 = """<?xml version="1.0"?>
+<sbml xmlns="http://www.sbml.org/sbml/level1" level="1" version="2"><model name="m">
+<listOfCompartments><compartment name="c" volume="2"/></listOfCompartments>
+<listOfSpecies><species name="A" compartment="c" initialAmount="4" boundaryCondition="false"/></listOfSpecies>
+<listOfReactions><reaction name="R" reversible="false">
+<listOfReactants><speciesReference species="A"/></listOfReactants>
+<kineticLaw formula="k * A^2"><listOfParameters><parameter name="k" value="3"/></listOfParameters></kineticLaw>
+</reaction></listOfReactions></model></sbml>
+"""
+
+
+def test_level_1_is_read():
+    network = read_network(LEVEL_1)
+    assert network["R"].rate == ["*", "R_k", ["^", "A", 2.0]]
+    assert network["A"].amount == 4.0
+
+
+def test_level_1_formulas_are_looked_at_first():
+    assert the_fault(LEVEL_1.replace("A^2", "(" * 3000 + "A" + ")" * 3000)).key == "R.depth"
+    assert any(p.key == "R" and "unbalanced" in p.message for p in faults(LEVEL_1.replace("A^2", "(A")))
+
+
+def test_cycles_of_rates_are_found():
+    rate = (
+        '<apply><csymbol encoding="text" definitionURL="http://www.sbml.org/sbml/symbols/rateOf">rateOf</csymbol>'
+        "<ci>{}</ci></apply>"
+    )
+    rules = "".join(
+        f'<rateRule variable="{a}">{MATH}{rate.format(b)}</math></rateRule>'
+        for a, b in (("x", "y"), ("y", "x"))
+    )
+    text = changed("<!--rules-->", f"<listOfRules>{rules}</listOfRules>")
+    text = text.replace(
+        '<parameter id="x"', '<parameter id="y" value="1" constant="false"/><parameter id="x"'
+    )
+    fault = the_fault(text)
+    assert "rateOf(y) -> rateOf(x) -> rateOf(y)" in fault.message
+    assert fault.line == 17
+
+
+def test_what_a_file_says_is_printed_escaped():
+    fault = the_fault(
+        changed(
+            'compartment="c" initialConcentration="1"', 'compartment="no&#x202e;" initialConcentration="1"'
+        )
+    )
+    assert fault.message.isprintable()
+    assert "\\u202e" in fault.message
