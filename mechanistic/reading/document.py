@@ -8,9 +8,7 @@ from mechanistic.reading.mathml import MathReader
 from mechanistic.reading.numbers import number, shown
 from mechanistic.reading.problems import (
     LONGEST_ID,
-    MOST_REACTIONS,
     MOST_REFERENCES,
-    MOST_SPECIES,
     Problems,
 )
 from mechanistic.reading.units import Units
@@ -91,8 +89,6 @@ class Document:
 
     def _model(self) -> dict:
         m = self.model
-        self._limit("listOfSpecies", MOST_SPECIES, "species")
-        self._limit("listOfReactions", MOST_REACTIONS, "reactions")
         data: dict = {
             "id": m.attributes.get("id", ""),
             "name": m.attributes.get("name", ""),
@@ -123,12 +119,6 @@ class Document:
         data["constraints"] = len(m.listed("listOfConstraints"))
         data["lines"] = self.lines
         return data
-
-    def _limit(self, tag: str, most: int, what: str) -> None:
-        found = self.model.listed(tag)
-        if len(found) > most:
-            message = f"{len(found)} {what} in the model (at most {most} {what})"
-            raise self.problems.refuse(message, found[most].line, what)
 
     def _id(self, e: Element, required: bool = True) -> str:
         text = e.attributes.get("id")

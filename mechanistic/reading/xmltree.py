@@ -5,10 +5,20 @@ from __future__ import annotations
 import re
 from xml.parsers import expat
 
-from mechanistic.reading.problems import LONGEST_ATTRIBUTE, MOST_ATTRIBUTES, MOST_DEPTH, Problems, Refused
+from mechanistic.reading.problems import (
+    LONGEST_ATTRIBUTE,
+    MOST_ATTRIBUTES,
+    MOST_DEPTH,
+    MOST_REACTIONS,
+    MOST_SPECIES,
+    Problems,
+    Refused,
+)
 
 # Free text that no reader of ours looks into; their nesting still counts against the limit of depth.
 _SKIPPED = frozenset({"notes", "annotation", "message"})
+# Counted while parsing, so that a file of a million of them is refused before it fills the memory.
+_COUNTED = {"species": ("species", MOST_SPECIES), "reaction": ("reactions", MOST_REACTIONS)}
 
 
 class Element:
@@ -44,6 +54,7 @@ class _Builder:
         self.namespaces: dict[str, str] = {}
         self.parser.StartNamespaceDeclHandler = self.namespace
         self.depth = self.skipping = 0
+        self.counts: dict[str, int] = {}
 
     def namespace(self, prefix, uri):
         if not self.stack:
@@ -63,6 +74,11 @@ class _Builder:
         if self.depth > MOST_DEPTH:
             raise self.problems.refuse(f"elements are nested beyond a depth of {MOST_DEPTH}", line, "depth")
         namespace, _, tag = name.rpartition(" ")
+        if tag in _COUNTED:
+            self.counts[tag] = self.counts.get(tag, 0) + 1
+            what, most = _COUNTED[tag]
+            if self.counts[tag] > most:
+                raise self.problems.refuse(f"more than {most} {what} in the model", line, what)
         if len(attributes) > MOST_ATTRIBUTES:
             message = f"{len(attributes)} attributes on one element (at most {MOST_ATTRIBUTES})"
             raise self.problems.refuse(message, line, tag)

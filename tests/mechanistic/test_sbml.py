@@ -139,6 +139,7 @@ def test_a_chain_of_thousands_of_rules_is_no_recursion():
         ("<html><body><p>404</body></html>", "web page"),
         (BASE[: len(BASE) // 2], "not well-formed"),
         ("<a>" * 5000, "depth"),
+        ("<sbml>" + "<species/>" * 6000, "species"),
         ("model m\n S1 -> ; " + "(" * 5000 + "1" + ")" * 5000 + "\nend", "depth"),
         ('import "../../etc/passwd"\nmodel m\nend', "import"),
         (
