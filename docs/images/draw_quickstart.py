@@ -30,8 +30,11 @@ def main(store: Path, picture: Path) -> None:
     figure = plt.figure(figsize=(11, 2.9), layout="constrained")
     *maps, curves = figure.subplots(1, 4, width_ratios=(1, 1, 1, 1.35))
     top = float(np.nanmax(cells_at(tree, MOMENTS[0])[ERK]))
+    last = places(cells_at(tree, MOMENTS[-1]))
+    middle, reach = last.mean(axis=0), np.abs(last - last.mean(axis=0)).max() + 12
     for axes, hours in zip(maps, MOMENTS):
         shown = tissue(axes, cells_at(tree, hours), top)
+        axes.set(xlim=middle[0] + np.array([-reach, reach]), ylim=middle[1] + np.array([-reach, reach]))
         axes.set_title(f"{hours:g} h" + (", before erlotinib" if hours < 6 else ""), fontsize=9, loc="left")
     bar = figure.colorbar(shown, ax=maps, orientation="horizontal", shrink=0.3, aspect=36, pad=0.02)
     bar.set_label("doubly phosphorylated ERK in each cell [uM]")
@@ -56,7 +59,7 @@ def tissue(axes, cells, top: float):
     """Every cell as the disc of its volume, coloured by ppERK; dying and dead ones open."""
     radius = (3 * cells["volume"].values / (4 * np.pi)) ** (1 / 3)
     living = ~np.isin(cells["phase"].values, ("apoptotic", "lysed"))
-    places = np.stack([cells["x"].values, cells["y"].values], axis=1)
+    where = places(cells)
 
     def discs(rows, **look):
         size = 2 * radius[rows]
@@ -66,7 +69,7 @@ def tissue(axes, cells, top: float):
                 size,
                 np.zeros(rows.sum()),
                 units="xy",
-                offsets=places[rows],
+                offsets=where[rows],
                 offset_transform=axes.transData,
                 **look,
             )
@@ -76,10 +79,15 @@ def tissue(axes, cells, top: float):
     shown = discs(living, cmap="viridis", edgecolors="white", lw=0.3)
     shown.set_array(cells[ERK].values[living])
     shown.set_clim(0, top)
-    axes.set(xlim=(-120, 120), ylim=(-120, 120), aspect="equal", xticks=[], yticks=[])
+    axes.set(aspect="equal", xticks=[], yticks=[])
     for side in axes.spines.values():
         side.set_color("#e2e0db")
     return shown
+
+
+def places(cells) -> np.ndarray:
+    """Positions (cell, 2) [um]."""
+    return np.stack([cells["x"].values, cells["y"].values], axis=1)
 
 
 if __name__ == "__main__":
