@@ -10,14 +10,10 @@ replicates.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import numpy as np
 
 from neural.population import CHANNELS, EPSILON
 from neural.wells import Wells
-
-Predict = Callable[[np.ndarray], np.ndarray]
 
 
 def relative(curves: np.ndarray) -> np.ndarray:

@@ -153,8 +153,6 @@ def train(
     """
     job = load_training(path)
     target = Path(output) if output is not None else job.output
-    import torch
-
     from neural.cards import as_markdown
     from neural.threads import one_thread
 
@@ -175,7 +173,6 @@ def train(
             from neural.train_contact import train_tissue
 
             train_tissue(job.spec, target, progress)
-    del torch
     target.with_suffix(".md").write_text(as_markdown(target), encoding="utf-8")
     return target
 
