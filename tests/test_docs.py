@@ -133,6 +133,19 @@ def test_the_two_commands_of_the_readme_are_single_lines() -> None:
     assert all("pip install -c constraints.txt -e" in c for c in commands)
 
 
+def test_scores_of_the_readme_are_those_of_the_card() -> None:
+    from neural.weights import read_card
+
+    card = read_card(ROOT / "scenarios" / "weights" / "pc9_drugs.safetensors")
+    scores = card.raw["scores"]["combinations"]["file"]
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    rows = re.findall(r"^ *\| ([^|]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", text, re.M)
+    assert {row[0] for row in rows} == set(scores)
+    for name, *values in rows:
+        channels = ("live_area", "annexin_v", "dead_dna")
+        assert values == [f"{scores[name][c]['rmse_log']:.2f}" for c in channels]
+
+
 def test_the_house_in_architecture_is_the_tree() -> None:
     """Each folder and file drawn in the tree of docs/architecture.md exists where it is drawn."""
     page = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
