@@ -122,7 +122,6 @@ class _Engine:
             [network[name].compartment for name in names["boundary"]], dtype=object
         )
         self.in_state = [i for i, name in enumerate(network.state_ids) if name in network.compartment_ids]
-        self.rates = [network.state_ids.index(name) for name in network.rate_rules]
 
     def _start(self) -> None:
         import roadrunner

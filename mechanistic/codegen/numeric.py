@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -50,7 +49,7 @@ def evaluate(graph: Graph, outputs: Sequence[Node], inputs: Sequence) -> list:
         for node in order:
             operation, *operands = graph.nodes[node]
             if operation == "const":
-                values[node] = operands[0] if operands else math.nan
+                values[node] = operands[0]
             elif operation == "input":
                 values[node] = np.asarray(inputs[operands[0]], dtype=float)
             else:

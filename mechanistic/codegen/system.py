@@ -206,10 +206,10 @@ class System:
         if name in self.state_at:
             return self.graph.input(STATE + self.state_at[name])
         if name not in self.network.assignment_rules and not s.substance_only and self.varies(s.compartment):
-            return ["*", self.graph_input_name(name), "scale:"]
+            return ["*", self._constant_name(name), "scale:"]
         return name if s.substance_only else ["*", name, s.compartment]
 
-    def graph_input_name(self, name: str) -> str:
+    def _constant_name(self, name: str) -> str:
         """The internal name of the constant stored for `name`."""
         self._resolver.nodes.setdefault(f"constant:{name}", self.graph.input(self.constant_at[name]))
         return f"constant:{name}"

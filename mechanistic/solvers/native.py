@@ -5,10 +5,12 @@ from __future__ import annotations
 import numpy as np
 
 from mechanistic.codegen.system import System
+from mechanistic.jit import threads_for
 from mechanistic.solvers import lockstep
 from mechanistic.solvers.rosenbrock import build
 
 _MOST_STEPS = 100_000
+_CELLS_A_THREAD = 256  # below this, waking another thread takes longer
 _REASONS = {
     lockstep.TOO_MANY_STEPS: f"more than {_MOST_STEPS} steps",
     lockstep.STEP_TOO_SMALL: "the step became too small",
@@ -68,8 +70,9 @@ class NativeStepper:
         at = np.concatenate([[0], 1 + columns]).astype(np.int64)
         status = np.zeros(len(state), dtype=np.int64)
         taken = np.zeros(len(state), dtype=np.int64)
-        lockstep.advance_cells(
-            self._step, self._prepare, self._layout, state, time, step, self._shared, at, own,
-            float(dt), float(rtol), np.asarray(atol), _MOST_STEPS, status, taken,
-        )  # fmt: skip
+        with threads_for(len(state), each=_CELLS_A_THREAD):
+            lockstep.advance_cells(
+                self._step, self._prepare, self._layout, state, time, step, self._shared, at, own,
+                float(dt), float(rtol), np.asarray(atol), _MOST_STEPS, status, taken,
+            )  # fmt: skip
         return {int(k): _REASONS[int(status[k])] for k in np.flatnonzero(status)}
