@@ -141,9 +141,13 @@ def test_scores_of_the_readme_are_those_of_the_card() -> None:
     text = (ROOT / "README.md").read_text(encoding="utf-8")
     rows = re.findall(r"^ *\| ([^|]+) \| ([\d.]+) \| ([\d.]+) \| ([\d.]+) \|$", text, re.M)
     assert {row[0] for row in rows} == set(scores)
+    channels = ("live_area", "annexin_v", "dead_dna")
     for name, *values in rows:
-        channels = ("live_area", "annexin_v", "dead_dna")
         assert values == [f"{scores[name][c]['rmse_log']:.2f}" for c in channels]
+    inside = card.raw["scores"]["combinations_inside_90_percent_interval"]
+    stated = re.search(r"hold 90 % hold (\d+) %[^,]*, (\d+) % of annexin V and (\d+) %", text)
+    assert stated
+    assert list(stated.groups()) == [f"{100 * inside[c]:.0f}" for c in channels]
 
 
 def test_the_house_in_architecture_is_the_tree() -> None:
