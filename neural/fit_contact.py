@@ -1,7 +1,8 @@
 """Fit of a contact network: from radii and distances of neighbours to the local confluence.
 
-The truth is geometry: the fraction of a disc of the given radius around a cell that live cells' discs cover,
-counted on many samples. Monolayers are made from fixed seeds, from sparse to confluent, from spread
+The truth is geometry: of the disc of the given radius around a cell, without the cell's own disc, the fraction that
+the discs of live cells cover, counted on many samples. The cell itself is left out so that the mean over cells
+placed at random is the confluence of the well, which is what manipulators are trained on. Monolayers are made from fixed seeds, from sparse to confluent, from spread
 out to clustered, with cells of different size and some dead ones (which cover nothing).
 """
 
@@ -66,8 +67,9 @@ def neighbours(where: np.ndarray, radius: float, side: float = 300.0) -> tuple[n
 def confluence(
     where: np.ndarray, radii: np.ndarray, alive: np.ndarray, radius: float, side: float = 300.0
 ) -> np.ndarray:
-    """(n,) fraction of the disc of `radius` around each cell that live discs cover; 1200 samples on a
-    sunflower spiral, each standing for the same area.
+    """(n,) fraction of each cell's surroundings that live discs cover: of the disc of `radius` without its own.
+
+    Counted on 1200 samples of a sunflower spiral, each standing for the same area.
     """
     i = np.arange(1200) + 0.5
     reach, angle = radius * np.sqrt(i / 1200), np.pi * (3.0 - np.sqrt(5.0)) * i
@@ -75,10 +77,12 @@ def confluence(
     live = alive > 0
     out = np.empty(len(where))
     for k, centre in enumerate(where):
-        gap = where[live] - centre
+        others = np.flatnonzero(live & (np.arange(len(where)) != k))
+        gap = where[others] - centre
         gap -= side * np.round(gap / side)
-        near = (gap**2).sum(1) < (radius + radii[live]) ** 2
-        covered = ((samples[:, None] - gap[near][None]) ** 2).sum(-1) < radii[live][near] ** 2
+        near = (gap**2).sum(1) < (radius + radii[others]) ** 2
+        around = samples[(samples**2).sum(1) >= radii[k] ** 2]
+        covered = ((around[:, None] - gap[near][None]) ** 2).sum(-1) < radii[others][near] ** 2
         out[k] = covered.any(1).mean()
     return out
 

@@ -38,14 +38,14 @@ def train_tissue(spec: dict[str, Any], output: Path, progress: Progress | None) 
         "architecture": {
             "hidden": hidden,
             "radius": radius,
-            "nodes": [{"name": "cell.radius", "unit": "um"}, {"name": "alive", "unit": "1"}],
+            "nodes": [{"name": "cell.radius", "unit": "um"}, {"name": "cell.living", "unit": "1"}],
             "edges": [{"name": "distance", "unit": "um"}],
         },
         "messages": [
             {
                 "name": "confluence",
                 "unit": "1",
-                "meaning": f"fraction of the disc of {radius:g} um around the cell that live cells cover",
+                "meaning": f"fraction of the disc of {radius:g} um around the cell, itself left out, that live cells cover",
             }
         ],
         "data": {"made": "monolayers from seeds", "cells": len(train.x), "edges": int(train.edges.shape[1])},

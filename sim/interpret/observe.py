@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from sim.interpret.outcome import Outcome
 from sim.controller import Stop, stops_of
+from sim.interpret.outcome import Outcome
 from sim.simulation import Simulation
 
 #: times closer than this are one [min]

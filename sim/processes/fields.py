@@ -9,6 +9,7 @@ import numpy as np
 
 from sim.core.process import Process
 from sim.core.quantity import Quantity
+from sim.processes.guard import require_finite
 
 if TYPE_CHECKING:
     from mechanistic.fields import Grid
@@ -112,11 +113,13 @@ class FieldProcess(Process):
     def _rates(self, state, signals) -> tuple[np.ndarray, ...]:
         living = signals["cell.living"]
         name = self.settings.name
+        inputs = {q.name: signals[q.name] for q in self.inputs}
+        require_finite(self.name, state, {"cell.volume": state["cell.volume"], **inputs})
         return (
             np.ascontiguousarray(state["cell.volume"]),
-            signals[f"secretion.{name}"] * living,
-            np.ascontiguousarray(signals[f"saturation.{name}"]),
-            signals[f"uptake.{name}"] * living,
+            inputs[f"secretion.{name}"] * living,
+            np.ascontiguousarray(inputs[f"saturation.{name}"]),
+            inputs[f"uptake.{name}"] * living,
         )
 
     def _settle(self, state, u, voxel, rates, dt: float) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from sim.core.process import Process
 from sim.core.quantity import Quantity
 from sim.processes.fields import BoxSettings, FieldProcess
+from sim.processes.guard import require_finite
 
 #: reach of adhesion in units of the sum of two radii (Macklin et al. 2012)
 REACH = 1.25
@@ -59,11 +60,15 @@ class Mechanics(Process):
         fixed = np.isin(state["cell.type"], list(self.settings.fixed))
         if fixed.all():
             return
+        names = ("cell.radius", *(q.name for q in self.inputs))
+        inputs = {name: np.ascontiguousarray(signals[name]) for name in names}
+        held = {name: state[name] for name in ("cell.position", "cell.direction")}
+        require_finite(self.name, state, {**inputs, **held, "motility.speed": speed})
         pressure = move(
             state["cell.position"],
-            np.ascontiguousarray(signals["cell.radius"]),
-            np.ascontiguousarray(signals["mechanics.repulsion"]),
-            np.ascontiguousarray(signals["mechanics.adhesion"]),
+            inputs["cell.radius"],
+            inputs["mechanics.repulsion"],
+            inputs["mechanics.adhesion"],
             REACH,
             speed[:, None] * state["cell.direction"],
             fixed,

@@ -67,9 +67,7 @@ class TissueProcess(Process):
         super().__init__("tissue", step)
         self.settings = settings
         self.neighbourhood = neighbourhood
-        self.node_inputs: tuple[str, ...] = tuple(
-            _OWN_NAMES.get(q["name"], q["name"]) for q in settings.card.architecture["nodes"]
-        )
+        self.node_inputs: tuple[str, ...] = tuple(q["name"] for q in settings.card.architecture["nodes"])
         self.message_names = tuple(settings.card.message_names)
         self.readouts = tuple(
             Quantity(f"tissue.{m}", "1", f"{m} as the tissue network sees it", "readout")
@@ -103,6 +101,3 @@ class TissueProcess(Process):
         known = {"distance": distance, "distance/radius": distance / self.neighbourhood.radius}
         edges = np.stack([known[q] for q in self.network.edge_inputs], axis=1)
         return self.network.forward_numpy(signals.stack(self.node_inputs), indptr, indices, edges)
-
-
-_OWN_NAMES = {"alive": "cell.living"}
