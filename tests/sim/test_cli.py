@@ -1,4 +1,4 @@
-"""The command line in processes of its own: exit codes, one-line errors, data on stdout, nothing written on a mistake."""
+"""The command line in processes of its own: exit codes, one-line errors, data on stdout, nothing written in vain."""
 
 import json
 import re

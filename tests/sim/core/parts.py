@@ -11,7 +11,18 @@ from sim.core.state import State
 class Store(Process):
     """Owns what it is given and does nothing, or what `act` says."""
 
-    def __init__(self, name, states=(), inputs=(), readouts=None, reads=(), step=1.0, types=None, kind="dynamic", act=None):
+    def __init__(
+        self,
+        name,
+        states=(),
+        inputs=(),
+        readouts=None,
+        reads=(),
+        step=1.0,
+        types=None,
+        kind="dynamic",
+        act=None,
+    ):
         super().__init__(name, step, types)
         self.kind = kind
         self.states = tuple(states)

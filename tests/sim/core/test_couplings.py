@@ -37,7 +37,9 @@ def test_table_is_straight_between_points_and_flat_outside():
     assert np.array_equal(table(np.array([-1, 0.25, 1.5, 9])), [0, 2.5, 5, 0])
 
 
-@pytest.mark.parametrize(("mode", "expected"), [("set", [0, 1, 2, 4]), ("add", [5, 6, 7, 9]), ("scale", [0, 5, 10, 20])])
+@pytest.mark.parametrize(
+    ("mode", "expected"), [("set", [0, 1, 2, 4]), ("add", [5, 6, 7, 9]), ("scale", [0, 5, 10, 20])]
+)
 def test_modes_act_on_the_base_value(mode, expected):
     base = np.full(4, 5.0)
     driven = Coupling("a", "b", Linear(2.0), mode).apply(base, X, ALL)
@@ -56,6 +58,8 @@ def test_cells_out_of_reach_keep_their_base_value():
     assert np.array_equal(Coupling("a", "b").apply(np.full(4, 9.0), source, where), [1, 9, 3, 9])
 
 
-@pytest.mark.parametrize("response", [Identity(), Linear(1.0, 2.0), Hill(1.0, falling=True), Table((0, 1), (0, 1))])
+@pytest.mark.parametrize(
+    "response", [Identity(), Linear(1.0, 2.0), Hill(1.0, falling=True), Table((0, 1), (0, 1))]
+)
 def test_every_response_says_what_it_is(response):
     assert response.label

@@ -56,7 +56,10 @@ def test_order_with_processes_of_different_pace(splitting, order):
     start = np.array([1.0, 2.0, 0.5])
     exact = expm(matrix * END) @ start
     errors = [
-        np.abs(after(splitting, h, linear(fast=True), start, paces={"x": h, "y": h / 2, "z": h / 4}) - exact).max() for h in STEPS
+        np.abs(
+            after(splitting, h, linear(fast=True), start, paces={"x": h, "y": h / 2, "z": h / 4}) - exact
+        ).max()
+        for h in STEPS
     ]
     assert slope(STEPS, errors) == pytest.approx(order, abs=0.1)
 
@@ -88,7 +91,13 @@ def test_the_order_of_listing_changes_no_bit(splitting):
     results = []
     for order in ((0, 1, 2), (2, 0, 1), (1, 2, 0)):
         processes = [linear(fast=True)[k] for k in order]
-        found = after(splitting, 0.1, processes, [start[p.quantity] for p in processes], paces={"x": 0.1, "y": 0.1, "z": 0.05})
+        found = after(
+            splitting,
+            0.1,
+            processes,
+            [start[p.quantity] for p in processes],
+            paces={"x": 0.1, "y": 0.1, "z": 0.05},
+        )
         results.append({p.quantity: v for p, v in zip(processes, found)})
     assert results[0] == results[1] == results[2]
 
@@ -135,7 +144,10 @@ def test_the_coupling_step_is_the_shortest_that_a_process_gets():
     assert processes[0].calls == [(0.0, 2.0)]
 
 
-@pytest.mark.parametrize(("start", "stop", "count"), [(0, 60, 10), (0, 61, 11), (0.1, 0.2, 1), (5.0, 17.0, 2), (0, 60.00000001, 10)])
+@pytest.mark.parametrize(
+    ("start", "stop", "count"),
+    [(0, 60, 10), (0, 61, 11), (0.1, 0.2, 1), (5.0, 17.0, 2), (0, 60.00000001, 10)],
+)
 def test_blocks_are_equal_and_no_longer_than_the_step(start, stop, count):
     blocks = Schedule([Store("p", step=6.0)], 6.0).blocks(start, stop)
     assert len(blocks) == count

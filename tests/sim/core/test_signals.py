@@ -34,14 +34,19 @@ def test_a_coupling_reaches_only_its_cell_types_and_those_that_have_source_and_t
     processes = [Store("life", inputs=[HAZARD]), Store("m", readouts=dose, types=frozenset({1}))]
     _, signals = tissue(processes, [Coupling("decoder.d", "rate.division")], types=(0, 1, 1))
     assert np.array_equal(signals["rate.division"], [1, 7, 7])
-    _, narrowed = tissue(processes, [Coupling("decoder.d", "rate.division", types=frozenset({0}))], types=(0, 1, 1))
+    _, narrowed = tissue(
+        processes, [Coupling("decoder.d", "rate.division", types=frozenset({0}))], types=(0, 1, 1)
+    )
     assert np.array_equal(narrowed["rate.division"], [1, 3, 3])
 
 
 def test_a_driven_input_can_be_the_source_of_another():
     second = Quantity("rate.death", "1/min", "hazard", "input")
     processes = [Store("life", inputs=[HAZARD, second]), Store("f", readouts=signal("field.f", [4, 5, 6]))]
-    couplings = [Coupling("rate.division", "rate.death", Linear(10.0), index=0), Coupling("field.f", "rate.division", index=1)]
+    couplings = [
+        Coupling("rate.division", "rate.death", Linear(10.0), index=0),
+        Coupling("field.f", "rate.division", index=1),
+    ]
     _, signals = tissue(processes, couplings)
     assert np.array_equal(signals["rate.death"], [40, 50, 60])
 

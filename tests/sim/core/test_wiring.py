@@ -49,7 +49,10 @@ def test_a_sound_wiring_has_no_fault():
     [
         (Coupling("field.oxigen", "rate.division"), ["field.oxigen", "did you mean 'field.oxygen'"]),
         (Coupling("field.oxygen", "rate.divison"), ["rate.divison", "did you mean 'rate.division'"]),
-        (Coupling("field.oxygen", "cell.volume"), ["cell.volume", "owned by growth", "such as rate.division can"]),
+        (
+            Coupling("field.oxygen", "cell.volume"),
+            ["cell.volume", "owned by growth", "such as rate.division can"],
+        ),
         (Coupling("ur.s", "rate.division"), ["ur.s", "4 parts", "ur.s[0]"]),
         (Coupling("ur.s[4]", "rate.division"), ["ur.s[4]", "last index of ur.s is 3"]),
         (Coupling("ur.t[0]", "rate.division"), ["ur.t"]),
@@ -118,5 +121,7 @@ def test_neighbours_do_not_hide_a_cycle():
 def test_the_graph_has_every_process_and_what_passes_between_them():
     drawn = wiring.graph(PROCESSES, [Coupling("neighbours.mean(ur.s[0])", "rate.division")])
     assert [n["name"] for n in drawn["nodes"]] == [p.name for p in PROCESSES]
-    assert ("manipulator.m", "life", "coupling") in {(e["source"], e["target"], e["kind"]) for e in drawn["edges"]}
+    assert ("manipulator.m", "life", "coupling") in {
+        (e["source"], e["target"], e["kind"]) for e in drawn["edges"]
+    }
     assert ("growth", "life", "read") in {(e["source"], e["target"], e["kind"]) for e in drawn["edges"]}
