@@ -1,4 +1,4 @@
-"""The pair law: phi(x_i, x_j, e_ij) summed over neighbours, then a readout.
+"""The pair law: phi(x_i, x_j, e_ij) summed over neighbours, then a readout of what the sum adds to silence.
 
 `PairLaw` holds the networks and sums by itself; `neural.message_layer` runs the same networks as a torch-geometric
 layer, which training and gradients use. Importing torch-geometric takes seconds, which a tissue need not pay.
@@ -41,8 +41,10 @@ class PairLaw(nn.Module):
         return self.phi(torch.cat(pair, -1))
 
     def told(self, x: torch.Tensor, heard: torch.Tensor) -> torch.Tensor:
-        """Messages (n, m) from x (n, f) and the summed terms (n, hidden)."""
-        return self.readout(torch.cat([x / self.node_unit, heard], -1))
+        """Messages (n, m) from x (n, f) and the summed terms (n, hidden); zero where nothing is heard."""
+        own = x / self.node_unit
+        silence = torch.zeros_like(heard)
+        return self.readout(torch.cat([own, heard], -1)) - self.readout(torch.cat([own, silence], -1))
 
     def forward(self, x: torch.Tensor, edge_index: torch.Tensor, edge_attr: torch.Tensor) -> torch.Tensor:
         """x (n, f), edge_index (2, e) sender to receiver, edge_attr (e, k) -> messages (n, m)."""

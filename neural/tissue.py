@@ -1,6 +1,6 @@
 """Message passing over the tissue: what a cell hears from its neighbours.
 
-    message_i = readout(x_i, sum_j phi(x_i, x_j, e_ij))
+    message_i = readout(x_i, sum_j phi(x_i, x_j, e_ij)) - readout(x_i, 0)
 
 phi is one pair law for all pairs, so the network applies to any number of cells and neighbours. It sees node
 quantities, edges and edge quantities, nothing else. Weights say which quantities those are, within which
