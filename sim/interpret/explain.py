@@ -75,7 +75,7 @@ def _ranking(found: Ablation, planned: Plan, outcome: Outcome) -> xr.Dataset:
 
     effects = [interval(d) for d in found.differences]
     step = found.step_error
-    verdicts = [_verdict(e, d, step) for e, d in zip(effects, found.differences)]
+    verdicts = [judged(e, d, step) for e, d in zip(effects, found.differences)]
     order = sorted(
         range(len(effects)), key=lambda i: (_firmness(verdicts[i]), -abs(np.nan_to_num(effects[i].mean)))
     )
@@ -139,7 +139,8 @@ def _ranking(found: Ablation, planned: Plan, outcome: Outcome) -> xr.Dataset:
     )
 
 
-def _verdict(effect: Estimate, differences: np.ndarray, step: Estimate) -> str:
+def judged(effect: Estimate, differences: np.ndarray, step: Estimate) -> str:
+    """What can be told of an effect, given its paired differences (seed,) and what the coupling step does."""
     if np.isnan(effect.mean):
         return UNDEFINED
     if not differences.any():

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from sim.controller import Stop, stops_of
 from sim.interpret.outcome import Outcome
 from sim.simulation import Simulation
@@ -49,5 +51,5 @@ def _stops_until(simulation: Simulation, outcome: Outcome) -> list[Stop]:
 def _time_mean(readings: list[tuple[float, float]]) -> float:
     if len(readings) == 1:
         return readings[0][1]
-    area = sum((b - a) * (u + v) / 2 for (a, u), (b, v) in zip(readings[:-1], readings[1:]))
+    area = sum((b - a) * (u + v) / 2 for (a, u), (b, v) in pairwise(readings))
     return area / (readings[-1][0] - readings[0][0])

@@ -185,7 +185,8 @@ class _Reader:
         channels = instruments[name].channels
         if channel not in channels:
             self._refuse(
-                f"{name} has no channel '{escaped(channel)}'; it has {one_of(channels)}{did_you_mean(channel, channels)}"
+                f"{name} has no channel '{escaped(channel)}'; it has {one_of(channels)}"
+                f"{did_you_mean(channel, channels)}"
             )
         return name, channel
 

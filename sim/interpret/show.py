@@ -32,7 +32,8 @@ def as_table(ranking: xr.Dataset) -> str:
         )
     widths = [max(len(r[k]) for r in rows) for k in range(len(rows[0]))]
     lines = [
-        f"{a['outcome']}: {a['baseline']:.4g}{unit} ({a['baseline_lower']:.4g} to {a['baseline_upper']:.4g}) over {ranking.sizes['seed']} seeds",
+        f"{a['outcome']}: {a['baseline']:.4g}{unit} "
+        f"({a['baseline_lower']:.4g} to {a['baseline_upper']:.4g}) over {ranking.sizes['seed']} seeds",
         "",
         *(
             "  ".join(
@@ -41,7 +42,8 @@ def as_table(ranking: xr.Dataset) -> str:
             for r in rows
         ),
         "",
-        "total effect: outcome of the intact run minus that with the coupling cut, same random numbers, all consequences included",
+        "total effect: outcome of the intact run minus that with the coupling cut, same random numbers, "
+        "all consequences included",
         f"the coupling step itself changes the outcome by {a['coupling_error']:+.2g}{unit} "
         f"({a['coupling_error_lower']:+.2g} to {a['coupling_error_upper']:+.2g})",
     ]

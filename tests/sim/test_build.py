@@ -120,7 +120,7 @@ def test_all_faults_of_a_stage_are_told_at_once(folder):
 
 
 def test_a_cycle_within_a_step_is_refused(folder):
-    rule = "model r\n unit uM = 1e-6 mole/litre\n compartment c = 1\n species E in c\n E = 1\n k = 1\n x = 1\n y := 2*x\n J: E -> ; c*k*E\nend\n"
+    rule = "model r\n compartment c = 1\n species E in c\n E = 1\n k = 1\n x = 1\n y := 2*x\n J: E -> ; c*k*E\nend\n"
     (folder / "conversion.ant").write_text(rule)
     text = refused(folder, PATHWAY, "couplings: [{from: pathway.q.y, to: pathway.q.x, linear: {slope: 1}}]")
     assert "cycle" in text and "pathway.q.y" in text and "cut one" in text

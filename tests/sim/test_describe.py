@@ -12,7 +12,9 @@ def test_everything_that_acts_is_told(tmp_path):
         plan(
             scene(
                 "pathways: {q: {model: conversion.ant, time_unit: h, step: 12 min}}",
-                "couplings: [{from: field.drug, to: pathway.q.inhibitor}, {from: pathway.q.E, to: rate.division, hill: {half_max: 2}, mode: scale}]",
+                """couplings:
+  - {from: field.drug, to: pathway.q.inhibitor}
+  - {from: pathway.q.E, to: rate.division, hill: {half_max: 2}, mode: scale}""",
                 "perturbations: [{at: 30 min, set: field.drug, to: 2 uM}]",
                 fields="{drug: {diffusion: 1e3 um^2/min, unit: nM}}",
                 cells="{a: {count: 3, place: {random: {}}, pathways: [q]}}",

@@ -10,7 +10,8 @@ from scenes import BOX, CUBE, advance, scene, started
 
 from sim.errors import SimulationError
 
-MOVING = "{a: {count: 20, place: {random: {}}, motility: {speed: 2 um/min, persistence: 10 min}, cycle: {division: 3e-3 /min}}}"
+MOVING = """{a: {count: 20, place: {random: {}}, motility: {speed: 2 um/min, persistence: 10 min},
+  cycle: {division: 3e-3 /min}}}"""
 
 
 def test_flat_tissues_stay_flat_and_full_ones_use_all_three_axes():
@@ -222,7 +223,8 @@ def test_a_field_that_is_not_finite_is_named():
 
 def test_the_splitting_error_leaves_the_state_alone_and_falls_with_the_step():
     fields = "{drug: {diffusion: 10 um^2/min, initial: 1 uM}}"
-    cells = "{a: {count: 15, place: {random: {}}, growth: 0.02 /min, cycle: {division: 1e-2 /min}, exchange: {drug: {uptake: 0.02 /min}}}}"
+    cells = """{a: {count: 15, place: {random: {}}, growth: 0.02 /min, cycle: {division: 1e-2 /min},
+      exchange: {drug: {uptake: 0.02 /min}}}}"""
     for splitting in ("strang", "lie"):
         simulation = started(scene(fields=fields, cells=cells, splitting=splitting))
         simulation.state.divide(np.arange(15))

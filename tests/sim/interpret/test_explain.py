@@ -11,7 +11,7 @@ from sim.build import plan
 from sim.errors import ScenarioError
 from sim.interpret import show
 from sim.interpret.ablation import interval
-from sim.interpret.explain import explain
+from sim.interpret.explain import explain, judged
 from sim.interpret.observe import observed
 from sim.interpret.outcome import parse_outcome
 
@@ -76,15 +76,12 @@ def test_a_cut_gives_the_bits_of_a_scenario_without_that_line(ranking):
     lines = [INERT, WEAK, STRONG]
     for index, line in enumerate(lines):
         whole = started(with_couplings(*lines)).again(11, cut=(index,))
-        without = started(with_couplings(*(x for x in lines if x != line)))
+        without = started(with_couplings(*(x for x in lines if x != line))).again(11)
         outcome = parse_outcome("count(a) @ 4 h", whole.plan)
         found = observed(whole, outcome)
-        assert found == observed(without.again(11), outcome)
-        a, b = (
-            whole.state.snapshot(),
-            started(with_couplings(*(x for x in lines if x != line))).state.snapshot(),
-        )
-        assert a.keys() == b.keys()
+        assert found == observed(without, outcome)
+        a, b = whole.state.snapshot(), without.state.snapshot()
+        assert a.keys() == b.keys() and all(np.array_equal(a[n], b[n], equal_nan=True) for n in a)
         assert found == (ranking["intact"] - ranking["difference"].sel(coupling=names[line])).values[0]
 
 
@@ -157,26 +154,46 @@ def test_intervals_are_students():
     assert not interval(np.array([-1.0, 1.0])).clear and interval(np.array([1.0, 1.01])).clear
 
 
-def test_the_coupling_error_is_told_and_puts_smaller_effects_in_doubt():
-    """An uptake that is resolved badly at a 30 min step: the error of the step is clear, and larger than the small
-    effect of the coupling beside it."""
-    fields = "{drug: {diffusion: 20 um^2/min, initial: 1 uM}}"
-    coarse = scene(
-        "couplings: [{from: field.drug, to: rate.death, linear: {slope: 1e-9}, mode: add}]",
-        stop="2 h",
-        step="60 min",
-        splitting="lie",
-        fields=fields,
-        cells="""{a: {count: 20, place: {random: {}}, volume: 4000 um^3, growth: 0.02 /min, exchange: {drug: {uptake: 0.05 /min}},
-          cycle: {division: 5e-3 /min}}}""",
-    )
-    ranking = explain(coarse, "mean(field.drug) @ 2 h", seeds=3)
-    assert ranking["verdict"].values[0] in ("no effect", "below the coupling error")
-    assert (
-        ranking.attrs["coupling_error_lower"]
-        <= ranking.attrs["coupling_error"]
-        <= ranking.attrs["coupling_error_upper"]
-    )
+@pytest.mark.parametrize(
+    ("differences", "step", "verdict"),
+    [
+        ([2.0, 2.1, 1.9], [0.0, 0.1, -0.1], "raises"),
+        ([-2.0, -2.1, -1.9], [0.5, 0.6, 0.4], "lowers"),
+        ([2.0, -2.1, 0.1], [0.0, 0.1, -0.1], "cannot tell"),
+        ([0.0, 0.0, 0.0], [5.0, 5.1, 4.9], "no effect"),
+        ([2.0, 2.1, 1.9], [-5.0, -5.1, -4.9], "below the coupling error"),
+        # a step error that may be chance puts nothing in doubt
+        ([2.0, 2.1, 1.9], [-15.0, 5.1, 20.0], "raises"),
+        ([2.0, np.nan, 1.9], [0.0, 0.1, -0.1], "undefined"),
+    ],
+)
+def test_verdicts(differences, step, verdict):
+    differences = np.array(differences)
+    assert judged(interval(differences), differences, interval(np.array(step))) == verdict
+
+
+def test_the_coupling_error_is_that_of_the_step():
+    """Uptake by growing cells in coarse steps of first order, against the same in steps eight times shorter."""
+    cells = """{a: {count: 20, place: {random: {}}, volume: 4000 um^3, growth: 0.05 /min, mechanics: {fixed: true},
+      cycle: {division: 1e-9 /min}, exchange: {drug: {uptake: 0.03 /min}}}}"""
+
+    def coarse(step):
+        return scene(
+            "couplings: [{from: field.drug, to: rate.clearance, linear: {slope: 1}, mode: add}]",
+            "perturbations: [{at: 0 h, scale: cell.volume, by: 0.1, cells: a}]",
+            stop="1 h",
+            step=step,
+            splitting="lie",
+            fields="{drug: {diffusion: 50 um^2/min, initial: 1 uM}}",
+            cells=cells,
+        )
+
+    ranking = explain(coarse("30 min"), "mean(field.drug) @ 1 h", seeds=3)
+    fine = explain(coarse("225 s"), "mean(field.drug) @ 1 h", seeds=3)
+    error = ranking.attrs["baseline"] - fine.attrs["baseline"]
+    assert ranking.attrs["coupling_error_lower"] * ranking.attrs["coupling_error_upper"] > 0
+    assert ranking.attrs["coupling_error"] == pytest.approx(error, rel=0.5)
+    assert ranking["verdict"].values[0] == "no effect"
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,8 @@ SCENE = scene(
     "tissue: {neighbours: {radius: 30 um}}",
     stop="3 h",
     fields="{oxygen: {diffusion: 1e5 um^2/min, initial: 38 mmHg, boundary: {x_min: 38 mmHg}}}",
-    cells="""{pc9: {count: 12, place: {random: {}}, exchange: {oxygen: {uptake: 5 /min}}, growth: 0.05 /min, cycle: {division: 2e-3 /min}},
+    cells="""{pc9: {count: 12, place: {random: {}}, exchange: {oxygen: {uptake: 5 /min}}, growth: 0.05 /min,
+        cycle: {division: 2e-3 /min}},
       stroma: {count: 5, place: {random: {}}, volume: 1000 um^3}}""",
 )
 

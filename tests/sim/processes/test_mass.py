@@ -5,7 +5,8 @@ import pytest
 from scenes import BOX, CONVERSION, CUBE, advance, scene, started
 
 VOXEL = 20.0**3
-EXCHANGE = """{a: {count: 30, place: {random: {}}, cycle: {division: 4e-3 /min}, motility: {speed: 1 um/min, persistence: 10 min},
+EXCHANGE = """{a: {count: 30, place: {random: {}}, cycle: {division: 4e-3 /min},
+  motility: {speed: 1 um/min, persistence: 10 min},
   exchange: {drug: {uptake: 5 /min}, egf: {secretion: 1 /min, saturation: 3 uM, uptake: 0.1 /min}}}}"""
 
 
@@ -61,7 +62,8 @@ def test_a_membrane_ends_at_equal_concentrations(tmp_path):
         scene(
             "pathways: {q: {model: still.ant, time_unit: min}}",
             fields="{egf: {diffusion: 1e5 um^2/min, initial: 3 uM}}",
-            cells="{a: {count: 6, place: {random: {}}, pathways: [q], exchange: {egf: {permeability: 1 /min, with: pathway.q.E}}}}",
+            cells="""{a: {count: 6, place: {random: {}}, pathways: [q],
+              exchange: {egf: {permeability: 1 /min, with: pathway.q.E}}}}""",
             folder=tmp_path,
         )
     )
@@ -86,7 +88,8 @@ def test_a_boundary_held_at_a_value_feeds_the_tissue():
 
 def test_a_steady_field_is_where_a_long_transient_ends():
     """One cell takes up what diffuses in; both ways book the same uptake, the transient up to its splitting error."""
-    cells = "{a: {count: 1, place: {points: [[0 um, 0 um]]}, exchange: {oxygen: {uptake: 1 /min}}, mechanics: {fixed: true}}}"
+    cells = """{a: {count: 1, place: {points: [[0 um, 0 um]]}, exchange: {oxygen: {uptake: 1 /min}},
+      mechanics: {fixed: true}}}"""
     fields, booked = [], []
     for solve in ("steady", "transient"):
         field = f"{{diffusion: 1e3 um^2/min, decay: 0.1 /min, initial: 38 mmHg, boundary: 38 mmHg, solve: {solve}}}"

@@ -68,7 +68,8 @@ def test_division_halves_amounts_and_keeps_concentrations(folder):
 
 
 def test_division_leaves_what_is_no_amount_as_it_is(folder):
-    clock = "model clock\n compartment c = 1\n species E in c\n E = 4\n age = 0; age' = 1\n k = 0\n J: E -> ; c*k*E\nend\n"
+    clock = "model clock\n compartment c = 1\n species E in c\n E = 4\n age = 0; age' = 1\n k = 0\n"
+    clock += " J: E -> ; c*k*E\nend\n"
     (folder / "clock.ant").write_text(clock)
     simulation = started(
         scene("pathways: {q: {model: clock.ant, time_unit: min}}", cells=DIVIDING, folder=folder)
