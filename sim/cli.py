@@ -198,13 +198,13 @@ def explain(
 ) -> None:
     """Rank what drives an outcome: each coupling cut, with paired random numbers."""
     from sim.interpret.explain import explain as explained
-    from sim.interpret.show import as_table, to_json
+    from sim.interpret.show import as_table, require_free, to_json, write
 
     loaded = _load_or_open(scenario, sets, allow_outside)
+    if output is not None:
+        require_free(output)
     ranking = explained(loaded, outcome, methods=tuple(method), seeds=seeds, say=None if quiet else _say)
     if output is not None:
-        from sim.interpret.show import write
-
         write(ranking, output)
     typer.echo(to_json(ranking) if as_json else as_table(ranking))
 

@@ -76,7 +76,7 @@ def ablate(plan: Plan, outcome: Outcome, seeds: int, say: Callable[[str], None] 
     Raises:
         SimulationError: a run failed; names the cut.
     """
-    chosen = [(plan.scenario.seed + k) % 2**64 for k in range(seeds)]
+    chosen = [(plan.seed + k) % 2**64 for k in range(seeds)]
     loaded = Simulation(plan)
     variants: list[tuple[str, tuple[int, ...], int]] = [("intact", (), 1), ("intact, half the step", (), 2)]
     variants += [(f"without {c.name}", (c.index,), 1) for c in plan.couplings]

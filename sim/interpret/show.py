@@ -13,6 +13,10 @@ if TYPE_CHECKING:
     import xarray as xr
 
 
+#: verdicts that are drawn in colour
+_FIRM = ("raises", "lowers")
+
+
 def as_table(ranking: xr.Dataset) -> str:
     """The ranking as text: what was asked, a line for each coupling, and what the reader must know."""
     a = ranking.attrs
@@ -66,22 +70,12 @@ def picture(ranking: xr.Dataset, path: Path) -> None:
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     for place, r in enumerate(rows):
-        firm = r["verdict"] in ("raises", "lowers")
+        firm = r["verdict"] in _FIRM
         colour = ("#c4561c" if r["effect"] > 0 else "#2c6fad") if firm else "#b5b5b5"
         axes.barh(place, r["effect"], color=colour, height=0.6)
         axes.plot([r["lower"], r["upper"]], [place, place], color="#222222", linewidth=1.2)
-        if not firm:
-            axes.annotate(
-                r["verdict"],
-                (1.0, place),
-                xycoords=("axes fraction", "data"),
-                ha="right",
-                va="center",
-                fontsize=8,
-                color="#555555",
-            )
     axes.axvline(0, color="#222222", linewidth=0.8)
-    axes.set_yticks(range(len(rows)), [r["quantity"] for r in rows])
+    axes.set_yticks(range(len(rows)), [_label(r) for r in rows])
     axes.invert_yaxis()
     unit = ranking.attrs["units"]
     axes.set_xlabel("total effect, intact minus cut" + (f" [{unit}]" if unit not in ("1", "") else ""))
@@ -116,6 +110,10 @@ def require_free(path: str | Path) -> None:
 
     if os.path.lexists(path):
         raise ScenarioError(f"{path}: exists; give another -o or remove it")
+
+
+def _label(row: dict) -> str:
+    return row["quantity"] if row["verdict"] in _FIRM else f"{row['quantity']}\n{row['verdict']}"
 
 
 def _rows(ranking: xr.Dataset) -> list[dict]:

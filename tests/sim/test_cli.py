@@ -167,6 +167,8 @@ def test_explain_prints_a_table_or_json(cellweave, file, tmp_path):
     )
     assert table.code == 0 and table.err == "" and "field.drug → rate.death" in table.out
     assert (tmp_path / "why.zarr" / "zarr.json").exists()
+    again = cellweave("explain", file, "--outcome", "count(a) @ 1 h", "-o", tmp_path / "why.zarr")
+    assert again.code == 2 and "exists" in again.errors[0] and "run 1 of" not in again.err
     rows = json.loads(
         cellweave("explain", file, "--outcome", "count(a) @ 1 h", "--seeds", "2", "--json", "--quiet").out
     )
