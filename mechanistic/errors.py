@@ -39,6 +39,8 @@ class IntegrationError(RuntimeError):
         species: id of the offending variable, or None.
     """
 
-    def __init__(self, message: str, cell: int | None = None, time: float | None = None, species: str | None = None):
+    def __init__(
+        self, message: str, cell: int | None = None, time: float | None = None, species: str | None = None
+    ):
         self.cell, self.time, self.species = cell, time, species
         super().__init__(message)

@@ -1,9 +1,10 @@
 """Fit of a contact network: from radii and distances of neighbours to the local confluence.
 
-The truth is geometry: of the disc of the given radius around a cell, without the cell's own disc, the fraction that
-the discs of live cells cover, counted on many samples. The cell itself is left out so that the mean over cells
-placed at random is the confluence of the well, which is what manipulators are trained on. Monolayers are made from fixed seeds, from sparse to confluent, from spread
-out to clustered, with cells of different size and some dead ones (which cover nothing).
+The truth is geometry: of the disc of the given radius around a cell, without the cell's own disc, the fraction
+that the discs of live cells cover, counted on many samples. The cell itself is left out so that the mean over
+cells placed at random is the confluence of the well, which is what manipulators are trained on. Monolayers are
+made from fixed seeds, from sparse to confluent, from spread out to clustered, with cells of different size and
+some dead ones (which cover nothing).
 """
 
 from __future__ import annotations

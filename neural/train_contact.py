@@ -45,7 +45,7 @@ def train_tissue(spec: dict[str, Any], output: Path, progress: Progress | None) 
             {
                 "name": "confluence",
                 "unit": "1",
-                "meaning": f"fraction of the disc of {radius:g} um around the cell, itself left out, that live cells cover",
+                "meaning": f"of the disc of {radius:g} um around the cell without itself, what live cells cover",
             }
         ],
         "data": {"made": "monolayers from seeds", "cells": len(train.x), "edges": int(train.edges.shape[1])},

@@ -62,6 +62,12 @@ class Plan:
     notes: list[str]
 
     @property
+    def seed(self) -> int:
+        """Seed of all random numbers; a loaded scenario always has one."""
+        assert self.scenario.seed is not None
+        return self.scenario.seed
+
+    @property
     def wiring(self) -> dict[str, Any]:
         """Nodes and edges of the graph that `describe` draws."""
         return wiring.graph(self.processes, self.couplings)

@@ -29,7 +29,7 @@ class Simulation:
 
     def __init__(self, plan: Plan, cut: Collection[int] = ()):
         self.plan = plan
-        self.streams = Streams(plan.scenario.seed)
+        self.streams = Streams(plan.seed)
         # before the state is laid out: what must be remembered of each cell is known in full only now
         for process in plan.processes:
             process.prepare(self.streams)

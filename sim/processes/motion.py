@@ -92,7 +92,7 @@ class Motility(Process):
         super().__init__("motility", step)
         self.settings = settings
         self.fields = fields
-        self.dims = dims
+        self.dims: Literal[2, 3] = dims
         self.states = (
             Quantity("cell.direction", "1", "direction of crawling", width=3, labels=("x", "y", "z")),
         )
