@@ -100,7 +100,8 @@ def time_course(request: Request) -> xarray.Dataset:
         raise ScenarioError(
             Problem(str(error.file), p.message, p.line, p.key) for p in error.problems
         ) from None
-    return course[list(chosen)].rename({name: label for name, label in chosen.items() if name != label})
+    course = course[[*chosen, "time", "cell"]]
+    return course.rename({name: label for name, label in chosen.items() if name != label})
 
 
 def check_output(output: Path | None) -> None:
@@ -257,7 +258,8 @@ def _chosen(request: Request, model: PathwayModel) -> dict[str, str]:
     amounts = tuple(f"amount.{s}" for s in species)
     known = (*species, *amounts, *others)
     if request.select is None:
-        wanted = set(species)
+        # a model without species shows what changes in it
+        wanted = set(species or network.state_ids)
     else:
         wanted = {name.strip() for name in request.select.split(",")} - {"time"}
         problems = [

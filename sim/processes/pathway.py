@@ -142,9 +142,8 @@ class PathwayProcess(Process):
             self.model.advance(cells, dt / self.settings.minutes_per_unit)
         except IntegrationError as error:
             cell = state.ids[rows[error.cell]] if error.cell is not None else "?"
-            raise SimulationError(
-                f"{self.name}: cell {cell}, {error.species or 'state'} at t = {state.time:g} min: {error}"
-            ) from error
+            what = f"'{error.species}' of cell {cell}" if error.species else f"cell {cell}"
+            raise SimulationError(f"{self.name}: {what} at t = {state.time:g} min: {error}") from error
         state[self.block][rows] = cells.amounts
         state[self.steps][rows] = cells.step
 
