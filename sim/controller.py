@@ -246,6 +246,7 @@ class _Controller:
     def _findings(self) -> dict[str, str]:
         return {
             "splitting_error": json.dumps(self.errors),
+            "cleared_amounts": json.dumps({k: v.tolist() for k, v in self.simulation.state.cleared.items()}),
             "seconds_by_process": json.dumps(
                 {k: round(v, 3) for k, v in self.simulation.schedule.seconds.items()}
             ),

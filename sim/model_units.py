@@ -79,8 +79,13 @@ _FAMILIAR = (
 
 
 def tidy(text: str | None) -> str:
-    """A model's unit in a scenario's spelling where there is one (`1e-21 mole / femtolitre` is uM), `1` for none."""
-    if not text or text == "dimensionless":
+    """A model's unit in a scenario's spelling where there is one (`1e-21 mole / femtolitre` is uM).
+
+    `1` is a pure number; an empty text says that the model declares nothing.
+    """
+    if not text:
+        return ""
+    if text == "dimensionless":
         return "1"
     try:
         meant = any_unit(text)

@@ -175,18 +175,20 @@ class Recorder:
 
 
 def _scalar(q: Quantity) -> Variable:
-    return Variable(q.name, q.unit, q.meaning)
+    return Variable(q.name, q.unit or "1", q.meaning)
 
 
 def _block(q: Quantity) -> Variable:
     attrs = {"labels": " ".join(label.replace(" ", "_") for label in q.labels)}
     return Variable(
-        q.name, q.unit, q.meaning, axis=(f"{q.name.replace('.', '_')}_component", q.width), attrs=attrs
+        q.name, q.unit or "1", q.meaning, axis=(f"{q.name.replace('.', '_')}_component", q.width), attrs=attrs
     )
 
 
 def _summary(q: Quantity) -> list[Variable]:
     return [
-        Variable(f"{q.name}.mean", q.unit, f"{q.meaning}, mean over living cells", "float64"),
-        Variable(f"{q.name}.sd", q.unit, f"{q.meaning}, standard deviation over living cells", "float64"),
+        Variable(f"{q.name}.mean", q.unit or "1", f"{q.meaning}, mean over living cells", "float64"),
+        Variable(
+            f"{q.name}.sd", q.unit or "1", f"{q.meaning}, standard deviation over living cells", "float64"
+        ),
     ]

@@ -6,8 +6,8 @@ import numpy as np
 
 from mechanistic.jit import njit
 
-#: edge of a pixel [um]; a disc of radius 8 um then has about 200 pixels
-PIXEL = 1.0
+#: edge of a pixel [um]; a disc of radius 8 um then has about 800 pixels and is right to 1 %
+PIXEL = 0.5
 
 
 def covered_share(
@@ -20,7 +20,7 @@ def covered_share(
         periodic: discs that leave the rectangle come in on the other side.
 
     Returns:
-        Between 0 and 1, exact up to the pixel of 1 um.
+        Between 0 and 1, exact up to the pixel of 0.5 um.
     """
     shape = np.maximum(np.ceil((upper[:2] - lower[:2]) / PIXEL), 1).astype(np.int64)
     painted = np.zeros((shape[0], shape[1]), dtype=np.bool_)

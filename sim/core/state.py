@@ -64,11 +64,14 @@ class State:
         version: new with every change and unlike that of any other state, so that readouts know when they are
             stale.
         fields: name → (z, y, x) array in the field's unit.
+        cleared: amounts that cells held when they were cleared, by name of the shared column: with them the
+            books of a closed system balance.
     """
 
     def __init__(self, quantities: Iterable[Quantity], capacity: int = 64):
         columns: dict[str, tuple] = {"cell.id": (np.int64, (), -1), "cell.type": (np.int64, (), 0)}
         self._inherited: dict[str, np.ndarray] = {}
+        self.cleared: dict[str, np.ndarray] = {}
         for q in quantities:
             if q.role == "state" or q.stored:
                 shape = (q.width,) if q.width else ()
@@ -79,6 +82,7 @@ class State:
                 )
                 if np.any(q.shared):
                     self._inherited[q.name] = np.where(q.shared, 0.5, 1.0)
+                    self.cleared[q.name] = np.zeros(shape)
         self._table = _Table(columns, capacity)
         self.alive = np.zeros(self._table.capacity, dtype=bool)
         self.fields: dict[str, np.ndarray] = {}
@@ -167,6 +171,9 @@ class State:
         keep = self.alive[: len(self)]
         if keep.all():
             return
+        for name, share in self._inherited.items():
+            amounts = np.where(share < 1.0, self[name][~keep], 0.0)
+            self.cleared[name] = self.cleared[name] + amounts.sum(axis=0)
         self._table.keep(keep)
         self.alive[:] = False
         self.alive[: len(self)] = True
@@ -180,6 +187,7 @@ class State:
         arrays = {f"cells/{name}": self[name].copy() for name in self._table.columns}
         arrays |= {f"fields/{name}": values.copy() for name, values in self.fields.items()}
         arrays |= {f"lineage/{name}": self.lineage[name].copy() for name in self.lineage._table.columns}
+        arrays |= {f"cleared/{name}": values.copy() for name, values in self.cleared.items()}
         arrays["clock/time"] = np.array(self.time)
         arrays["clock/tick"] = np.array(self.tick)
         return arrays
@@ -192,6 +200,9 @@ class State:
         )
         self.fields = {
             n.removeprefix("fields/"): np.array(a) for n, a in arrays.items() if n.startswith("fields/")
+        }
+        self.cleared = {
+            n.removeprefix("cleared/"): np.array(a) for n, a in arrays.items() if n.startswith("cleared/")
         }
         self.alive = np.zeros(self._table.capacity, dtype=bool)
         self.alive[: len(self)] = True

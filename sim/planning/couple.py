@@ -121,8 +121,8 @@ class Coupler:
     def _half_max(self, key: KeyPath, value: Any, source: str) -> float:
         """The half-maximal value in the source's unit; a bare number is in it already."""
         written, wanted = getattr(value, "unit", ""), self._unit_of(source)
-        if not written or wanted is None:
-            return float(value)
+        if not written or not wanted:
+            return float(getattr(value, "written", value))
         try:
             given, target = any_unit(written), any_unit(wanted)
         except UnitError:
@@ -138,6 +138,12 @@ class Coupler:
         """What turns the source's unit into the target's; a fault where the dimensions differ."""
         have, want = self._unit_of(source), self._unit_of(target)
         if have is None or want is None or have == want:
+            return 1.0
+        if not have or not want:
+            silent = source if not have else target
+            self._findings.notes.append(
+                f"{source} → {target}: {silent} has no unit in its model; taken as it is"
+            )
             return 1.0
         try:
             given, wanted = any_unit(have), any_unit(want)

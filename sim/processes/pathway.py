@@ -82,7 +82,7 @@ class PathwayProcess(Process):
         self.inputs = tuple(
             Quantity(
                 f"{prefix}.{i}",
-                settings.units.get(i, "1"),
+                settings.units.get(i, ""),
                 f"{i} of {settings.name}",
                 "input",
                 default=float("nan"),
@@ -91,7 +91,7 @@ class PathwayProcess(Process):
         )
         settable = set(network.settable_ids)
         self.readouts = tuple(
-            Quantity(f"{prefix}.{i}", settings.units.get(i, "1"), f"{i} of {settings.name}", "readout")
+            Quantity(f"{prefix}.{i}", settings.units.get(i, ""), f"{i} of {settings.name}", "readout")
             for i in (
                 *network.species_ids,
                 *network.parameter_ids,
@@ -143,7 +143,10 @@ class PathwayProcess(Process):
         except IntegrationError as error:
             cell = state.ids[rows[error.cell]] if error.cell is not None else "?"
             what = f"'{error.species}' of cell {cell}" if error.species else f"cell {cell}"
-            raise SimulationError(f"{self.name}: {what} at t = {state.time:g} min: {error}") from error
+            reason = str(error).partition(": ")[2] or str(
+                error
+            )  # without the row, which is not the cell's id
+            raise SimulationError(f"{self.name}: {what} at t = {state.time:g} min: {reason}") from error
         state[self.block][rows] = cells.amounts
         state[self.steps][rows] = cells.step
 

@@ -255,7 +255,7 @@ def test_a_failure_keeps_what_was_saved_and_names_the_cell(tmp_path):
     )
     output = tmp_path / "run.zarr"
     for resume in (False, True):
-        with pytest.raises(SimulationError, match=r"pathway\.q: cell [01]"):
+        with pytest.raises(SimulationError, match=r"pathway\.q: 'X' of cell [01] at t = "):
             simulate(plan(exploding), output, resume=resume)
         tree = open_run(output)
         assert tree.attrs["status"] == "interrupted"

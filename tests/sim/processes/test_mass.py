@@ -29,6 +29,25 @@ def test_uptake_and_secretion_book_what_they_move(domain, periodic):
         assert total(name) == pytest.approx(amount, rel=1e-12, abs=0)
 
 
+def test_what_cleared_cells_held_is_booked():
+    cells = """{a: {count: 30, place: {random: {}},
+      death: {apoptosis: 0.02 /min, lysis: 0.05 /min, clearance: 0.05 /min},
+      exchange: {drug: {uptake: 5 /min}}}}"""
+    simulation = started(scene(fields="{drug: {diffusion: 1e4 um^2/min, initial: 1 uM}}", cells=cells))
+    state = simulation.state
+    before = state.fields["drug"].sum() * VOXEL
+    advance(simulation, 180)
+    held, cleared = state["internal.drug"].sum(), float(state.cleared["internal.drug"])
+    assert len(state) < 25 and cleared > 0
+    assert state.fields["drug"].sum() * VOXEL + held + cleared == pytest.approx(before, rel=1e-12, abs=0)
+    assert state.fields["drug"].sum() * VOXEL + held < before * (1 - 1e-6)
+
+    kept = state.snapshot()
+    advance(simulation, 30)
+    state.restore(kept)
+    assert float(state.cleared["internal.drug"]) == cleared
+
+
 def test_a_membrane_moves_amounts_between_field_and_pathway_through_growth_and_division(tmp_path):
     (tmp_path / "conversion.ant").write_text(CONVERSION)
     simulation = started(
