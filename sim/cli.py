@@ -39,11 +39,7 @@ Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no summary.")
 
 @app.callback()
 def _options(debug: Debug = False) -> None:
-    global _debug
-    _debug = debug
-
-
-_debug = False
+    """Accepted before the command here; `main` takes it from anywhere."""
 
 
 @app.command()
@@ -59,7 +55,7 @@ def run(
     threads: Annotated[
         int | None, typer.Option(min=1, help="Threads; all cores by default. Results do not depend on it.")
     ] = None,
-    device: Annotated[str, typer.Option(help="Where networks run: cpu or cuda.")] = "cpu",
+    device: Annotated[str, typer.Option(help="Where networks run: cpu (cuda is refused so far).")] = "cpu",
     report: Annotated[bool, typer.Option("--report/--no-report", help="Write the report at the end.")] = True,
     quiet: Quiet = False,
     allow_outside: Outside = False,
@@ -355,12 +351,14 @@ def _fail(text: str, code: int) -> NoReturn:
 
 def main() -> None:
     """Run the command; every error becomes one line and an exit code."""
+    debug = "--debug" in sys.argv[1:]
+    sys.argv = [word for word in sys.argv if word != "--debug"]
     try:
         code = app(standalone_mode=False)
     except Interrupted as error:
         raise SystemExit(error.exit_code) from None
     except CellweaveError as error:
-        if _debug:
+        if debug:
             raise
         _print(error)
         raise SystemExit(error.exit_code) from None
@@ -371,7 +369,12 @@ def main() -> None:
     except BrokenPipeError:
         raise SystemExit(141) from None
     except (OSError, MemoryError) as error:
-        if _debug:
+        if debug:
             raise
         _fail(str(StoreError(f"{type(error).__name__}: {error}")), StoreError.exit_code)
+    except Exception as error:
+        if debug:
+            raise
+        what = escaped(f"{type(error).__name__}: {error}", 300)
+        _fail(f"a fault of cellweave itself, please report it: {what} (--debug shows where)", 1)
     raise SystemExit(code if isinstance(code, int) else 0)

@@ -84,10 +84,7 @@ class Simulation:
             SimulationError: naming cell, quantity and time.
         """
         began = self.state.time
-        try:
-            self.schedule.block(self.state, self.signals, length, refine=refine)
-        except FloatingPointError as error:
-            raise SimulationError(f"mechanics failed in the step from t = {began:g} min: {error}") from error
+        self._block(length, refine=refine)
         self._require_finite(began)
 
     def splitting_error(self, length: float) -> dict[str, float]:
@@ -99,10 +96,10 @@ class Simulation:
         """
         before = self.state.snapshot()
         seconds = dict(self.schedule.seconds)
-        self.schedule.block(self.state, self.signals, length, discrete=False)
+        self._block(length, discrete=False)
         coarse = self._continuous()
         self.state.restore(before)
-        self.schedule.block(self.state, self.signals, length, discrete=False, refine=2)
+        self._block(length, discrete=False, refine=2)
         fine = self._continuous()
         self.state.restore(before)
         self.schedule.seconds.update(seconds)
@@ -110,6 +107,13 @@ class Simulation:
         return {name: scale * _relative(coarse[name], fine[name]) for name in fine}
 
     # ---- parts
+
+    def _block(self, length: float, *, discrete: bool = True, refine: int = 1) -> None:
+        began = self.state.time
+        try:
+            self.schedule.block(self.state, self.signals, length, discrete=discrete, refine=refine)
+        except FloatingPointError as error:
+            raise SimulationError(f"mechanics failed in the step from t = {began:g} min: {error}") from error
 
     def _graph(self):
         return self.plan.neighbourhood.of(self.state, self.signals["cell.living"] > 0)
