@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated, Any, NoReturn
 
 import typer
 
 from sim.errors import CellweaveError, Interrupted, ScenarioError, StoreError, escaped
 
 #: typer carries its own copy of click from 0.26 on, so the class is reached through typer
-UsageError = typer.BadParameter.__mro__[1]
+UsageError: Any = typer.BadParameter.__mro__[1]
 
 app = typer.Typer(
     name="cellweave",

@@ -48,7 +48,7 @@ def drawing() -> Iterator[Any]:
     import matplotlib as mpl
     from matplotlib.figure import Figure
 
-    settings = {
+    settings: dict[Any, Any] = {
         "svg.fonttype": "none",
         "svg.hashsalt": "cellweave",
         "font.family": "sans-serif",

@@ -90,7 +90,7 @@ class _Slice:
 
 def middle_plane(run: RunData) -> float:
     """Height of the plane that maps of a three-dimensional run show [um]."""
-    fields = run.tree["fields"]
+    fields = run.tree["fields"].to_dataset()
     if "z" in fields.coords and fields.sizes["z"] > 1:
         return float(fields["z"].values[len(fields["z"]) // 2])
     return float(np.median(run.at("z", 0)))
