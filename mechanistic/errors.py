@@ -37,7 +37,10 @@ class IntegrationError(RuntimeError):
         cell: row of the cell in the state, or None.
         time: model time at the failure, or None.
         species: id of the offending variable, or None.
+        failed: rows of all cells that failed in the same call; every other cell was advanced.
     """
+
+    failed: tuple[int, ...] = ()
 
     def __init__(
         self, message: str, cell: int | None = None, time: float | None = None, species: str | None = None

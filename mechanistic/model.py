@@ -258,7 +258,9 @@ class PathwayModel:
         method = self._stepper.method(self.method)
         failed = self._stepper.advance(method, cells, dt, self.rtol, self.atol * self._atol_unit)
         if failed:
-            raise failed[min(failed)]
+            error = failed[min(failed)]
+            error.failed = tuple(sorted(failed))
+            raise error
 
     def concentrations(self, state: PathwayState) -> np.ndarray:
         """(cell, species_ids): amount over compartment size, each cell at its own scale."""

@@ -15,7 +15,7 @@ NO_PARENT = -1
 _versions = itertools.count()
 
 #: why a cell's record ended
-CAUSES = ("", "division", "apoptosis", "kill")
+CAUSES = ("", "division", "apoptosis", "kill", "failure")
 
 
 class Lineage:

@@ -48,6 +48,7 @@ def pathway_of(
         dilutes=spec.growth == "dilutes",
         set={i: float(v) for i, v in spec.set.items()},
         vary=dict(spec.vary),
+        removes_failed=scenario.on_failure == "remove-cell",
         units={i: tidy(network.units(i)) for i in ids},
         active=tuple(i for i in settable if f"pathway.{name}.{i}" in reached),
     )

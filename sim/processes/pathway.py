@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -15,7 +16,11 @@ from sim.errors import SimulationError
 
 if TYPE_CHECKING:
     from mechanistic.distributions import Distribution
+    from mechanistic.errors import IntegrationError
     from mechanistic.network import ReactionNetwork
+
+
+_log = logging.getLogger("cellweave")
 
 
 @dataclass(frozen=True)
@@ -29,6 +34,7 @@ class PathwaySettings:
         dilutes: True where growth of the cell dilutes its species; False where synthesis is taken to keep pace.
         set: parameter values in place of the model's.
         vary: distributions of parameters over the cells.
+        removes_failed: what to do with a cell that cannot be integrated: remove it, or stop the run.
         units: unit of every id, as people write it.
         active: ids of parameters that couplings, perturbations or `vary` reach; each cell remembers its own.
     """
@@ -39,6 +45,7 @@ class PathwaySettings:
     dilutes: bool
     set: Mapping[str, float] = field(default_factory=dict)
     vary: Mapping[str, Distribution] = field(default_factory=dict)
+    removes_failed: bool = False
     units: Mapping[str, str] = field(default_factory=dict)
     active: tuple[str, ...] = ()
 
@@ -134,21 +141,29 @@ class PathwayProcess(Process):
     def advance(self, state, signals, dt: float) -> None:
         from mechanistic.errors import IntegrationError
 
-        rows = np.flatnonzero(self.members(state) & (signals["cell.living"] > 0))
+        rows = np.flatnonzero(self.members(state) & state.alive[: len(state)] & (signals["cell.living"] > 0))
         if not rows.size:
             return
         cells = self._cells(state, signals, rows)
         try:
             self.model.advance(cells, dt / self.settings.minutes_per_unit)
         except IntegrationError as error:
-            cell = state.ids[rows[error.cell]] if error.cell is not None else "?"
-            what = f"'{error.species}' of cell {cell}" if error.species else f"cell {cell}"
-            reason = str(error).partition(": ")[2] or str(
-                error
-            )  # without the row, which is not the cell's id
-            raise SimulationError(f"{self.name}: {what} at t = {state.time:g} min: {reason}") from error
+            self._give_up(state, rows, error)
         state[self.block][rows] = cells.amounts
         state[self.steps][rows] = cells.step
+
+    def _give_up(self, state, rows: np.ndarray, error: IntegrationError) -> None:
+        """Stop the run, or take the cells that failed out of the tissue; all others have been advanced."""
+        cell = state.ids[rows[error.cell]] if error.cell is not None else "?"
+        what = f"'{error.species}' of cell {cell}" if error.species else f"cell {cell}"
+        # without the row that begins the reason: it is not the cell's id
+        reason = str(error).partition(": ")[2] or str(error)
+        message = f"{self.name}: {what} at t = {state.time:g} min: {reason}"
+        if not self.settings.removes_failed or not error.failed:
+            raise SimulationError(message) from error
+        gone = rows[list(error.failed)]
+        _log.warning("%s; removed, as on_failure says, with %d like it", message, len(gone) - 1)
+        state.remove(gone, "failure")
 
     def readout(self, name, state, signals) -> np.ndarray:
         short = name.removeprefix(f"pathway.{self.settings.name}.")

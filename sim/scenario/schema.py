@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, Strict
 
@@ -53,5 +53,9 @@ class ScenarioSpec(Part):
     )
     measurements: Measurements | None = Field(
         default=None, description="Measured curves to lay over simulated ones."
+    )
+    on_failure: Literal["stop", "remove-cell"] = Field(
+        default="stop",
+        description="What follows when a cell's pathway cannot be integrated: the run stops, or the cell is removed.",
     )
     outputs: Outputs = Field(default_factory=Outputs, description="What is stored.")

@@ -4,6 +4,8 @@ import numpy as np
 import pytest
 from scenes import CONVERSION, advance, scene, started
 
+from sim.core.state import CAUSES
+
 PATHWAY = "pathways: {q: {model: conversion.ant, time_unit: min}}"
 KEPT = "pathways: {q: {model: conversion.ant, time_unit: min, growth: keeps_concentration}}"
 QUIET = "{a: {count: 3, place: {random: {}}, pathways: [q]}}"
@@ -178,3 +180,28 @@ def test_a_cell_that_cannot_be_integrated_is_named(folder):
     )
     with pytest.raises(SimulationError, match=r"pathway\.q: 'X' of cell 0 at t = 0 min"):
         advance(simulation, 6)
+
+
+def test_a_cell_that_fails_can_be_removed_and_the_others_do_not_feel_it(folder):
+    """dX/dt = c k X^2 leaves every bound at t = 1/(k X): the one with the large k fails, the others never do."""
+    text = "model b\n compartment c = 1\n species X in c\n X = 1\n k = 0\n J: -> X; c*k*X*X\nend\n"
+    (folder / "blow_up.ant").write_text(text)
+
+    def end(change):
+        more = f"""pathways: {{q: {{model: blow_up.ant, time_unit: min}}}}
+on_failure: remove-cell
+perturbations: [{{at: 0 min, set: pathway.q.k, to: 1e-3}}, {change}]"""
+        cells = QUIET.replace("count: 3", "count: 12")
+        simulation = started(scene(more, cells=cells, folder=folder))
+        for p in simulation.plan.perturbations:
+            p.apply(simulation.state, simulation.actors, simulation.streams)
+        advance(simulation, 12)
+        return simulation.state
+
+    hit = "{at: 0 min, set: pathway.q.k, to: 1, fraction: 0.3}"
+    failed, whole = end(hit), end(hit.replace("to: 1,", "to: 1e-3,"))
+    gone = np.setdiff1d(whole.ids, failed.ids)
+    assert 0 < len(gone) < len(whole)
+    assert (failed.lineage["cause"][gone] == CAUSES.index("failure")).all()
+    kept = np.isin(whole.ids, failed.ids)
+    assert np.array_equal(whole["pathway.q.state"][kept], failed["pathway.q.state"])
