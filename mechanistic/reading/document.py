@@ -70,19 +70,6 @@ class Document:
 
     def _refuse_package(self, root: Element, name: str, uri: str) -> None:
         first = next((e for e in _walk(root) if e.namespace == uri), root)
-        if name == "comp":
-            external = next((e for e in _walk(root) if e.tag == "externalModelDefinition"), None)
-            if external is not None:
-                self.problems.add(
-                    "comp: an external model definition is not followed", external.line, "external"
-                )
-                return
-            parts = [e.attributes.get("id", "") for e in _walk(root) if e.tag in ("modelDefinition", "model")]
-            named = shown(", ".join(p for p in parts if p))
-            self.problems.add(
-                f"a model made of submodels (package 'comp': {named}) is not supported", first.line, "comp"
-            )
-            return
         self.problems.add(f"the SBML package '{shown(name)}' is not supported", first.line, shown(name))
 
     # ---- the model

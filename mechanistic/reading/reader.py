@@ -5,6 +5,7 @@ from __future__ import annotations
 from mechanistic.reading.checks import Checker
 from mechanistic.reading.document import Document
 from mechanistic.reading.problems import Problems, Refused
+from mechanistic.reading.submodels import flattened, has_submodels
 from mechanistic.reading.xmltree import parse
 
 
@@ -33,6 +34,10 @@ def read(data: bytes, kind: str) -> dict:
             from mechanistic.reading.level1 import to_level_2
 
             data = to_level_2(root, data, problems)
+            sbml = data.decode()
+            root, namespaces = parse(data, problems)
+        if has_submodels(root):
+            data = flattened(root, data, problems)
             sbml = data.decode()
             root, namespaces = parse(data, problems)
         network = Document(root, namespaces, problems).data

@@ -233,3 +233,44 @@ def test_what_a_file_says_is_printed_escaped():
     )
     assert fault.message.isprintable()
     assert "\\u202e" in fault.message
+
+
+COMP = "http://www.sbml.org/sbml/level3/version1/comp/version1"
+
+
+def with_submodels(main: str, definitions: str) -> str:
+    """A model `main` of submodels, and the definitions of those."""
+    text = changed("<sbml ", f'<sbml xmlns:comp="{COMP}" comp:required="true" ')
+    start, end = text.index("<model"), text.index("</sbml>")
+    inner = (
+        text[start:end]
+        .replace("<model", "<comp:modelDefinition")
+        .replace("</model", "</comp:modelDefinition")
+    )
+    definitions = f"<comp:listOfModelDefinitions>{inner}{definitions}</comp:listOfModelDefinitions>"
+    return text[:start] + f'<model id="main">{_submodels(main)}</model>' + definitions + text[end:]
+
+
+def _submodels(names: str) -> str:
+    parts = (f'<comp:submodel comp:id="s{i}" comp:modelRef="{n}"/>' for i, n in enumerate(names.split()))
+    return f"<comp:listOfSubmodels>{''.join(parts)}</comp:listOfSubmodels>"
+
+
+def _definition(name: str, parts: str) -> str:
+    return f'<comp:modelDefinition id="{name}">{_submodels(parts)}</comp:modelDefinition>'
+
+
+def test_submodels_are_joined():
+    network = read_network(with_submodels("m m", ""))
+    assert network.species_ids == ("s0__S1", "s0__S2", "s1__S1", "s1__S2")
+    assert network["s1__R1"].rate == ["*", "s1__k", "s1__S1"]
+
+
+def test_submodels_without_end_are_refused():
+    itself = the_fault(with_submodels("loop", _definition("loop", "loop")))
+    assert itself.key == "loop"
+    assert "loop -> loop" in itself.message
+    levels = "".join(_definition(f"d{i}", " ".join([f"d{i + 1}" if i < 8 else "m"] * 10)) for i in range(9))
+    assert the_fault(with_submodels("d0", levels)).key == "submodels"
+    external = _definition("x", "m") + '<comp:externalModelDefinition comp:id="e" comp:source="/etc/passwd"/>'
+    assert the_fault(with_submodels("x", external)).key == "external"
