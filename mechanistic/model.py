@@ -288,6 +288,19 @@ class PathwayModel:
 
         return PathwayField(self.network, self._system, self._defaults)
 
+    # ---- derivatives
+
+    def sensitivities(
+        self, times: Iterable[float], parameters: Sequence[str], **options: Any
+    ) -> xarray.Dataset:
+        """d(species)/d(parameter) along the time course, dims cell, time, parameter.
+
+        `options`: cells, initial, values, rtol, atol; see `mechanistic.sensitivity.sensitivities`.
+        """
+        from mechanistic.sensitivity import sensitivities
+
+        return sensitivities(self.network, times, parameters, **options)
+
     # ---- helpers
 
     def _constants(self, state: PathwayState) -> np.ndarray:
