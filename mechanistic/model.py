@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +26,8 @@ from mechanistic.stepping import Cells, Stepper
 if TYPE_CHECKING:
     import torch
     import xarray
+
+    from mechanistic.solvers.stochastic import StochasticStepper
 
 
 @dataclass
@@ -98,11 +101,11 @@ class PathwayModel:
             initial: species by id (a concentration) or `amount.<id>`, each a scalar or one value a cell. What
                 the model computes from them at the start follows.
             parameters: parameters, compartments and boundary species by id, likewise.
-            method: "native", "roadrunner", or "auto": native where it can run the model. `attrs["method"]`
-                says which ran.
+            method: "native", "roadrunner", or "auto": native where it can run the model; "ssa": exact
+                stochastic simulation of amounts as whole numbers. `attrs["method"]` says which ran.
             rtol, atol: tolerances of the integrator. `atol` is a concentration; where the largest initial
                 concentration of the model is below 1 it is multiplied by it.
-            seed: of stochastic methods.
+            seed: of "ssa"; cell i of a seed gets the same course whatever the number of cells.
 
         Returns:
             Dims cell and time. A variable for every species (concentration), `amount.<id>` beside it, every
@@ -110,20 +113,29 @@ class PathwayModel:
             "cell" is called `value.<id>`.
 
         Raises:
-            ModelError: an id is not in the model or cannot be set.
+            ModelError: an id is not in the model or cannot be set; the method cannot run the model.
             IntegrationError: a cell could not be integrated; names cell, time and species.
         """
         times = _checked_times(times)
         given = {**(parameters or {}), **(initial or {})}
         _check_lengths(given, cells, self.network.file)
-        method = self._stepper.method(method)
+        method = method if method == "ssa" else self._stepper.method(method)
         state, constants = initial_values(self.network, given, cells)
         grid = np.unique(np.concatenate([[min(0.0, float(times[0]))], times]))
-        tolerance = atol * self._atol_unit
-        run = self._course_native if method == "native" else self._course_roadrunner
-        courses = run(state, constants, grid, rtol, tolerance)[:, np.searchsorted(grid, times)]
+        if method == "ssa":
+            courses = self._chance.run(state, constants, grid, seed)
+        else:
+            run = self._course_native if method == "native" else self._course_roadrunner
+            courses = run(state, constants, grid, rtol, atol * self._atol_unit)
+        courses = courses[:, np.searchsorted(grid, times)]
         self._check_sizes(courses, times)
         return self._dataset(times, courses, constants, method)
+
+    @cached_property
+    def _chance(self) -> StochasticStepper:
+        from mechanistic.solvers.stochastic import StochasticStepper
+
+        return StochasticStepper(self._system)
 
     def _check_sizes(self, courses: np.ndarray, times: np.ndarray) -> None:
         """No compartment may shrink to nothing: concentrations in it would be infinite."""
