@@ -18,6 +18,9 @@ from mechanistic.network import ReactionNetwork
 # (factor on the tolerances, most internal steps): tried in turn until one gets through
 _LADDER = ((1.0, 20_000), (1e-2, 100_000), (1e-4, 500_000))
 
+# RoadRunner looks at triggers after its steps alone: one that is true for less than a step is missed.
+_WINDOW_STEPS = 2000
+
 
 class RoadRunnerStepper:
     """Integrates one cell at a time with CVODE (BDF), events included."""
@@ -88,6 +91,7 @@ class _Engine:
         roadrunner.Config.setValue(roadrunner.Config.ROADRUNNER_DISABLE_PYTHON_DYNAMIC_PROPERTIES, True)
         self.network = network
         self.events = bool(network.events)
+        self.windows = any(_may_pass_unseen(e.trigger) for e in network.events)
         self.delayed = any(e.delay is not None for e in network.events)
         try:
             # local parameters become global ones, named as the network names them
@@ -142,6 +146,8 @@ class _Engine:
         integrator.setValue("relative_tolerance", rtol)
         integrator.setValue("absolute_tolerance", float(np.min(atol)) if len(atol) else 1e-12)
         integrator.setValue("maximum_num_steps", steps)
+        if self.windows:
+            integrator.setValue("maximum_time_step", float(times[-1] - times[0]) / _WINDOW_STEPS)
         if self.events and not self.delayed:
             # forgets what is pending from another cell
             runner.resetAll()
@@ -182,6 +188,14 @@ class _Engine:
             at, columns = where["species"]
             if len(at):
                 model.setFloatingSpeciesAmounts(at, values[columns])
+
+
+def _may_pass_unseen(trigger: Any) -> bool:
+    """Whether a trigger holds conditions joined, so that it may be true for a short while only."""
+    if not isinstance(trigger, list):
+        return False
+    joined = trigger[0] in ("and", "or", "xor", "==", "!=", "not", "implies", "piecewise") or len(trigger) > 3
+    return joined or any(_may_pass_unseen(part) for part in trigger[1:])
 
 
 def _positions(ids: tuple[str, ...], names: dict[str, list[str]]) -> dict[str, tuple[np.ndarray, np.ndarray]]:

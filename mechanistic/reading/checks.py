@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mechanistic.reading.algebraic import solve
 from mechanistic.reading.functions import Functions, find_cycle, references
 from mechanistic.reading.problems import Problems, closest
 
@@ -23,6 +24,7 @@ class Checker:
 
     def run(self) -> None:
         self._inline()
+        self._algebraic()
         self._ownership()
         self._structure()
         self._values()
@@ -48,6 +50,20 @@ class Checker:
                 a["math"] = functions.expand(a["math"], a["line"], e["id"])
 
     # ---- who determines what
+
+    def _algebraic(self) -> None:
+        rules = self.data["rules"]
+        self.data["algebraic"] = any(r["kind"] == "algebraic" for r in rules)
+        if not self.data["algebraic"] or self.problems.entries:
+            self.data["rules"] = [r for r in rules if r["kind"] != "algebraic"]
+            return
+        fixed = {s["id"] for s in self.data["species"] if s["boundary"]}
+        changed = {
+            q["species"] for r in self.data["reactions"] for q in r["reactants"] + r["products"]
+        } - fixed
+        changed |= {a["variable"] for e in self.data["events"] for a in e["assignments"]}
+        free = {name for name, thing in self.symbols.items() if not thing["constant"]} - changed
+        self.data["rules"] = solve(rules, free, self.problems)
 
     def _ownership(self) -> None:
         add = self.problems.add

@@ -284,12 +284,8 @@ class Document:
     def _rule(self, e: Element) -> dict | None:
         variable = e.attributes.get("variable", "")
         if e.tag == "algebraicRule":
-            self.problems.add(
-                "an algebraic rule (a differential-algebraic equation) is not supported",
-                e.line,
-                "algebraicRule",
-            )
-            return None
+            tree = self.math.read(e, "algebraicRule")
+            return {"kind": "algebraic", "variable": "", "math": tree, "line": e.line}
         if e.tag not in ("assignmentRule", "rateRule"):
             self.problems.add(f"unknown rule <{shown(e.tag)}>", e.line, shown(variable))
             return None

@@ -37,6 +37,7 @@ _FUNCTIONS = """abs exp ln floor factorial sin cos tan sec csc cot sinh cosh tan
 for _name in _FUNCTIONS.split():
     _OPERATORS[_name] = (_name, (1, 1), "n", "n")
 BOOLEAN = frozenset(o for o, _, _, gives in _OPERATORS.values() if gives == "b") | {"true", "false"}
+_ELEMENTS = {o: name for name, (o, *_) in _OPERATORS.items()}
 _TAKES = {o: takes for o, _, takes, _ in _OPERATORS.values()}
 _LEAVES = {"true": ["true"], "false": ["false"], "pi": math.pi, "exponentiale": math.e}
 _SID = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -235,6 +236,34 @@ class MathReader:
             for part in tree[1:]:
                 self._check_kinds(part, takes)
         return "b" if operator in BOOLEAN else "n"
+
+
+def element_of(tree) -> str:
+    """The MathML of a tree (without calls of functions), as text."""
+    if isinstance(tree, str):
+        return f"<ci>{tree}</ci>"
+    if isinstance(tree, float):
+        if not math.isfinite(tree):
+            sign = "<apply><minus/><infinity/></apply>" if tree < 0 else "<infinity/>"
+            return "<notanumber/>" if math.isnan(tree) else sign
+        mantissa, _, exponent = repr(tree).partition("e")
+        return f'<cn type="e-notation">{mantissa}<sep/>{exponent or 0}</cn>'
+    operator, *parts = tree
+    if operator in ("true", "false"):
+        return f"<{operator}/>"
+    if operator == "time":
+        return '<csymbol encoding="text" definitionURL="http://www.sbml.org/sbml/symbols/time">t</csymbol>'
+    inner = [element_of(part) for part in parts]
+    if operator == "piecewise":
+        pieces = [f"<piece>{v}{c}</piece>" for v, c in zip(inner[::2], inner[1::2])]
+        rest = f"<otherwise>{inner[-1]}</otherwise>" if len(inner) % 2 else ""
+        return f"<piecewise>{''.join(pieces)}{rest}</piecewise>"
+    if operator == "rateOf":
+        url = "http://www.sbml.org/sbml/symbols/rateOf"
+        head = f'<csymbol encoding="text" definitionURL="{url}">rateOf</csymbol>'
+    else:
+        head = f"<{_ELEMENTS[operator]}/>"
+    return f"<apply>{head}{''.join(inner)}</apply>"
 
 
 class _Wrong(Exception):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mechanistic.reading.algebraic import in_document
 from mechanistic.reading.checks import Checker
 from mechanistic.reading.document import Document
 from mechanistic.reading.problems import Problems, Refused
@@ -43,6 +44,9 @@ def read(data: bytes, kind: str) -> dict:
         network = Document(root, namespaces, problems).data
         if not problems.entries or network:
             Checker(network, problems).run()
+            if network.pop("algebraic") and not problems.entries:
+                # RoadRunner reads no algebraic rules
+                sbml = in_document(data, network["rules"]).decode()
     except Refused:
         network = None
     except MemoryError:

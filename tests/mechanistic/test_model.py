@@ -168,3 +168,10 @@ def test_the_vector_field_is_differentiable(enzyme):
     expected = torch.stack([-bind, make - bind, bind - make, make], 1)
     torch.testing.assert_close(field(0.0, x).detach(), expected)
     assert torch.autograd.gradcheck(lambda y: field(0.0, y), (x,))
+
+
+def test_a_trigger_that_holds_for_a_moment_is_seen():
+    """x grows straight, so that an integrator steps far; the event waits for 1 after x passes 2.5 .. 2.6."""
+    model = load_model("model m\n x = 0; y = 0; x' = 1;\n at 1 after (x > 2.5 && x < 2.6): y = x;\nend")
+    course = model.simulate([0.0, 10.0])
+    np.testing.assert_allclose(course["y"].values[0], [0.0, 2.5], atol=0.01)

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from pathway_examples import CHAIN, changed
+from pathway_examples import CHAIN, MATH, changed
 
 from mechanistic.codegen.graph import Graph
 from mechanistic.codegen.initial import initial_values
 from mechanistic.codegen.numeric import evaluate
 from mechanistic.codegen.system import System
+from mechanistic.errors import ModelError
 from mechanistic.sbml import read_network
 
 TREES = [
@@ -89,3 +90,45 @@ def test_a_network_says_what_it_holds():
     assert "A" in network
     assert "Q" not in network
     assert network["D"].boundary
+
+
+def with_algebraic(*contents: str) -> str:
+    """BASE with algebraic rules, each the MathML of what is 0; x is what they may determine."""
+    rules = "".join(f"<algebraicRule>{MATH}{c}</math></algebraicRule>" for c in contents)
+    return changed("<!--rules-->", f"<listOfRules>{rules}</listOfRules>")
+
+
+# 0 = (2 x - S1) / 4 - S1: x is the one id that nothing else determines
+LINEAR = """<apply><minus/><apply><divide/><apply><minus/><apply><times/><cn>2</cn><ci>x</ci></apply>
+<ci>S1</ci></apply><cn>4</cn></apply><ci>S1</ci></apply>"""
+
+
+def test_algebraic_rules_are_solved():
+    from mechanistic import load_model
+
+    model = load_model(with_algebraic(LINEAR))
+    for method in ("native", "roadrunner"):
+        course = model.simulate([0.0, 1.0], method=method, rtol=1e-9, atol=1e-12)
+        np.testing.assert_allclose(course["S1"].values[0], [1.0, np.exp(-1)], rtol=1e-6)
+        np.testing.assert_allclose(course["x"].values, 2.5 * course["S1"].values, rtol=1e-12)
+
+
+def test_an_algebraic_rule_for_a_rate_of_change():
+    url = "http://www.sbml.org/sbml/symbols/rateOf"
+    rate = f'<apply><csymbol encoding="text" definitionURL="{url}">r</csymbol><ci>x</ci></apply>'
+    network = read_network(with_algebraic(f"<apply><minus/>{rate}<ci>S1</ci></apply>"))
+    assert network.rate_rules["x"].math == ["/", ["-", ["-", 0.0, "S1"]], 1.0]
+
+
+@pytest.mark.parametrize(
+    ("contents", "says"),
+    [
+        (["<apply><minus/><apply><times/><ci>x</ci><ci>x</ci></apply><ci>S1</ci></apply>"], "by hand"),
+        (["<ci>S1</ci>"], "which variable"),
+        ([LINEAR, LINEAR], "which variable"),
+    ],
+)
+def test_other_algebraic_rules_are_refused(contents, says):
+    with pytest.raises(ModelError, match=says) as error:
+        read_network(with_algebraic(*contents))
+    assert {p.key for p in error.value.problems} == {"algebraicRule"}

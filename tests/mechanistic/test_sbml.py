@@ -112,17 +112,14 @@ def test_two_rules_for_one_variable():
     assert "two rules" in fault.message
 
 
-@pytest.mark.parametrize("kind", ["algebraicRule", "delay"])
-def test_unsupported_constructs_are_refused_by_name(kind):
-    content = {
-        "algebraicRule": f"<listOfRules><algebraicRule>{MATH}<ci>x</ci></math></algebraicRule></listOfRules>",
-        "delay": f'<listOfRules><assignmentRule variable="x">{MATH}<apply><csymbol encoding="text" '
-        'definitionURL="http://www.sbml.org/sbml/symbols/delay">delay</csymbol><ci>S1</ci><cn>1</cn></apply></math>'
-        "</assignmentRule></listOfRules>",
-    }[kind]
-    fault = the_fault(changed("<!--rules-->", content))
-    assert kind in fault.key
-    assert fault.line == 17
+def test_a_delay_in_math_is_refused_by_name():
+    delay = (
+        '<apply><csymbol encoding="text" definitionURL="http://www.sbml.org/sbml/symbols/delay">delay</csymbol>'
+        "<ci>S1</ci><cn>1</cn></apply>"
+    )
+    fault = the_fault(with_rules(f"x = {delay}"))
+    assert fault.key == "x.delay"
+    assert fault.line == 18
 
 
 def test_a_chain_of_thousands_of_rules_is_no_recursion():
