@@ -313,6 +313,22 @@ class PathwayModel:
 
         return sensitivities(self.network, times, parameters, **options)
 
+    def steady_state(
+        self, parameters: Mapping[str, Any] | None = None, cells: int = 1, **options: Any
+    ) -> xarray.Dataset:
+        """Where every cell comes to rest, and whether it is stable; see `mechanistic.steady_state`."""
+        from mechanistic.steady_state import steady_state
+
+        return steady_state(self.network, parameters, cells, **options)
+
+    def control_coefficients(
+        self, parameters: Mapping[str, Any] | None = None, cells: int = 1, **options: Any
+    ) -> xarray.Dataset:
+        """Control coefficients and elasticities at the steady state; see `mechanistic.control`."""
+        from mechanistic.control import control_coefficients
+
+        return control_coefficients(self.network, parameters, cells, **options)
+
     # ---- helpers
 
     def _constants(self, state: PathwayState) -> np.ndarray:
