@@ -1,0 +1,212 @@
+"""Pathway models in many cells: time a cell and error beside RoadRunner in the same process.
+
+    python benchmarks/pathways.py [--json] [--quick]
+
+Published models come from ../shared/data/sbml and are skipped, with a line on stderr, where that is missing;
+a shipped model runs anywhere. Cells start from the model's own state, each amount times its own factor (log
+normal, 10 %). RoadRunner runs its CVODE at its default tolerances (1e-6 and 1e-12), selections off, states
+set and read in bulk. Ours runs at the loosest relative tolerance of a ladder whose measured error is no
+larger than RoadRunner's, or at the tightest one if none is. Error: largest |x - reference| over species and
+cells, over the larger of |reference| and a thousandth of the cell's largest amount; the reference is CVODE at
+1e-12. Times are CPU times of this process unless a row says wall.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+import tarfile
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mechanistic import jit, load_model
+from mechanistic.model import PathwayModel
+
+Array = NDArray[np.float64]
+_ROOT = Path(__file__).resolve().parents[1]
+_BIOMODELS = _ROOT.parent / "shared" / "data" / "sbml" / "biomodels.tar.gz"
+_SHIPPED = _ROOT / "scenarios" / "models" / "egfr_mapk.xml"
+# whole course and six minutes [the model's unit of time: 12 counts minutes, the others seconds]
+_PUBLISHED = {
+    12: (200.0, 6.0),
+    10: (3600.0, 360.0),
+    9: (100.0, 360.0),
+    220: (3600.0, 360.0),
+    19: (3600.0, 360.0),
+}
+_LADDER = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
+_CALLS = 10
+
+
+class _RoadRunner:
+    """RoadRunner as its manual advises for many runs: one instance, no selections, bulk set and get."""
+
+    def __init__(self, model: PathwayModel):
+        import roadrunner
+
+        roadrunner.Logger.setLevel(roadrunner.Logger.LOG_FATAL)
+        self.runner = roadrunner.RoadRunner(model.network.source)
+        self.runner.setIntegrator("cvode")
+        self.runner.timeCourseSelections = []
+        ids = list(self.runner.model.getFloatingSpeciesIds())
+        self.at = np.array([ids.index(name) for name in model.network.state_ids], dtype=np.int32)
+
+    def run(self, start: Array, dt: float, calls: int, rtol: float = 1e-6, atol: float = 1e-12) -> Array:
+        """The amounts (cell, state) after `calls` calls of `dt`."""
+        runner, model, at, end = self.runner, self.runner.model, self.at, start.copy()
+        integrator = runner.getIntegrator()
+        integrator.setValue("relative_tolerance", rtol)
+        integrator.setValue("absolute_tolerance", atol)
+        integrator.setValue("maximum_num_steps", 1_000_000)
+        for row in end:
+            for call in range(calls):
+                model.setTime(call * dt)
+                model.setFloatingSpeciesAmounts(at, row)
+                runner.simulate(call * dt, (call + 1) * dt, 2)
+                row[:] = model.getFloatingSpeciesAmounts()[at]
+        return end
+
+
+def _ours(model: PathwayModel, start: Array, dt: float, calls: int, rtol: float) -> Array:
+    model.rtol, model.atol, model.method = rtol, rtol * 1e-3, "native"
+    state = model.initial_state(len(start))
+    state.amounts[:] = start
+    for _ in range(calls):
+        model.advance(state, dt)
+    return state.amounts
+
+
+def _start(model: PathwayModel, cells: int) -> Array:
+    amounts = model.initial_state(cells).amounts
+    return amounts * np.exp(0.1 * np.random.default_rng(0).standard_normal(amounts.shape))
+
+
+def _error(found: Array, reference: Array) -> float:
+    level = np.abs(reference).max(axis=1, keepdims=True)
+    return float((np.abs(found - reference) / np.maximum(np.abs(reference), 1e-3 * level)).max())
+
+
+def _cpu(task) -> float:
+    start = time.process_time()
+    task()
+    return time.process_time() - start
+
+
+def _beside(name: str, model: PathwayModel, dt: float, calls: int, cells: int, few: int) -> Iterator[dict]:
+    """Time a cell at no larger error than RoadRunner, and the ladder from which that was taken."""
+    peer, start = _RoadRunner(model), _start(model, cells)
+    reference = peer.run(start[:few], dt, calls, 1e-12, 1e-18)
+    peer_error = _error(peer.run(start[:few], dt, calls), reference)
+    peer_time = _cpu(lambda: peer.run(start[:few], dt, calls)) / few / calls
+    ladder = []
+    for rtol in _LADDER:
+        error = _error(_ours(model, start[:few], dt, calls, rtol), reference)
+        spent = _cpu(lambda rtol=rtol: _ours(model, start, dt, calls, rtol)) / cells / calls
+        ladder.append((rtol, error, spent))
+        if error <= peer_error:
+            break
+    for rtol, error, spent in ladder[:-1]:
+        yield {"name": f"{name}, rtol {rtol:g}", "value": spent, "unit": "s/cell", "error": error}
+    rtol, error, spent = ladder[-1]
+    yield {
+        "name": f"{name}, rtol {rtol:g}", "value": spent, "unit": "s/cell", "peer": "RoadRunner, CVODE 1e-6",
+        "peer_value": peer_time, "ratio": peer_time / spent, "error": error, "peer_error": peer_error,
+    }  # fmt: skip
+
+
+def _first_result(name: str, file: Path) -> Iterator[dict]:
+    """From SBML to the first result of one cell, imports aside: nothing compiled yet, and cached."""
+    before = os.environ.get("CELLWEAVE_CACHE")
+    with tempfile.TemporaryDirectory(prefix="cellweave-benchmark-") as folder:
+        os.environ["CELLWEAVE_CACHE"] = folder
+        try:
+            for when in ("cold", "cached"):
+                start = time.perf_counter()
+                load_model(file).simulate([0.0, 1.0], method="native")
+                yield {
+                    "name": f"{name}, SBML to first result, {when}",
+                    "value": time.perf_counter() - start,
+                    "unit": "s wall",
+                }
+        finally:
+            if before is None:
+                del os.environ["CELLWEAVE_CACHE"]
+            else:
+                os.environ["CELLWEAVE_CACHE"] = before
+
+
+def _scaling(name: str, model: PathwayModel, dt: float, sizes: tuple[int, ...]) -> Iterator[dict]:
+    """Time and memory a cell as cells become many; two threads against one."""
+    for cells in sizes:
+        start = _start(model, cells)
+        spent = _cpu(lambda start=start: _ours(model, start, dt, 1, 1e-4)) / cells
+        yield {"name": f"{name}, {cells} cells, one 6-minute call", "value": spent, "unit": "s/cell"}
+    state = model.initial_state(1000)
+    assert state.step is not None
+    arrays = (state.amounts, state.parameters, state.scale, state.time, state.step)
+    yield {"name": f"{name}, state kept", "value": sum(a.nbytes for a in arrays) / 1000, "unit": "B/cell"}
+    start, seconds = _start(model, sizes[-1]), {}
+    for threads in (1, 2):
+        if jit.set_threads(threads) == threads:
+            begun = time.perf_counter()
+            _ours(model, start, dt, 1, 1e-4)
+            seconds[threads] = time.perf_counter() - begun
+    jit.set_threads(1)
+    if 2 in seconds:
+        yield {
+            "name": f"{name}, {sizes[-1]} cells, 2 threads", "value": seconds[2], "unit": "s wall",
+            "peer": "1 thread", "peer_value": seconds[1], "ratio": seconds[1] / seconds[2],
+        }  # fmt: skip
+
+
+def _model_rows(name: str, file: Path, course: float, six: float, quick: bool) -> Iterator[dict]:
+    yield from _first_result(name, file)
+    model = load_model(file)
+    cells, few = (64, 4) if quick else (1000, 16)
+    yield from _beside(f"{name}, course to {course:g}", model, course, 1, cells, few)
+    yield from _beside(f"{name}, 6-minute call", model, six, _CALLS, cells, few)
+    yield from _scaling(name, model, six, (64, 256) if quick else (1000, 100_000))
+
+
+def _rows(quick: bool) -> Iterator[dict]:
+    # what every model shares is compiled or loaded before anything is timed
+    load_model(_SHIPPED).simulate([0.0, 1.0], method="native")
+    yield from _model_rows("shipped EGFR-MAPK", _SHIPPED, 360.0, 6.0, quick)
+    if not _BIOMODELS.is_file():
+        print(f"skipped BioModels {', '.join(map(str, _PUBLISHED))}: no {_BIOMODELS.name}", file=sys.stderr)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        with tarfile.open(_BIOMODELS) as archive:
+            archive.extractall(folder, filter="data")
+        for number in (12,) if quick else _PUBLISHED:
+            file = Path(folder) / "biomodels" / f"BIOMD{number:010d}.xml"
+            yield from _model_rows(f"BioModels {number}", file, *_PUBLISHED[number], quick)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--json", action="store_true", help="print rows as JSON")
+    parser.add_argument("--quick", action="store_true", help="two models and few cells, under a minute")
+    options = parser.parse_args()
+    jit.set_threads(1)
+    rows = list(_rows(options.quick))
+    if options.json:
+        print(json.dumps(rows, indent=1))
+        return
+    for row in rows:
+        error = f"  error {row['error']:.1e}" if "error" in row else ""
+        print(f"{row['name']:<58} {row['value']:>10.3g} {row['unit']}{error}")
+        if "peer" in row:
+            error = f", error {row['peer_error']:.1e}" if "peer_error" in row else ""
+            print(f"{'':4}{row['ratio']:.3g} times {row['peer']} ({row['peer_value']:.3g}{error})")
+
+
+if __name__ == "__main__":
+    main()
