@@ -91,6 +91,7 @@ class _Engine:
         roadrunner.Config.setValue(roadrunner.Config.ROADRUNNER_DISABLE_PYTHON_DYNAMIC_PROPERTIES, True)
         self.network = network
         self.events = bool(network.events)
+        _refuse_doubled_stoichiometries(network)
         self.windows = any(_may_pass_unseen(e.trigger) for e in network.events)
         self.delayed = any(e.delay is not None for e in network.events)
         try:
@@ -188,6 +189,20 @@ class _Engine:
             at, columns = where["species"]
             if len(at):
                 model.setFloatingSpeciesAmounts(at, values[columns])
+
+
+def _refuse_doubled_stoichiometries(network: ReactionNetwork) -> None:
+    """RoadRunner takes one alone of two references to a species whose stoichiometries are computed."""
+    for r in network.reactions:
+        named = [q.species for q in (*r.reactants, *r.products)]
+        for q in (*r.reactants, *r.products):
+            computed = not isinstance(q.stoichiometry, float) or q.id in network.assignment_rules
+            if computed and named.count(q.species) > 1:
+                message = (
+                    f"'{q.species}' occurs twice in '{r.id}' with a stoichiometry that is computed, which is "
+                    "not supported here: RoadRunner counts one of them"
+                )
+                raise ModelError(network.file, [ModelProblem(message, r.line, r.id)])
 
 
 def _may_pass_unseen(trigger: Any) -> bool:

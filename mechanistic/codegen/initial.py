@@ -9,7 +9,7 @@ import numpy as np
 
 from mechanistic.codegen.graph import Graph
 from mechanistic.codegen.numeric import evaluate
-from mechanistic.codegen.system import Resolver, varies
+from mechanistic.codegen.system import Resolver, rate_of, stoichiometric_changes, varies
 from mechanistic.errors import ModelError, ModelProblem
 from mechanistic.network import ReactionNetwork, Species
 from mechanistic.reading.problems import closest
@@ -46,6 +46,7 @@ class _Initial:
         self.network, self.graph = network, Graph()
         self.inputs = {name: i for i, name in enumerate(given)}
         self.initial = {a.variable: a.math for a in network.initial_assignments}
+        self.changes = stoichiometric_changes(network)
         self.resolver = Resolver(self.graph, self._formula, network.file)
         for name, value in given.items():
             self._check(name, value)
@@ -68,8 +69,8 @@ class _Initial:
         if kind == "amount" and rest:
             return self._amount(network[rest])
         if rest:
-            message = f"an initial value depends on the rate of '{rest}', which is not supported"
-            raise ModelError(network.file, [ModelProblem(message, network.line_of(rest), "rateOf")])
+            # the other name with a colon is that of a rate of change
+            return rate_of(network, self.changes, rest)
         if name in self.inputs and name not in network.species_ids:
             return self.graph.input(self.inputs[name])
         if name in network.assignment_rules:

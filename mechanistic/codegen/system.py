@@ -122,7 +122,7 @@ class System:
         self.state_at = {name: i for i, name in enumerate(network.state_ids)}
         first_constant = STATE + len(network.state_ids)
         self.constant_at = {name: first_constant + i for i, name in enumerate(network.settable_ids)}
-        self._changes = _stoichiometric_changes(network)
+        self._changes = stoichiometric_changes(network)
         self._resolver = Resolver(self.graph, self._formula, network.file)
         self.derivative = [self._resolver.node(f"state:{name}") for name in network.state_ids]
         self.events = tuple(self._event(e) for e in network.events)
@@ -231,23 +231,7 @@ class System:
         return ["/", rule.math, "scale:"] if name in self.network.compartment_ids else rule.math
 
     def _rate(self, name: str) -> Any:
-        """d(name)/dt of a quantity as it stands in math."""
-        network = self.network
-        if name in network.rate_rules:
-            return network.rate_rules[name].math
-        if name in network.assignment_rules:
-            rule = network.assignment_rules[name]
-            message = f"the rate of change of '{name}', which has an assignment rule, is not supported"
-            raise ModelError(network.file, [ModelProblem(message, rule.line, "rateOf")])
-        if name not in network.species_ids:
-            return 0.0
-        s = network[name]
-        change = self._changes.get(name, 0.0) if name in self.state_at else 0.0
-        if s.substance_only:
-            return change
-        if self.varies(s.compartment):
-            change = ["-", change, ["*", name, ["rateOf", s.compartment]]]
-        return ["/", change, s.compartment]
+        return rate_of(self.network, self._changes, name)
 
     def _event(self, e: Event) -> EventNodes:
         resolver = self._resolver
@@ -272,7 +256,30 @@ def varies(network: ReactionNetwork, compartment: str) -> bool:
     return compartment in network.assignment_rules or compartment in network.state_ids
 
 
-def _stoichiometric_changes(network: ReactionNetwork) -> dict[str, Any]:
+def rate_of(network: ReactionNetwork, changes: dict[str, Any], name: str) -> Any:
+    """The tree of d(name)/dt of a quantity as it stands in math; `changes` by reactions, in amounts.
+
+    Raises:
+        ModelError: `name` has an assignment rule.
+    """
+    if name in network.rate_rules:
+        return network.rate_rules[name].math
+    if name in network.assignment_rules:
+        rule = network.assignment_rules[name]
+        message = f"the rate of change of '{name}', which has an assignment rule, is not supported"
+        raise ModelError(network.file, [ModelProblem(message, rule.line, "rateOf")])
+    if name not in network.species_ids:
+        return 0.0
+    s = network[name]
+    change = changes.get(name, 0.0) if name in network.state_ids else 0.0
+    if s.substance_only:
+        return change
+    if varies(network, s.compartment):
+        change = ["-", change, ["*", name, ["rateOf", s.compartment]]]
+    return ["/", change, s.compartment]
+
+
+def stoichiometric_changes(network: ReactionNetwork) -> dict[str, Any]:
     """The tree of d(amount)/dt by reactions, for every species that is not on a boundary."""
     terms: dict[str, list] = {}
     for r in network.reactions:

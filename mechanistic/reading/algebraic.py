@@ -7,7 +7,6 @@ whatever factors, and refused by name otherwise.
 from __future__ import annotations
 
 from mechanistic.reading.functions import references
-from mechanistic.reading.mathml import element_of
 from mechanistic.reading.problems import Problems
 
 
@@ -44,26 +43,6 @@ def solve(rules: list[dict], free: set[str], problems: Problems) -> list[dict]:
             assigned[name] = solution
         del open_rules[ready]
     return result
-
-
-def in_document(data: bytes, rules: list[dict]) -> bytes:
-    """The document with `rules` (as `solve` gave them, in order) in place of its algebraic ones, by libsbml."""
-    import libsbml
-
-    document = libsbml.readSBMLFromString(data.decode("utf-8", "replace"))
-    model = document.getModel()
-    for i in range(model.getNumRules()):
-        if not model.getRule(i).isAlgebraic():
-            continue
-        level, version = model.getLevel(), model.getVersion()
-        make = libsbml.AssignmentRule if rules[i]["kind"] == "assignment" else libsbml.RateRule
-        rule = make(level, version)
-        rule.setVariable(rules[i]["variable"])
-        text = f'<math xmlns="http://www.w3.org/1998/Math/MathML">{element_of(rules[i]["math"])}</math>'
-        rule.setMath(libsbml.readMathMLFromString(text))
-        model.removeRule(i)
-        model.getListOfRules().insert(i, rule)
-    return libsbml.writeSBMLToString(document).encode()
 
 
 def _unknowns(math, free: set[str], assigned: dict) -> tuple[object, set[str]]:

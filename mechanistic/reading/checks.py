@@ -25,6 +25,7 @@ class Checker:
     def run(self) -> None:
         self._inline()
         self._algebraic()
+        self._moving_stoichiometries()
         self._ownership()
         self._structure()
         self._values()
@@ -53,8 +54,9 @@ class Checker:
 
     def _algebraic(self) -> None:
         rules = self.data["rules"]
-        self.data["algebraic"] = any(r["kind"] == "algebraic" for r in rules)
-        if not self.data["algebraic"] or self.problems.entries:
+        places = [i for i, r in enumerate(rules) if r["kind"] == "algebraic"]
+        self.data["solved"] = []
+        if not places or self.problems.entries:
             self.data["rules"] = [r for r in rules if r["kind"] != "algebraic"]
             return
         fixed = {s["id"] for s in self.data["species"] if s["boundary"]}
@@ -63,7 +65,31 @@ class Checker:
         } - fixed
         changed |= {a["variable"] for e in self.data["events"] for a in e["assignments"]}
         free = {name for name, thing in self.symbols.items() if not thing["constant"]} - changed
-        self.data["rules"] = solve(rules, free, self.problems)
+        solved = solve(rules, free, self.problems)
+        if not self.problems.entries:
+            self.data["solved"] = [solved[i] for i in places]
+        self.data["rules"] = solved
+
+    def _moving_stoichiometries(self) -> None:
+        """A species reference that a rate rule or an event changes becomes a parameter that the reaction uses."""
+        changed = {r["variable"] for r in self.data["rules"] if r["kind"] == "rate"}
+        changed |= {a["variable"] for e in self.data["events"] for a in e["assignments"]}
+        self.data["moving"] = {}
+        for name in sorted(changed & set(self.stoichiometries)):
+            q = self.stoichiometries.pop(name)
+            self.data["moving"][name] = q["stoichiometry"] if isinstance(q["stoichiometry"], float) else None
+            parameter = {
+                "id": name,
+                "name": f"stoichiometry of {q['species']}",
+                "value": q["stoichiometry"],
+                "constant": q["constant"],
+                "unit": "dimensionless",
+                "local": False,
+                "line": q["line"],
+            }
+            self.data["parameters"].append(parameter)
+            self.parameters[name] = self.symbols[name] = self.names[name] = parameter
+            q["id"], q["stoichiometry"] = "", name
 
     def _ownership(self) -> None:
         add = self.problems.add
@@ -81,12 +107,6 @@ class Checker:
             if target["constant"]:
                 add(f"a rule for '{name}', which is declared constant", line, name)
             (self.assigned if rule["kind"] == "assignment" else self.rated)[name] = rule
-            if name in self.stoichiometries and rule["kind"] == "rate":
-                add(
-                    f"the stoichiometry '{name}' changes in time by a rate rule, which is not supported",
-                    line,
-                    name,
-                )
         for a in self.data["initial_assignments"]:
             name, line = a["symbol"], a["line"]
             if name not in self.symbols:
@@ -116,12 +136,6 @@ class Checker:
             add(f"the event assigns '{name}', which is declared constant", line, f"{event['id']}.{name}")
         elif name in self.assigned:
             add(f"the event assigns '{name}', which has an assignment rule", line, f"{event['id']}.{name}")
-        elif name in self.stoichiometries:
-            add(
-                f"the event changes the stoichiometry '{name}', which is not supported",
-                line,
-                f"{event['id']}.{name}",
-            )
         if name in seen:
             add(f"the event assigns '{name}' twice", line, f"{event['id']}.{name}")
         seen.add(name)

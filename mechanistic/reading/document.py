@@ -285,7 +285,8 @@ class Document:
         variable = e.attributes.get("variable", "")
         if e.tag == "algebraicRule":
             tree = self.math.read(e, "algebraicRule")
-            return {"kind": "algebraic", "variable": "", "math": tree, "line": e.line}
+            rule = {"kind": "algebraic", "variable": "", "math": tree, "line": e.line}
+            return None if tree is None else rule
         if e.tag not in ("assignmentRule", "rateRule"):
             self.problems.add(f"unknown rule <{shown(e.tag)}>", e.line, shown(variable))
             return None

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from mechanistic.reading.algebraic import in_document
 from mechanistic.reading.checks import Checker
 from mechanistic.reading.document import Document
 from mechanistic.reading.problems import Problems, Refused
+from mechanistic.reading.rewrite import rewritten
 from mechanistic.reading.submodels import flattened, has_submodels
 from mechanistic.reading.xmltree import parse
 
@@ -44,9 +44,9 @@ def read(data: bytes, kind: str) -> dict:
         network = Document(root, namespaces, problems).data
         if not problems.entries or network:
             Checker(network, problems).run()
-            if network.pop("algebraic") and not problems.entries:
-                # RoadRunner reads no algebraic rules
-                sbml = in_document(data, network["rules"]).decode()
+            solved, moving = network.pop("solved"), network.pop("moving")
+            if (solved or moving) and not problems.entries:
+                sbml = rewritten(data, solved, moving).decode()
     except Refused:
         network = None
     except MemoryError:

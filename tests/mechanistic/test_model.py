@@ -175,3 +175,10 @@ def test_a_trigger_that_holds_for_a_moment_is_seen():
     model = load_model("model m\n x = 0; y = 0; x' = 1;\n at 1 after (x > 2.5 && x < 2.6): y = x;\nend")
     course = model.simulate([0.0, 10.0])
     np.testing.assert_allclose(course["y"].values[0], [0.0, 2.5], atol=0.01)
+
+
+def test_a_computed_stoichiometry_twice_in_a_reaction_is_refused_with_events():
+    """RoadRunner would count one of the two."""
+    text = "model m\n n = 2; p = 1; S = 1; k = 1;\n J: n S -> p S; -k;\n at time > 5: n = 1, p = 2;\nend"
+    with pytest.raises(ModelError, match="occurs twice"):
+        load_model(text).simulate([0.0, 1.0])

@@ -132,3 +132,29 @@ def test_other_algebraic_rules_are_refused(contents, says):
     with pytest.raises(ModelError, match=says) as error:
         read_network(with_algebraic(*contents))
     assert {p.key for p in error.value.problems} == {"algebraicRule"}
+
+
+@pytest.mark.parametrize("method", ["native", "roadrunner"])
+def test_a_stoichiometry_with_a_rate_rule(method):
+    """S2 = integral of n k S1 with n = 1 + t and S1 = exp(-t): 2 - (2 + t) exp(-t)."""
+    from mechanistic import load_model
+
+    rule = f'<listOfRules><rateRule variable="n">{MATH}<cn>1</cn></math></rateRule></listOfRules>'
+    text = changed("<!--rules-->", rule)
+    text = text.replace(
+        'species="S2" stoichiometry="1" constant="true"',
+        'species="S2" id="n" stoichiometry="1" constant="false"',
+    )
+    times = np.array([0.0, 1.0, 3.0])
+    course = load_model(text).simulate(times, method=method, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(course["n"].values[0], 1 + times, rtol=1e-9)
+    np.testing.assert_allclose(course["S2"].values[0], 2 - (2 + times) * np.exp(-times), rtol=1e-6)
+
+
+def test_an_initial_value_from_a_rate_of_change():
+    url = "http://www.sbml.org/sbml/symbols/rateOf"
+    rate = f'<apply><csymbol encoding="text" definitionURL="{url}">r</csymbol><ci>S1</ci></apply>'
+    start = f'<listOfInitialAssignments><initialAssignment symbol="x">{MATH}{rate}</math></initialAssignment>'
+    network = read_network(changed("<!--rules-->", start + "</listOfInitialAssignments>"))
+    _, constants = initial_values(network, {"k": 3.0}, 1)
+    assert constants[0, network.settable_ids.index("x")] == -3.0

@@ -94,17 +94,16 @@ def test_sbml_test_suite(folder, part):
         if not settings.get("duration"):
             continue
         try:
-            model = load_model(case / "model.xml")
+            fault = _compare(load_model(case / "model.xml"), case, settings)
         except ModelError as error:
             if not any(word in problem.message for word in REFUSED for problem in error.problems):
                 wrong.append((case.name, str(error)[:200]))
             continue
-        fault = _compare(model, case, settings)
         passed += fault is None
         if fault:
             wrong.append((case.name, fault))
     assert not wrong
-    assert passed > 0.88 * len(cases)
+    assert passed > 0.9 * len(cases)
 
 
 def _compare(model, case: Path, settings: dict[str, str]) -> str | None:
