@@ -139,7 +139,7 @@ class Simulation:
 
     def _require_finite(self, began: float) -> None:
         for process, name, values, rows in self._owned():
-            bad = ~np.isfinite(values[rows].reshape(len(rows), -1)).all(axis=1)
+            bad = ~np.isfinite(values[rows]).all(axis=tuple(range(1, values.ndim)))
             if bad.any():
                 cell = self.state.ids[rows[np.argmax(bad)]]
                 raise SimulationError(

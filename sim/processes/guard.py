@@ -18,7 +18,7 @@ def require_finite(process: str, state: State, values: Mapping[str, np.ndarray])
     """
     for name, array in values.items():
         if not np.isfinite(array).all():
-            bad = ~np.isfinite(array.reshape(len(state), -1)).all(axis=1)
+            bad = ~np.isfinite(array).all(axis=tuple(range(1, array.ndim)))
             raise SimulationError(
                 f"{process}: '{name}' of cell {state.ids[np.argmax(bad)]} is not finite at t = {state.time:g} min"
             )

@@ -244,3 +244,14 @@ def test_the_same_seed_gives_the_same_bits_and_another_gives_others():
         advance(simulation, 30)
         ends.append(simulation.state["cell.position"].copy())
     assert np.array_equal(ends[0], ends[1]) and not np.array_equal(ends[0][:20], ends[2][:20])
+
+
+def test_a_tissue_without_cells_runs():
+    simulation = started(
+        scene(
+            fields="{drug: {diffusion: 1e3 um^2/min, initial: 1 uM}}",
+            cells="{a: {count: 0, place: {random: {}}}}",
+        )
+    )
+    simulation.step(6.0)
+    assert len(simulation.state) == 0 and simulation.state.time == 6.0
