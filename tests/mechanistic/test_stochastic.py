@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pathway_examples import BASE
 
 from mechanistic import load_model
 from mechanistic._philox import known_answer
@@ -156,6 +157,8 @@ def test_a_rate_that_switches_with_time():
         (_decay("r = 1; r' = 1;"), "rate rules \\('r'\\)"),
         (_decay("more: -> 0.5 X; k;"), "stoichiometry of 'X' in 'more' must be a whole number \\(got 0.5\\)"),
         (_decay("at 1 after (X < 40): X = 50;"), "delays of events"),
+        (_decay("at (X < 40), priority = 1: X = 50; at (X < 30): X = 40;"), "priorities of events"),
+        (BASE, "'S1' must be in item \\(got mole\\)"),
         (_decay(law="k * X * sin(time)"), "rate law of 'go' changes with time"),
         (_decay().replace("X = 50", "X = 50.5"), "'X' at the start must be a whole number \\(got 50.5\\)"),
     ],
