@@ -196,16 +196,17 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two models and few cells, under a minute")
     options = parser.parse_args()
     jit.set_threads(1)
-    rows = list(_rows(options.quick))
     if options.json:
-        print(json.dumps(rows, indent=1))
+        print(json.dumps(list(_rows(options.quick)), indent=1))
         return
-    for row in rows:
+    for row in _rows(options.quick):
         error = f"  error {row['error']:.1e}" if "error" in row else ""
-        print(f"{row['name']:<58} {row['value']:>10.3g} {row['unit']}{error}")
+        print(f"{row['name']:<58} {row['value']:>10.3g} {row['unit']}{error}", flush=True)
         if "peer" in row:
             error = f", error {row['peer_error']:.1e}" if "peer_error" in row else ""
-            print(f"{'':4}{row['ratio']:.3g} times {row['peer']} ({row['peer_value']:.3g}{error})")
+            print(
+                f"{'':4}{row['ratio']:.3g} times {row['peer']} ({row['peer_value']:.3g}{error})", flush=True
+            )
 
 
 if __name__ == "__main__":
