@@ -20,6 +20,9 @@ _LADDER = ((1.0, 20_000), (1e-2, 100_000), (1e-4, 500_000))
 
 # RoadRunner looks at triggers after its steps alone: one that is true for less than a step is missed.
 _WINDOW_STEPS = 2000
+# So many gaps between firings of one event, each smaller than the last, down to this share of the course.
+_SHRINKING = 8
+_ACCUMULATES = 1e-5
 
 
 class RoadRunnerStepper:
@@ -134,6 +137,10 @@ class _Engine:
         self.runner: Any = roadrunner.RoadRunner(self.source)
         self.runner.setIntegrator("cvode")
         self.model: Any = self.runner.model
+        self.fired: dict[str, list[float]] = {}
+        for name in self.model.getEventIds():
+            times = self.fired.setdefault(name, [])
+            self.model.getEvent(name).setOnTrigger(lambda m, _i, _n, times=times: times.append(m.getTime()))
         self.runner.timeCourseSelections = ["time", *self.network.state_ids]
 
     def run(self, state, constants, scale, times, rtol, atol, steps) -> np.ndarray:
@@ -157,9 +164,23 @@ class _Engine:
             # fires what is triggered at the start; simulate() alone does so only where no state was set. With
             # delays it would enter the same event in RoadRunner's queue twice.
             integrator.restart(float(times[0]))
+        for fired in self.fired.values():
+            fired.clear()
         result = np.asarray(runner.simulate(times=[float(t) for t in times]))[:, 1:].copy()
+        self._refuse_accumulation(float(times[-1] - times[0]))
         result[:, self.in_state] /= scale
         return result
+
+    def _refuse_accumulation(self, span: float) -> None:
+        """An event that fires ever faster (a bouncing ball) has no course beyond; RoadRunner steps through."""
+        for name, fired in self.fired.items():
+            gaps = np.diff(fired)
+            shrinking = (gaps[1:] > 0) & (gaps[1:] < 0.95 * gaps[:-1])
+            for k in range(len(shrinking) - _SHRINKING + 1):
+                last = k + _SHRINKING
+                if shrinking[k:last].all() and gaps[last] < _ACCUMULATES * span:
+                    message = f"the event '{name}' fires without end near time {fired[last]:.6g}"
+                    raise IntegrationError(message, time=float(fired[last]), species=name)
 
     def _set(self, state, constants, scale, time) -> None:
         model = self.model

@@ -7,7 +7,7 @@ import pytest
 from pathway_examples import CHAIN, ENZYME, changed
 
 from mechanistic import load_model
-from mechanistic.errors import ModelError
+from mechanistic.errors import IntegrationError, ModelError
 
 
 @pytest.fixture(scope="module")
@@ -182,3 +182,28 @@ def test_a_computed_stoichiometry_twice_in_a_reaction_is_refused_with_events():
     text = "model m\n n = 2; p = 1; S = 1; k = 1;\n J: n S -> p S; -k;\n at time > 5: n = 1, p = 2;\nend"
     with pytest.raises(ModelError, match="occurs twice"):
         load_model(text).simulate([0.0, 1.0])
+
+
+def test_events_that_never_end_are_named():
+    """A ball that comes back with half its speed: infinitely many bounces before t = 1.36."""
+    ball = "model ball\n h = 1; v = 0; h' = v; v' = -9.81;\n B: at h < 0: v = -0.5 * v;\nend"
+    model = load_model(ball)
+    with pytest.raises(IntegrationError, match="'B' fires without end"):
+        model.simulate([0.0, 5.0])
+    bounces = model.simulate([0.0, 1.0])["v"].values[0, -1]
+    # falls to t0 = sqrt(2/g), flies up at v0/2 for t0 more, and falls again
+    first = np.sqrt(2 / 9.81)
+    np.testing.assert_allclose(bounces, 0.25 * 9.81 * first - 9.81 * (1 - 2 * first), rtol=1e-4)
+
+
+def test_rates_beyond_what_numbers_hold_are_named():
+    """At 1e300 per time a stiff solver steps over the reaction, and its rounding loses the product."""
+    model = load_model(changed('id="k" value="1"', 'id="k" value="1e300"'))
+    with pytest.raises(IntegrationError, match="changes too fast"):
+        model.simulate([0.0, 5.0])
+    slow = load_model(changed("<!--rules-->", ""))
+    state = slow.initial_state(2, {"k": np.array([1.0, 1e300])})
+    with pytest.raises(IntegrationError) as error:
+        slow.advance(state, 1.0)
+    assert error.value.cell == 1
+    np.testing.assert_allclose(state.amounts[:, 0], [np.exp(-1), 1.0], rtol=1e-4)
