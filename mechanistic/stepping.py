@@ -80,7 +80,8 @@ class Stepper:
             ModelError: no such method; the native engine was asked for and cannot run this network.
         """
         if asked not in METHODS:
-            raise ModelError(self.network.file, f"unknown method '{asked}'; methods are {', '.join(METHODS)}")
+            known = f"{', '.join(METHODS)} and, for a time course, ssa"
+            raise ModelError(self.network.file, f"unknown method '{asked}'; methods are {known}")
         if asked == "roadrunner":
             return asked
         if self._engine() is not None:
