@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sim.errors import CellweaveError, Problem, ScenarioError, escaped
+from sim.errors import Problem, ScenarioError, escaped
 
 _MODELS = {".xml", ".sbml", ".ant", ".txt", ".gz", ".omex"}
 
@@ -59,6 +59,3 @@ def _training(file: Path) -> list[str]:
     if job.data is not None and not job.data.is_file():
         return [f"{file}: the measurements are not here yet ({escaped(job.data, 200)})"]
     return []
-
-
-__all__ = ["CellweaveError", "validated"]

@@ -65,11 +65,11 @@ class Document:
 
     def _used(self, root: Element, uri: str) -> bool:
         return any(
-            e.namespace == uri or any(u == uri for u, _ in e.prefixed) for e in _walk(root) if e is not root
+            e.namespace == uri or any(u == uri for u, _ in e.prefixed) for e in root.walk() if e is not root
         )
 
     def _refuse_package(self, root: Element, name: str, uri: str) -> None:
-        first = next((e for e in _walk(root) if e.namespace == uri), root)
+        first = next((e for e in root.walk() if e.namespace == uri), root)
         self.problems.add(f"the SBML package '{shown(name)}' is not supported", first.line, shown(name))
 
     # ---- the model
@@ -349,11 +349,3 @@ def _constant(tree) -> float | None:
     if isinstance(tree, list) and tree[0] == "-" and len(tree) == 2 and isinstance(tree[1], float):
         return -tree[1]
     return tree if isinstance(tree, float) else None
-
-
-def _walk(root: Element):
-    waiting = [root]
-    while waiting:
-        e = waiting.pop()
-        yield e
-        waiting.extend(reversed(e.children))

@@ -12,7 +12,7 @@ COMP = "http://www.sbml.org/sbml/level3/version1/comp/version1"
 
 def has_submodels(root: Element) -> bool:
     """Whether the document uses "comp", and not merely declares it."""
-    return any(e.namespace == COMP or any(uri == COMP for uri, _ in e.prefixed) for e in _walk(root))
+    return any(e.namespace == COMP or any(uri == COMP for uri, _ in e.prefixed) for e in root.walk())
 
 
 def flattened(root: Element, data: bytes, problems: Problems) -> bytes:
@@ -20,7 +20,7 @@ def flattened(root: Element, data: bytes, problems: Problems) -> bytes:
 
     The element `x` of the submodel `s` is called `s__x`. Nothing but `data` is read.
     """
-    for e in _walk(root):
+    for e in root.walk():
         if e.tag == "externalModelDefinition":
             # libsbml would go and open what this names
             raise problems.refuse("comp: an external model definition is not followed", e.line, "external")
@@ -46,7 +46,7 @@ def _refuse_without_end(root: Element, problems: Problems) -> None:
     """Models that contain themselves, and those that grow to more than MOST_SUBMODELS when joined."""
     parts: dict[str, list[str]] = {}
     lines: dict[str, int] = {}
-    for e in _walk(root):
+    for e in root.walk():
         if e.tag in ("model", "modelDefinition"):
             name = e.attributes.get("id", "")
             lines[name] = e.line
@@ -81,11 +81,3 @@ def _refuse_errors(document, problems: Problems, libsbml) -> None:
         if error.getSeverity() >= libsbml.LIBSBML_SEV_ERROR:
             message = shown(" ".join(error.getMessage().split()))
             raise problems.refuse(f"comp: {message}", error.getLine() or None, "comp")
-
-
-def _walk(root: Element):
-    waiting = [root]
-    while waiting:
-        e = waiting.pop()
-        yield e
-        waiting.extend(reversed(e.children))

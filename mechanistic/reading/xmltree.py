@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from xml.parsers import expat
 
 from mechanistic.reading.problems import (
@@ -38,6 +39,14 @@ class Element:
     def listed(self, list_tag: str) -> list[Element]:
         """The children of the child `list_tag` (for example listOfSpecies)."""
         return [e for c in self.children if c.tag == list_tag for e in c.children]
+
+    def walk(self) -> Iterator[Element]:
+        """The element and everything below it, in document order."""
+        waiting: list[Element] = [self]
+        while waiting:
+            e = waiting.pop()
+            yield e
+            waiting.extend(reversed(e.children))
 
 
 class _Builder:

@@ -56,20 +56,12 @@ class Signals:
             self._known[name] = self._value(name)
         return self._known[name]
 
-    def forget(self, name: str) -> None:
-        """Drop a remembered value (used where a process refreshes its own readout)."""
-        self._known.pop(name, None)
-
     def stack(self, names: Sequence[str]) -> np.ndarray:
         """Values (cell, len(names))."""
         out = np.empty((len(self._state), len(names)))
         for k, name in enumerate(names):
             out[:, k] = self[name]
         return out
-
-    def block(self, name: str) -> np.ndarray:
-        """A block's columns (cell, width), a view."""
-        return self._state[name]
 
     def members_of(self, name: str) -> np.ndarray:
         """Mask (cell,) of the cells that have the quantity at all."""

@@ -53,6 +53,7 @@ class Mechanics(Process):
 
     def advance(self, state, signals, dt: float) -> None:
         from sim.agents.mechanics import move
+        from sim.agents.motility import motile_velocity
 
         if not len(state):
             return
@@ -70,7 +71,7 @@ class Mechanics(Process):
             inputs["mechanics.repulsion"],
             inputs["mechanics.adhesion"],
             REACH,
-            speed[:, None] * state["cell.direction"],
+            motile_velocity(speed, state["cell.direction"]),
             fixed,
             np.array(self.box.lower),
             np.array(self.box.upper),
