@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,7 +16,8 @@ import numpy as np
 from mechanistic.codegen.initial import initial_values
 from mechanistic.codegen.numeric import evaluate
 from mechanistic.codegen.system import System, dependencies
-from mechanistic.errors import IntegrationError, ModelError, ModelProblem
+from mechanistic.courses import Courses
+from mechanistic.errors import ModelError, ModelProblem
 from mechanistic.network import ReactionNetwork
 from mechanistic.reading.problems import closest
 from mechanistic.sbml import read_network
@@ -26,8 +26,6 @@ from mechanistic.stepping import Cells, Stepper
 if TYPE_CHECKING:
     import torch
     import xarray
-
-    from mechanistic.solvers.stochastic import StochasticStepper
 
 
 @dataclass
@@ -78,6 +76,7 @@ class PathwayModel:
         state, constants = initial_values(network, {}, 1)
         self._defaults = constants[0]
         self._stepper = Stepper(self._system, self._defaults)
+        self._courses = Courses(self._system, self._stepper, self._defaults)
         self._atol_unit = self._tolerance_unit(state[0], constants[0])
 
     # ---- one experiment
@@ -119,108 +118,12 @@ class PathwayModel:
         times = _checked_times(times)
         given = {**(parameters or {}), **(initial or {})}
         _check_lengths(given, cells, self.network.file)
-        method = method if method == "ssa" else self._stepper.method(method)
         state, constants = initial_values(self.network, given, cells)
         grid = np.unique(np.concatenate([[min(0.0, float(times[0]))], times]))
-        if method == "ssa":
-            courses = self._chance.run(state, constants, grid, seed)
-        else:
-            run = self._course_native if method == "native" else self._course_roadrunner
-            courses = run(state, constants, grid, rtol, atol * self._atol_unit)
-        courses = courses[:, np.searchsorted(grid, times)]
-        self._check_sizes(courses, times)
-        return self._dataset(times, courses, constants, method)
-
-    @cached_property
-    def _chance(self) -> StochasticStepper:
-        from mechanistic.solvers.stochastic import StochasticStepper
-
-        return StochasticStepper(self._system)
-
-    def _check_sizes(self, courses: np.ndarray, times: np.ndarray) -> None:
-        """No compartment may shrink to nothing: concentrations in it would be infinite."""
-        for i, name in enumerate(self.network.state_ids):
-            if name in self.network.compartment_ids and not np.all(courses[:, :, i] > 0):
-                cell, at = (int(k) for k in np.argwhere(~(courses[:, :, i] > 0))[0])
-                message = (
-                    f"cell {cell} at time {times[at]:g}: the size of the compartment '{name}' is not above 0"
-                )
-                raise IntegrationError(message, cell, float(times[at]), name)
-
-    def _course_roadrunner(self, state, constants, grid, rtol, atol) -> np.ndarray:
-        """(cell, time, state_ids); each cell in one call, so that delayed events keep what is pending."""
-        courses = np.empty((len(state), len(grid), state.shape[1]))
-        for cell in range(len(state)):
-            try:
-                courses[cell] = self._stepper.roadrunner.advance(
-                    state[cell], constants[cell], 1.0, grid, rtol, atol
-                )
-            except IntegrationError as error:
-                raise IntegrationError(f"cell {cell}: {error}", cell, error.time, error.species) from None
-        return courses
-
-    def _course_native(self, state, constants, grid, rtol, atol) -> np.ndarray:
-        """(cell, time, state_ids); all cells from one time to the next."""
-        own = np.flatnonzero(
-            np.any(constants != self._defaults, axis=0) & ~np.all(np.isnan(constants), axis=0)
+        method, courses = self._courses.run(
+            method, state, constants, grid, rtol, atol * self._atol_unit, seed
         )
-        time, step = np.full(len(state), grid[0]), np.zeros(len(state))
-        cells = Cells(state, time, step, np.ones(len(state)), own, np.ascontiguousarray(constants[:, own]))
-        courses = np.empty((len(state), len(grid), state.shape[1]))
-        courses[:, 0] = state
-        for k in range(1, len(grid)):
-            failed = self._stepper.advance("native", cells, float(grid[k] - grid[k - 1]), rtol, atol)
-            if failed:
-                raise failed[min(failed)]
-            time[:] = grid[k]
-            courses[:, k] = state
-        return courses
-
-    def _dataset(
-        self, times: np.ndarray, courses: np.ndarray, constants: np.ndarray, method: str
-    ) -> xarray.Dataset:
-        import xarray
-
-        network, shape = self.network, courses.shape[:2]
-        names = [
-            *network.species_ids,
-            *(f"amount.{s}" for s in network.species_ids),
-            *network.compartment_ids,
-            *network.parameter_ids,
-            *network.stoichiometry_ids,
-            *network.reaction_ids,
-        ]
-        inputs = [
-            np.broadcast_to(times, shape),
-            1.0,
-            *np.moveaxis(courses, 2, 0),
-            *(np.broadcast_to(c[:, None], shape) for c in constants.T),
-        ]
-        values = evaluate(self._system.graph, [self._system.quantity(n) for n in names], inputs)
-        variables = {}
-        for name, value in zip(names, values):
-            data = np.ascontiguousarray(np.broadcast_to(value, shape))
-            label = f"value.{name}" if name in ("time", "cell") else name
-            variables[label] = (("cell", "time"), data, self._attributes(name))
-        coordinates = {
-            "cell": ("cell", np.arange(shape[0]), {"units": "1", "long_name": "cell"}),
-            "time": ("time", times, {"units": network.time_unit or "", "long_name": "time"}),
-        }
-        return xarray.Dataset(variables, coordinates, {"method": method, "model": network.id})
-
-    def _attributes(self, name: str) -> dict[str, str]:
-        if name.startswith("amount."):
-            species = self.network[name[7:]]
-            return {"units": species.unit or "", "long_name": f"amount of {species.name or species.id}"}
-        if name in self.network.references:
-            species = self.network.references[name].species
-            return {"units": "1", "long_name": f"stoichiometry of {species}"}
-        thing = self.network[name]
-        units = self.network.units(name)
-        if name in self.network.species_ids and thing.substance_only:
-            size = self.network[thing.compartment].unit
-            units = f"{thing.unit} / {size}" if thing.unit and size else ""
-        return {"units": units, "long_name": thing.name or name}
+        return self._courses.dataset(times, courses[:, np.searchsorted(grid, times)], constants, method)
 
     # ---- many cells, many short calls
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mechanistic.codegen.derivatives import NotDifferentiable, jacobian
-from mechanistic.codegen.initial import _Initial, initial_values
+from mechanistic.codegen.initial import InitialValues, initial_values
 from mechanistic.codegen.numeric import evaluate
 from mechanistic.codegen.system import System
 from mechanistic.codegen.tangent import Tangent
@@ -116,9 +116,9 @@ def _at_the_start(network, given, parameters, cells, state, constants):
     for p, parameter in enumerate(parameters):
         # one at a time: to set a computed parameter cuts what it is computed from
         others = {k: v for k, v in given.items() if _bare(k) != _bare(parameter)}
-        _Initial(network, {parameter: 1.0})  # refuses what cannot be set, by name
+        InitialValues(network, {parameter: 1.0})  # refuses what cannot be set, by name
         values[:, p] = evaluate(system.graph, [system.quantity(parameter)], now)[0]
-        start = _Initial(network, {**others, parameter: np.abs(values[:, p])})
+        start = InitialValues(network, {**others, parameter: np.abs(values[:, p])})
         inputs = [np.asarray(v, dtype=float) for v in (*others.values(), values[:, p])]
         stored = [start.stored(name) for name in names]
         try:

@@ -29,7 +29,7 @@ def initial_values(
     Raises:
         ModelError: an id that is not in the model, or that a rule determines; a value that is not finite.
     """
-    initial = _Initial(network, given)
+    initial = InitialValues(network, given)
     names = (*network.state_ids, *network.settable_ids)
     nodes = [initial.stored(name) for name in names]
     inputs = [np.asarray(v, dtype=float) for v in given.values()]
@@ -41,7 +41,9 @@ def initial_values(
     return np.ascontiguousarray(table[:, :states]), np.ascontiguousarray(table[:, states:])
 
 
-class _Initial:
+class InitialValues:
+    """The graph of everything at the start; its inputs are the values of `given`, in order."""
+
     def __init__(self, network: ReactionNetwork, given: Mapping[str, Any]):
         self.network, self.graph = network, Graph()
         self.inputs = {name: i for i, name in enumerate(given)}

@@ -15,7 +15,7 @@ def _factorial(x):
     return gamma(np.asarray(x) + 1.0)
 
 
-_FUNCTIONS: dict[str, Callable] = {
+FUNCTIONS: dict[str, Callable] = {
     "+": np.add, "-": np.subtract, "*": np.multiply, "/": np.divide, "^": np.power, "max": np.maximum,
     "min": np.minimum, "neg": np.negative, "abs": np.abs, "exp": np.exp, "ln": np.log, "log10": np.log10,
     "sqrt": np.sqrt, "floor": np.floor, "ceil": np.ceil, "factorial": _factorial, "sin": np.sin,
@@ -53,7 +53,7 @@ def evaluate(graph: Graph, outputs: Sequence[Node], inputs: Sequence) -> list:
             elif operation == "input":
                 values[node] = np.asarray(inputs[operands[0]], dtype=float)
             else:
-                values[node] = _FUNCTIONS[operation](*(values[o] for o in operands))
+                values[node] = FUNCTIONS[operation](*(values[o] for o in operands))
                 for operand in operands:
                     # a model of thousands of species and many cells must not keep every partial result
                     if last_use[operand] == node and operand not in kept:

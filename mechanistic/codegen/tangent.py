@@ -13,7 +13,7 @@ import numpy as np
 
 from mechanistic.codegen.derivatives import NotDifferentiable, jacobian
 from mechanistic.codegen.graph import RELATIONS, Graph, Node
-from mechanistic.codegen.numeric import _FUNCTIONS
+from mechanistic.codegen.numeric import FUNCTIONS
 from mechanistic.codegen.system import STATE, TIME, System
 from mechanistic.errors import ModelError, ModelProblem
 from mechanistic.network import ReactionNetwork
@@ -34,7 +34,7 @@ class Plan:
             elif operation == "input":
                 self._inputs.append((node, operands[0]))
             else:
-                self._steps.append((node, _FUNCTIONS[operation], tuple(operands)))
+                self._steps.append((node, FUNCTIONS[operation], tuple(operands)))
 
     def __call__(self, inputs: Sequence) -> list:
         """The values of the outputs; `inputs`: numbers or arrays by input of the graph."""

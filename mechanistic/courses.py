@@ -1,0 +1,151 @@
+"""The time course of some cells of a model: the numbers by whichever method runs it, and the table of them."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from mechanistic.codegen.numeric import evaluate
+from mechanistic.codegen.system import System
+from mechanistic.errors import IntegrationError
+from mechanistic.stepping import Cells, Stepper
+
+if TYPE_CHECKING:
+    import xarray
+
+    from mechanistic.solvers.stochastic import StochasticStepper
+
+
+class Courses:
+    """Time courses of the network of `system`.
+
+    Args:
+        defaults: (settable_ids,) the model's own constants.
+    """
+
+    def __init__(self, system: System, stepper: Stepper, defaults: np.ndarray):
+        self.network, self.system, self.stepper, self.defaults = system.network, system, stepper, defaults
+
+    def run(
+        self,
+        method: str,
+        state: np.ndarray,
+        constants: np.ndarray,
+        times: np.ndarray,
+        rtol: float,
+        atol: np.ndarray,
+        seed: int,
+    ) -> tuple[str, np.ndarray]:
+        """The method that ran, and the stored state (cell, time, state_ids) at `times`.
+
+        Args:
+            state: (cell, state_ids) at times[0]; constants: (cell, settable_ids); see `codegen.system`.
+            times: [model time], rising.
+            atol: (state_ids,) of every stored value.
+
+        Raises:
+            ModelError: the method cannot run the model.
+            IntegrationError: a cell could not be integrated; names cell, time and species.
+        """
+        method = method if method == "ssa" else self.stepper.method(method)
+        if method == "ssa":
+            courses = self._chance.run(state, constants, times, seed)
+        else:
+            run = self._native if method == "native" else self._roadrunner
+            courses = run(state, constants, times, rtol, atol)
+        self._check_sizes(courses, times)
+        return method, courses
+
+    @cached_property
+    def _chance(self) -> StochasticStepper:
+        from mechanistic.solvers.stochastic import StochasticStepper
+
+        return StochasticStepper(self.system)
+
+    def _check_sizes(self, courses: np.ndarray, times: np.ndarray) -> None:
+        """No compartment may shrink to nothing: concentrations in it would be infinite."""
+        for i, name in enumerate(self.network.state_ids):
+            if name in self.network.compartment_ids and not np.all(courses[:, :, i] > 0):
+                cell, at = (int(k) for k in np.argwhere(~(courses[:, :, i] > 0))[0])
+                message = (
+                    f"cell {cell} at time {times[at]:g}: the size of the compartment '{name}' is not above 0"
+                )
+                raise IntegrationError(message, cell, float(times[at]), name)
+
+    def _roadrunner(self, state, constants, grid, rtol, atol) -> np.ndarray:
+        """(cell, time, state_ids); each cell in one call, so that delayed events keep what is pending."""
+        courses = np.empty((len(state), len(grid), state.shape[1]))
+        for cell in range(len(state)):
+            try:
+                courses[cell] = self.stepper.roadrunner.advance(
+                    state[cell], constants[cell], 1.0, grid, rtol, atol
+                )
+            except IntegrationError as error:
+                raise IntegrationError(f"cell {cell}: {error}", cell, error.time, error.species) from None
+        return courses
+
+    def _native(self, state, constants, grid, rtol, atol) -> np.ndarray:
+        """(cell, time, state_ids); all cells from one time to the next."""
+        own = np.flatnonzero(
+            np.any(constants != self.defaults, axis=0) & ~np.all(np.isnan(constants), axis=0)
+        )
+        time, step = np.full(len(state), grid[0]), np.zeros(len(state))
+        cells = Cells(state, time, step, np.ones(len(state)), own, np.ascontiguousarray(constants[:, own]))
+        courses = np.empty((len(state), len(grid), state.shape[1]))
+        courses[:, 0] = state
+        for k in range(1, len(grid)):
+            failed = self.stepper.advance("native", cells, float(grid[k] - grid[k - 1]), rtol, atol)
+            if failed:
+                raise failed[min(failed)]
+            time[:] = grid[k]
+            courses[:, k] = state
+        return courses
+
+    def dataset(
+        self, times: np.ndarray, courses: np.ndarray, constants: np.ndarray, method: str
+    ) -> xarray.Dataset:
+        """Every quantity of the model along `courses` (cell, time, state_ids); see `PathwayModel.simulate`."""
+        import xarray
+
+        network, shape = self.network, courses.shape[:2]
+        names = [
+            *network.species_ids,
+            *(f"amount.{s}" for s in network.species_ids),
+            *network.compartment_ids,
+            *network.parameter_ids,
+            *network.stoichiometry_ids,
+            *network.reaction_ids,
+        ]
+        inputs = [
+            np.broadcast_to(times, shape),
+            1.0,
+            *np.moveaxis(courses, 2, 0),
+            *(np.broadcast_to(c[:, None], shape) for c in constants.T),
+        ]
+        values = evaluate(self.system.graph, [self.system.quantity(n) for n in names], inputs)
+        variables = {}
+        for name, value in zip(names, values):
+            data = np.ascontiguousarray(np.broadcast_to(value, shape))
+            label = f"value.{name}" if name in ("time", "cell") else name
+            variables[label] = (("cell", "time"), data, self._attributes(name))
+        coordinates = {
+            "cell": ("cell", np.arange(shape[0]), {"units": "1", "long_name": "cell"}),
+            "time": ("time", times, {"units": network.time_unit or "", "long_name": "time"}),
+        }
+        return xarray.Dataset(variables, coordinates, {"method": method, "model": network.id})
+
+    def _attributes(self, name: str) -> dict[str, str]:
+        if name.startswith("amount."):
+            species = self.network[name[7:]]
+            return {"units": species.unit or "", "long_name": f"amount of {species.name or species.id}"}
+        if name in self.network.references:
+            species = self.network.references[name].species
+            return {"units": "1", "long_name": f"stoichiometry of {species}"}
+        thing = self.network[name]
+        units = self.network.units(name)
+        if name in self.network.species_ids and thing.substance_only:
+            size = self.network[thing.compartment].unit
+            units = f"{thing.unit} / {size}" if thing.unit and size else ""
+        return {"units": units, "long_name": thing.name or name}
