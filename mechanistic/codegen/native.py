@@ -15,6 +15,7 @@ import llvmlite
 import llvmlite.binding as llvm
 import llvmlite.ir as ir
 
+from mechanistic.codegen.elementary import elementary
 from mechanistic.codegen.graph import LOGIC, RELATIONS, Graph, Node
 from mechanistic.jit import private_folder
 
@@ -31,8 +32,7 @@ _DOUBLE, _INDEX = ir.DoubleType(), ir.IntType(64)
 VECTOR, _MASK = ir.VectorType(_DOUBLE, LANES), ir.VectorType(ir.IntType(1), LANES)
 _POINTER = VECTOR.as_pointer()
 _INTRINSICS = {
-    "exp": "exp", "ln": "log", "log10": "log10", "sin": "sin", "cos": "cos", "sqrt": "sqrt", "abs": "fabs",
-    "floor": "floor", "ceil": "ceil",
+    "log10": "log10", "sin": "sin", "cos": "cos", "sqrt": "sqrt", "abs": "fabs", "floor": "floor", "ceil": "ceil",
 }  # fmt: skip
 _LIBRARY = {
     "tan": "tan", "sinh": "sinh", "cosh": "cosh", "tanh": "tanh", "arcsin": "asin", "arccos": "acos",
@@ -272,7 +272,7 @@ class _Emitter:
             exponent = self.graph.value(operands[1])
             if exponent is not None:
                 return self._fixed_power(r, value(operands[0]), exponent)
-            return self._intrinsic(r, "pow", [value(o) for o in operands])
+            return self._elementary(r, "pow", [value(o) for o in operands])
         parts = [value(o) for o in operands]
         b = r.builder
         if operation in ("+", "-", "*", "/"):
@@ -291,6 +291,8 @@ class _Emitter:
         if operation in ("max", "min"):
             first = b.fcmp_ordered(">" if operation == "max" else "<", parts[0], parts[1])
             return b.select(first, parts[0], parts[1])
+        if operation in ("exp", "ln"):
+            return self._elementary(r, operation, parts)
         if operation in _INTRINSICS:
             return self._intrinsic(r, _INTRINSICS[operation], parts)
         if operation == "factorial":
@@ -301,7 +303,7 @@ class _Emitter:
         if exponent == 0.5:
             return self._intrinsic(r, "sqrt", [base])
         if exponent != int(exponent) or abs(exponent) > 16:
-            return self._intrinsic(r, "pow", [base, constant(exponent)])
+            return self._elementary(r, "pow", [base, constant(exponent)])
         result, square, left = None, base, abs(int(exponent))
         while left:
             if left & 1:
@@ -311,6 +313,9 @@ class _Emitter:
                 square = r.mul(square, square)
         result = constant(1.0) if result is None else result
         return r.div(constant(1.0), result) if exponent < 0 else result
+
+    def _elementary(self, r: Routine, name: str, parts):
+        return r.builder.call(elementary(self.module.ir, name), parts)
 
     def _intrinsic(self, r: Routine, name: str, parts):
         kind = ir.FunctionType(VECTOR, [VECTOR] * len(parts))
