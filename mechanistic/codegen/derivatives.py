@@ -23,7 +23,7 @@ def jacobian(graph: Graph, outputs: Sequence[Node], variables: Sequence[Node]) -
             inner = gradients.get(operand)
             if not inner:
                 continue
-            partial = _partial(graph, node, operation, operands, position)
+            partial = partial(graph, node, operation, operands, position)
             if graph.value(partial) == 0.0:
                 continue
             for j, derivative in inner.items():
@@ -34,7 +34,7 @@ def jacobian(graph: Graph, outputs: Sequence[Node], variables: Sequence[Node]) -
     return {(i, j): d for i, o in enumerate(outputs) for j, d in gradients.get(o, {}).items()}
 
 
-def _partial(graph: Graph, node: Node, operation: str, operands: list[Node], position: int) -> Node:
+def partial(graph: Graph, node: Node, operation: str, operands: list[Node], position: int) -> Node:
     """d(node)/d(operands[position])."""
 
     def op(name: str, *parts: Node) -> Node:
@@ -51,7 +51,8 @@ def _partial(graph: Graph, node: Node, operation: str, operands: list[Node], pos
         exponent = operands[1]
         if position == 0:
             return op("*", exponent, op("^", x, op("-", exponent, one)))
-        return op("*", node, op("ln", x))
+        # x^n ln x is 0 at x = 0, not the product of 0 and minus infinity
+        return op("*", node, op("ln", op("select", op("<", graph.const(0.0), x), x, one)))
     if operation == "select":
         zero = graph.const(0.0)
         return (
