@@ -23,11 +23,11 @@ def jacobian(graph: Graph, outputs: Sequence[Node], variables: Sequence[Node]) -
             inner = gradients.get(operand)
             if not inner:
                 continue
-            partial = partial(graph, node, operation, operands, position)
-            if graph.value(partial) == 0.0:
+            slope = partial(graph, node, operation, operands, position)
+            if graph.value(slope) == 0.0:
                 continue
             for j, derivative in inner.items():
-                term = graph.op("*", partial, derivative)
+                term = graph.op("*", slope, derivative)
                 total[j] = graph.op("+", total[j], term) if j in total else term
         if total:
             gradients[node] = total
