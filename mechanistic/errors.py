@@ -47,3 +47,15 @@ class IntegrationError(RuntimeError):
     ):
         self.cell, self.time, self.species = cell, time, species
         super().__init__(message)
+
+
+class FluxBalanceError(IntegrationError):
+    """A flux balance without an optimum.
+
+    Attributes:
+        status: "infeasible" (no fluxes meet all bounds) or "unbounded" (the objective grows without end).
+    """
+
+    def __init__(self, message: str, status: str, cell: int | None = None):
+        self.status = status
+        super().__init__(message, cell)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -71,13 +72,35 @@ class PathwayModel:
     ):
         self.network = network
         self.rtol, self.atol, self.method = rtol, atol, method
-        self._system = System(network)
         self._settable_at = {name: i for i, name in enumerate(network.settable_ids)}
-        state, constants = initial_values(network, {}, 1)
-        self._defaults = constants[0]
-        self._stepper = Stepper(self._system, self._defaults)
-        self._courses = Courses(self._system, self._stepper, self._defaults)
-        self._atol_unit = self._tolerance_unit(state[0], constants[0])
+        if network.flux_balance is None or network.has_rate_laws:
+            # what cannot run is refused when it is loaded; what has a flux balance alone, when it is run
+            _ = self._atol_unit, self._courses
+
+    @cached_property
+    def _system(self) -> System:
+        return System(self.network)
+
+    @cached_property
+    def _start(self) -> tuple[np.ndarray, np.ndarray]:
+        state, constants = initial_values(self.network, {}, 1)
+        return state[0], constants[0]
+
+    @property
+    def _defaults(self) -> np.ndarray:
+        return self._start[1]
+
+    @cached_property
+    def _stepper(self) -> Stepper:
+        return Stepper(self._system, self._defaults)
+
+    @cached_property
+    def _courses(self) -> Courses:
+        return Courses(self._system, self._stepper, self._defaults)
+
+    @cached_property
+    def _atol_unit(self) -> np.ndarray:
+        return self._tolerance_unit(*self._start)
 
     # ---- one experiment
 
@@ -231,6 +254,18 @@ class PathwayModel:
         from mechanistic.control import control_coefficients
 
         return control_coefficients(self.network, parameters, cells, **options)
+
+    def flux_balance(
+        self,
+        objective: str | None = None,
+        parameters: Mapping[str, Any] | None = None,
+        cells: int = 1,
+        **options: Any,
+    ) -> xarray.Dataset:
+        """The fluxes that optimise an objective of the model (SBML's "fbc"); see `mechanistic.flux_balance`."""
+        from mechanistic.flux_balance import flux_balance
+
+        return flux_balance(self.network, objective, parameters, cells, **options)
 
     # ---- helpers
 

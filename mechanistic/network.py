@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from mechanistic.errors import ModelError, ModelProblem
+
 Tree = Any  # float | str | list
 
 
@@ -70,7 +72,7 @@ class Reference:
 
 @dataclass(frozen=True)
 class Reaction:
-    """`rate` is an extent per time [extent unit / time unit]."""
+    """`rate` is an extent per time [extent unit / time unit]; None where a flux balance alone determines it."""
 
     id: str
     name: str
@@ -119,6 +121,65 @@ class Event:
 
 
 @dataclass(frozen=True)
+class Objective:
+    """What a flux balance optimises: the sum of coefficient times flux over `terms`."""
+
+    id: str
+    maximize: bool
+    terms: tuple[tuple[str, float], ...]
+    line: int
+
+
+@dataclass(frozen=True)
+class FluxBound:
+    """lower <= flux <= upper; each end a number, a parameter's id, or None where it is open."""
+
+    reaction: str
+    lower: float | str | None
+    upper: float | str | None
+    line: int
+
+
+@dataclass(frozen=True)
+class FluxConstraint:
+    """lower <= sum of coefficient times flux <= upper; ends and coefficients are ids of parameters."""
+
+    id: str
+    lower: str | None
+    upper: str | None
+    terms: tuple[tuple[str, str], ...]
+    line: int
+
+
+@dataclass(frozen=True)
+class GeneProduct:
+    """What a gene makes; `label` is its name in the source of the model."""
+
+    id: str
+    label: str
+    name: str
+    line: int
+
+
+@dataclass(frozen=True)
+class FluxBalance:
+    """What SBML's package "fbc" says of a model.
+
+    Attributes:
+        active: id of the objective that is meant, or "".
+        associations: by reaction, which gene products it needs: an id, or ["and" | "or", ...] of them.
+    """
+
+    strict: bool
+    active: str
+    objectives: tuple[Objective, ...]
+    bounds: tuple[FluxBound, ...]
+    constraints: tuple[FluxConstraint, ...]
+    genes: tuple[GeneProduct, ...]
+    associations: Mapping[str, Tree]
+
+
+@dataclass(frozen=True)
 class ReactionNetwork:
     """A model of reactions, rules and events. Immutable; made by `mechanistic.sbml.read_network`.
 
@@ -128,6 +189,7 @@ class ReactionNetwork:
         lines: line of every id in its file (empty for Antimony).
         source: the model as SBML text.
         file: where it was read from, or "<text>".
+        flux_balance: objectives and bounds of fluxes, or None.
     """
 
     id: str
@@ -149,6 +211,20 @@ class ReactionNetwork:
     lines: Mapping[str, int] = field(repr=False)
     source: str = field(repr=False)
     file: str = "<text>"
+    flux_balance: FluxBalance | None = None
+
+    @property
+    def has_rate_laws(self) -> bool:
+        """Whether every reaction says how fast it runs, as a time course needs."""
+        return all(r.rate is not None for r in self.reactions)
+
+    def rate_law(self, reaction: str) -> Tree:
+        """The rate of a reaction; ModelError where it has none."""
+        law = self[reaction].rate
+        if law is None:
+            message = f"'{reaction}' has no kinetic law: this model has a flux balance, and no time course"
+            raise ModelError(self.file, [ModelProblem(message, self[reaction].line, reaction)])
+        return law
 
     @cached_property
     def assignment_rules(self) -> dict[str, Rule]:
@@ -277,4 +353,21 @@ def from_data(data: dict, source: str, file: str) -> ReactionNetwork:
         lines=data["lines"],
         source=source,
         file=file,
+        flux_balance=_flux_balance(data["flux_balance"]) if data["flux_balance"] else None,
+    )
+
+
+def _flux_balance(data: dict) -> FluxBalance:
+    def with_terms(made: type, item: dict):
+        terms = tuple((t["reaction"], t["coefficient"]) for t in item["terms"])
+        return made(**{**item, "terms": terms})
+
+    return FluxBalance(
+        strict=data["strict"],
+        active=data["active"],
+        objectives=tuple(with_terms(Objective, o) for o in data["objectives"]),
+        bounds=tuple(FluxBound(**b) for b in data["bounds"]),
+        constraints=tuple(with_terms(FluxConstraint, c) for c in data["constraints"]),
+        genes=tuple(GeneProduct(**g) for g in data["genes"]),
+        associations={a["reaction"]: a["rule"] for a in data["associations"]},
     )

@@ -82,7 +82,7 @@ class InitialValues:
         if name in self.initial:
             return self.initial[name]
         if name in network.reaction_ids:
-            return network[name].rate
+            return network.rate_law(name)
         if name in self.network.references:
             value = self.network.references[name].stoichiometry
         else:

@@ -164,7 +164,7 @@ class System:
         if name in network.references:
             return self._stoichiometry(name)
         if name in network.reaction_ids:
-            return network[name].rate
+            return network.rate_law(name)
         if name in network.species_ids:
             return self._species_value(network[name])
         own = self._own(name)

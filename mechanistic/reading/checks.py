@@ -203,6 +203,9 @@ class Checker:
     def _values(self) -> None:
         add = self.problems.add
         determined = {**self.assigned, **self.initialised}
+        if any(r["rate"] is None for r in self.data["reactions"]):
+            # a flux balance alone, in which amounts and sizes do not occur
+            determined |= self.compartments | self.species
         for c in self.data["compartments"]:
             if c["id"] in determined or c["dimensions"] == 0:
                 continue
@@ -248,6 +251,7 @@ class Checker:
 
     def _math(self) -> None:
         events = {e["id"] for e in self.data["events"]}
+        bounds = set() if self.data["flux_balance"] is None else self._bounds()
         for tree, line, key in self._trees():
             for name in sorted(references(tree)):
                 if name not in self.names:
@@ -255,9 +259,15 @@ class Checker:
                     self.problems.add(
                         f"'{name}' is used in math but not declared{hint}", line, f"{key}.{name}"
                     )
-            # what an event sets is judged when it fires
-            if not_finite(tree) and key not in events:
+            # what an event sets is judged when it fires; a flux may be without bound
+            if not_finite(tree) and key not in events and key not in bounds:
                 self.problems.add("math holds an infinite or undefined constant", line, key)
+
+    def _bounds(self) -> set[str]:
+        """The ids of parameters that bound fluxes."""
+        balance = self.data["flux_balance"]
+        ends = [b[end] for b in balance["bounds"] + balance["constraints"] for end in ("lower", "upper")]
+        return {end for end in ends if isinstance(end, str)}
 
     # ---- cycles
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from mechanistic.reading.fluxes import FluxReader, bounding, has_objective
 from mechanistic.reading.mathml import MathReader
 from mechanistic.reading.numbers import number, shown
 from mechanistic.reading.problems import (
@@ -27,6 +28,8 @@ class Document:
     def __init__(self, root: Element, namespaces: dict[str, str], problems: Problems):
         self.problems = problems
         self.level, self.version = self._level(root)
+        self.balanced = has_objective(root)
+        self.flux_bounds = bounding(root) if self.balanced else frozenset()
         self._packages(root, namespaces)
         models = [c for c in root.children if c.tag == "model"]
         if len(models) != 1:
@@ -58,6 +61,8 @@ class Document:
             match = _PACKAGE.fullmatch(uri)
             required = next((v for (u, k), v in root.prefixed.items() if u == uri and k == "required"), None)
             name = match[1] if match else prefix
+            if name == "fbc" and self.balanced:
+                continue
             if (match and name not in _HARMLESS_PACKAGES and name != "core" and self._used(root, uri)) or (
                 required == "true" and name not in _HARMLESS_PACKAGES
             ):
@@ -70,7 +75,8 @@ class Document:
 
     def _refuse_package(self, root: Element, name: str, uri: str) -> None:
         first = next((e for e in root.walk() if e.namespace == uri), root)
-        self.problems.add(f"the SBML package '{shown(name)}' is not supported", first.line, shown(name))
+        what = "has no objective to optimise" if name == "fbc" else "is not supported"
+        self.problems.add(f"the SBML package '{shown(name)}' {what}", first.line, shown(name))
 
     # ---- the model
 
@@ -104,6 +110,9 @@ class Document:
             v for i, e in enumerate(m.listed("listOfEvents"), 1) if (v := self._event(e, i)) is not None
         ]
         data["constraints"] = len(m.listed("listOfConstraints"))
+        data["flux_balance"] = (
+            FluxReader(m, data, self.lines, self.problems).read() if self.balanced else None
+        )
         data["lines"] = self.lines
         return data
 
@@ -128,7 +137,7 @@ class Document:
         if attribute not in e.attributes:
             return default
         try:
-            return number(e.attributes[attribute])
+            return number(e.attributes[attribute], infinite=key in self.flux_bounds)
         except ValueError as error:
             self.problems.add(f"{attribute} {error}", e.line, key)
             return 1.0
@@ -231,9 +240,9 @@ class Document:
             self.problems.add("a fast reaction is not supported", e.line, f"{name}.fast")
         law = e.child("kineticLaw")
         rate, renamed = None, {}
-        if law is None:
+        if law is None and not self.balanced:
             self.problems.add("a reaction without a kinetic law cannot be simulated", e.line, name)
-        else:
+        elif law is not None:
             rate = self.math.read(law, name)
             for p in law.listed("listOfLocalParameters") + law.listed("listOfParameters"):
                 local = p.attributes.get("id", "")
