@@ -1,14 +1,15 @@
 """Which integrator steps the cells of a model, and what is tried when one fails.
 
-The ladder for a cell that fails, or that ends below zero by more than the tolerance: the native engine again
-with tolerances a hundredth as large and a fresh step; if it failed once more RoadRunner; then an error that
-names cell, time and variable. Other cells are never touched by it.
+The ladder for a cell that fails: the native engine again with tolerances a hundredth as large and a fresh step;
+if it failed once more RoadRunner; then an error that names cell, time and variable. Other cells are never touched
+by it.
 """
 
 from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -17,8 +18,12 @@ from mechanistic.codegen.system import System
 from mechanistic.errors import IntegrationError, ModelError
 from mechanistic.reference import RoadRunnerStepper
 
+if TYPE_CHECKING:
+    from mechanistic.solvers.native import Failure
+
 METHODS = ("auto", "native", "roadrunner")
 _TIGHTER = 1e-2
+_NONE = np.empty(0)
 _FASTEST = 1e30  # amounts a call, relative to the largest amount of the cell; rounding is 1e-16 of it
 
 
@@ -69,9 +74,6 @@ class Stepper:
         self._native = None
         self._why_not: str | None = None
         self._lock = threading.Lock()
-        self._species = np.array(
-            [name in self.network.species_ids for name in self.network.state_ids], dtype=bool
-        )
 
     def method(self, asked: str) -> str:
         """ "native" or "roadrunner".
@@ -111,22 +113,61 @@ class Stepper:
             cells.put(rows, before.rows(rows))
         return failed | too_fast
 
+    def course(
+        self, cells: Cells, outputs: np.ndarray, rtol: float, atol: np.ndarray
+    ) -> tuple[np.ndarray, dict[int, IntegrationError]]:
+        """The state (cell, time, state_ids) at `outputs`, times after the cells' own, by the native engine.
+
+        Also the cells that failed, by row, whose course is not to be used. What a cell reached before it failed
+        stands even if it is tried again, so no number depends on how far a course goes.
+        """
+        before = cells.rows(np.arange(len(cells.state)))
+        too_fast = self._too_fast(before, float(outputs[-1]))
+        course, failed = self._by_native(cells, np.inf, outputs, rtol, atol)
+        if not failed:
+            return course, too_fast
+        retried = np.array(list(failed), dtype=np.intp)
+        again = before.rows(retried)
+        again.step[:] = 0.0
+        finer, still = self._by_native(again, np.inf, outputs, rtol * _TIGHTER, atol * _TIGHTER)
+        errors = {}
+        for k, row in enumerate(retried):
+            start = float(before.time[row])
+            later = start + outputs > failed[int(row)].time
+            if k in still:
+                constants = self._constants(before, int(row))
+                times = np.concatenate([[start], start + outputs[outputs > 0]])
+                try:
+                    found = self.roadrunner.advance(
+                        before.state[row], constants, float(before.scale[row]), times, rtol, atol
+                    )
+                except IntegrationError as error:
+                    errors[int(row)] = _named(int(row), still[k], error)
+                    continue
+                finer[k] = found[np.searchsorted(times, start + outputs)]
+            course[row, later] = finer[k, later]
+        return course, errors | too_fast
+
     def _by_ladder(
         self, cells: Cells, before: Cells, dt: float, rtol: float, atol: np.ndarray
     ) -> dict[int, IntegrationError]:
-        failed = self._by_native(cells, dt, rtol, atol)
-        below = (cells.state < -atol) & self._species
-        wrong = np.flatnonzero(below.any(1) & ~(before.state < 0).any(1))
-        retried = np.union1d(wrong, np.array(list(failed), dtype=np.intp)).astype(np.intp)
-        if len(retried) == 0:
+        _, failed = self._by_native(cells, dt, _NONE, rtol, atol)
+        if not failed:
             return {}
+        retried = np.array(list(failed), dtype=np.intp)
         again = before.rows(retried)
         again.step[:] = 0.0
-        still = self._by_native(again, dt, rtol * _TIGHTER, atol * _TIGHTER)
+        _, still = self._by_native(again, dt, _NONE, rtol * _TIGHTER, atol * _TIGHTER)
         # the step that fits tolerances so tight says little about the next call
         again.step[:] = 0.0
         cells.put(retried, again)
-        return self._by_roadrunner(cells, retried[np.array(list(still), dtype=np.intp)], dt, rtol, atol)
+        errors = {}
+        for k, failure in still.items():
+            row = int(retried[k])
+            by = self._by_roadrunner(cells, np.array([row]), dt, rtol, atol)
+            if row in by:
+                errors[row] = _named(row, failure, by[row])
+        return errors
 
     def _too_fast(self, cells: Cells, dt: float) -> dict[int, IntegrationError]:
         """The cells that just start, at rates whose rounding errors alone exceed every amount within `dt`.
@@ -153,7 +194,7 @@ class Stepper:
     def _engine(self):
         if self._native is None and self._why_not is None:
             from mechanistic.solvers.native import NativeStepper
-            from mechanistic.solvers.rosenbrock import OutOfScope
+            from mechanistic.solvers.program import OutOfScope
 
             with self._lock:
                 if self._native is None and self._why_not is None:
@@ -163,20 +204,28 @@ class Stepper:
                         self._why_not = str(error)
         return self._native
 
-    def _by_native(self, cells: Cells, dt: float, rtol: float, atol: np.ndarray) -> dict[int, str]:
+    def _by_native(
+        self, cells: Cells, dt: float, outputs: np.ndarray, rtol: float, atol: np.ndarray
+    ) -> tuple[np.ndarray, dict[int, Failure]]:
         engine = self._engine()
         assert engine is not None
-        return engine.advance(
-            cells.state, cells.time, cells.step, cells.scale, cells.columns, cells.values, dt, rtol, atol
-        )
+        return engine.run(
+            cells.state, cells.time, cells.step, cells.scale, cells.columns, cells.values, dt, outputs, rtol,
+            atol,
+        )  # fmt: skip
+
+    def _constants(self, cells: Cells, row: int) -> np.ndarray:
+        """(settable_ids,) of one cell."""
+        constants = self.defaults.copy()
+        constants[cells.columns] = cells.values[row]
+        return constants
 
     def _by_roadrunner(
         self, cells: Cells, rows: np.ndarray, dt: float, rtol: float, atol: np.ndarray
     ) -> dict[int, IntegrationError]:
         failed = {}
-        constants = self.defaults.copy()
         for row in rows:
-            constants[cells.columns] = cells.values[row]
+            constants = self._constants(cells, int(row))
             now = float(cells.time[row])
             times = np.array([now, now + dt])
             try:
@@ -201,6 +250,16 @@ class Stepper:
         rates = np.array([float(v) for v in evaluate(self.system.graph, self.system.derivative, inputs)])
         speed = np.abs(rates) / (np.abs(state) + 1e-300)
         return self.network.state_ids[int(np.argmax(np.where(np.isfinite(speed), speed, np.inf)))]
+
+
+def _named(row: int, failure: Failure, last: IntegrationError) -> IntegrationError:
+    """The error of a cell that no method got through."""
+    message = (
+        f"cell {row} at time {failure.time:g}: '{failure.variable}' cannot be followed: {failure.reason}"
+    )
+    return IntegrationError(
+        f"{message}; {str(last).removeprefix(f'cell {row}: ')}", row, failure.time, failure.variable
+    )
 
 
 def _changed_by(reaction) -> set[str]:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 
 from mechanistic.codegen.system import System
 from mechanistic.jit import threads_for
 from mechanistic.solvers import lockstep
+from mechanistic.solvers.program import Program
 from mechanistic.solvers.rosenbrock import build
 
-_MOST_STEPS = 100_000
+_MOST_STEPS = 1_000_000
 _CELLS_A_THREAD = 256  # below this, waking another thread takes longer
 _REASONS = {
     lockstep.TOO_MANY_STEPS: f"more than {_MOST_STEPS} steps",
@@ -17,29 +20,43 @@ _REASONS = {
 }
 
 
+@dataclass(frozen=True)
+class Failure:
+    """Why a cell could not be integrated.
+
+    Attributes:
+        reason: in words.
+        time: [model time] how far it came.
+        variable: of `state_ids`, what could not be followed.
+    """
+
+    reason: str
+    time: float
+    variable: str
+
+
 class NativeStepper:
-    """Rodas4 in machine code, eight cells in lockstep.
+    """A `Program` in machine code, eight cells in lockstep.
 
     Args:
         system: its graph gains the Jacobian.
         defaults: (settable_ids,) the model's own constants.
 
     Raises:
-        mechanistic.solvers.rosenbrock.OutOfScope: the network needs what this engine does not do.
+        mechanistic.solvers.program.OutOfScope: the network needs what this engine does not do.
     """
 
     name = "native"
 
     def __init__(self, system: System, defaults: np.ndarray):
-        program = build(system)
-        self._program = program
-        offset = program.layout.offset
-        places = [offset[name] for name in ("y", "w", "K5", "p", "g", "hi")]
-        self._layout = np.array([program.layout.size, *places, int(program.timed)], dtype=np.int64)
+        self._names = system.network.state_ids
+        self._program: Program = build(system)
         self._shared = np.concatenate([[1.0], defaults])
-        self._step, self._prepare = program.code.address("step"), program.code.address("prepare")
+        address = self._program.code.address
+        self._addresses = np.array([address(f) for f in ("prepare", "slope", "step")], dtype=np.int64)
+        self._species = np.array([n in system.network.species_ids for n in self._names], dtype=bool)
 
-    def advance(
+    def run(
         self,
         state: np.ndarray,
         time: np.ndarray,
@@ -48,31 +65,50 @@ class NativeStepper:
         columns: np.ndarray,
         values: np.ndarray,
         dt: float,
+        outputs: np.ndarray,
         rtol: float,
         atol: np.ndarray,
-    ) -> dict[int, str]:
-        """Steps every cell by `dt`, in place.
+    ) -> tuple[np.ndarray, dict[int, Failure]]:
+        """Steps every cell by `dt`, or to the last of `outputs`, in place.
 
         Args:
             state: (cell, state_ids); time, step, scale: (cell,); see `PathwayState`.
             columns, values: positions in settable_ids and (cell, columns) the cells' own constants.
+            dt: infinite where `outputs` are given.
+            outputs: (time,) after each cell's own time, rising from 0. A step may reach beyond the last.
             atol: (state_ids,) absolute tolerance of every stored value.
 
         Returns:
-            The cells that failed, with the reason. They stay as they were, all others are done.
+            The state (cell, time, state_ids) at `outputs`, and the cells that failed, which stay as they were;
+            what they reached before they failed is in the course.
         """
         for name, array in (("state", state), ("time", time), ("step", step)):
             if array.dtype != np.float64 or not array.flags.c_contiguous:
                 raise ValueError(
                     f"{name} must be a contiguous array of double precision: it is changed in place"
                 )
-        own = np.ascontiguousarray(np.concatenate([scale[:, None], values], axis=1))
-        at = np.concatenate([[0], 1 + columns]).astype(np.int64)
-        status = np.zeros(len(state), dtype=np.int64)
-        taken = np.zeros(len(state), dtype=np.int64)
-        with threads_for(len(state), each=_CELLS_A_THREAD):
-            lockstep.advance_cells(
-                self._step, self._prepare, self._layout, state, time, step, self._shared, at, own,
-                float(dt), float(rtol), np.asarray(atol), _MOST_STEPS, status, taken,
-            )  # fmt: skip
-        return {int(k): _REASONS[int(status[k])] for k in np.flatnonzero(status)}
+        cells, n = state.shape
+        atol = np.ascontiguousarray(atol, dtype=np.float64)
+        program = self._program
+        code = lockstep.Code(
+            self._addresses, program.places, program.numbers, program.dense, self._shared,
+            np.concatenate([[0], 1 + columns]).astype(np.int64),
+        )  # fmt: skip
+        task = lockstep.Task(
+            float(dt), np.ascontiguousarray(outputs, dtype=np.float64), float(rtol), atol,
+            np.where(self._species, -atol, -np.inf), _MOST_STEPS,
+        )  # fmt: skip
+        batch = lockstep.Batch(
+            state, time, step, np.ascontiguousarray(np.concatenate([scale[:, None], values], axis=1)),
+            np.zeros(cells, np.int64), np.zeros((cells, 2)), np.zeros(cells, np.int64),
+            np.full((cells, len(outputs), n), np.nan),
+        )  # fmt: skip
+        with threads_for(cells, each=_CELLS_A_THREAD):
+            lockstep.run_cells(code, task, batch)
+        failed = {
+            int(k): Failure(
+                _REASONS[int(batch.status[k])], float(batch.where[k, 0]), self._names[int(batch.where[k, 1])]
+            )
+            for k in np.flatnonzero(batch.status)
+        }
+        return batch.course, failed
