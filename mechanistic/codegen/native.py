@@ -98,8 +98,30 @@ class Routine:
         self.builder.call(function, [self.block, self.block if source is None else source,
                                      self.block if target is None else target])  # fmt: skip
 
-    def loop(self, count: int, body: Callable) -> None:
-        """`body(i)` for i = 0, 1, ... below `count`."""
+    def sqrt(self, x):
+        return self._of_one("sqrt", x)
+
+    def abs(self, x):
+        return self._of_one("fabs", x)
+
+    def larger(self, a, b):
+        """The larger of two; `b` where one is not a number."""
+        return self.builder.select(self.builder.fcmp_ordered(">", a, b), a, b)
+
+    def _of_one(self, name: str, x):
+        module, full = self.module.ir, f"llvm.{name}.v{LANES}f64"
+        function = module.globals.get(full) or ir.Function(module, ir.FunctionType(VECTOR, [VECTOR]), full)
+        return self.builder.call(function, [x])
+
+    def loop(self, count: int, body: Callable, carried: Sequence = ()) -> list:
+        """`body(i, *values)` for i = 0, 1, ... below `count`, which is at least 1.
+
+        Args:
+            carried: values before the loop; where there are any, `body` returns their next ones.
+
+        Returns:
+            The values after the loop.
+        """
         builder = self.builder
         start = builder.block
         inside, after = builder.append_basic_block(), builder.append_basic_block()
@@ -107,12 +129,18 @@ class Routine:
         builder.position_at_end(inside)
         index = builder.phi(_INDEX)
         index.add_incoming(ir.Constant(_INDEX, 0), start)
-        body(index)
+        values = [builder.phi(VECTOR) for _ in carried]
+        for value, before in zip(values, carried):
+            value.add_incoming(before, start)
+        ends = list(body(index, *values) or ())
+        for value, end in zip(values, ends):
+            value.add_incoming(end, builder.block)
         following = builder.add(index, ir.Constant(_INDEX, 1))
         index.add_incoming(following, builder.block)
         done = builder.icmp_unsigned("<", following, ir.Constant(_INDEX, count))
         builder.cbranch(done, inside, after)
         builder.position_at_end(after)
+        return ends
 
     def end(self) -> None:
         self.builder.ret_void()

@@ -52,8 +52,6 @@ class NativeStepper:
         self._names = system.network.state_ids
         self._program: Program = build(system)
         self._shared = np.concatenate([[1.0], defaults])
-        address = self._program.code.address
-        self._addresses = np.array([address(f) for f in ("prepare", "slope", "step")], dtype=np.int64)
         self._species = np.array([n in system.network.species_ids for n in self._names], dtype=bool)
 
     def run(
@@ -72,7 +70,8 @@ class NativeStepper:
         """Steps every cell by `dt`, or to the last of `outputs`, in place.
 
         Args:
-            state: (cell, state_ids); time, step, scale: (cell,); see `PathwayState`.
+            state: (cell, state_ids); time, step, scale: (cell,); see `PathwayState`. Beside the size of the
+                step to try first `step` holds which method goes on, see `lockstep`.
             columns, values: positions in settable_ids and (cell, columns) the cells' own constants.
             dt: infinite where `outputs` are given.
             outputs: (time,) after each cell's own time, rising from 0. A step may reach beyond the last.
@@ -91,7 +90,7 @@ class NativeStepper:
         atol = np.ascontiguousarray(atol, dtype=np.float64)
         program = self._program
         code = lockstep.Code(
-            self._addresses, program.places, program.numbers, program.dense, self._shared,
+            program.functions, program.places, program.numbers, program.dense, self._shared,
             np.concatenate([[0], 1 + columns]).astype(np.int64),
         )  # fmt: skip
         task = lockstep.Task(
@@ -99,7 +98,8 @@ class NativeStepper:
             np.where(self._species, -atol, -np.inf), _MOST_STEPS,
         )  # fmt: skip
         batch = lockstep.Batch(
-            state, time, step, np.ascontiguousarray(np.concatenate([scale[:, None], values], axis=1)),
+            state, time, step, step.view(np.int64),
+            np.ascontiguousarray(np.concatenate([scale[:, None], values], axis=1)),
             np.zeros(cells, np.int64), np.zeros((cells, 2)), np.zeros(cells, np.int64),
             np.full((cells, len(outputs), n), np.nan),
         )  # fmt: skip

@@ -14,7 +14,17 @@ from mechanistic.codegen.graph import LOGIC, RELATIONS, Graph, Node
 from mechanistic.codegen.native import SOURCE, TARGET, Layout, Module, Place, constant
 from mechanistic.codegen.sparse import Elimination, eliminate
 from mechanistic.codegen.system import SCALE, STATE, TIME, System
-from mechanistic.solvers.program import Method, OutOfScope, Program
+from mechanistic.solvers import explicit
+from mechanistic.solvers.program import (
+    Method,
+    OutOfScope,
+    Program,
+    emit_accept,
+    emit_error,
+    emit_measures,
+    place_common,
+    place_method,
+)
 
 GAMMA = 0.21193756319429014
 _A: tuple[tuple[float, ...], ...] = (
@@ -59,8 +69,10 @@ DENSE: tuple[tuple[float, ...], ...] = (
         -52.072871366152654, -59.78993625266729, -0.15582684282751913, 4.883087185713722,
     ),
 )  # fmt: skip
-ORDER = 5  # power of the step size in the error estimate
-_STAGES = len(_C)
+NAME, _STAGES = "stiff", len(_C)
+# |h lambda| below which an explicit method would do, and steps after which this is believed
+_EASY, _BELIEVED = 2.0, 5
+METHOD = Method(NAME, order=5, dense=DENSE, scaled=False, limit=_EASY, leaves=-_BELIEVED)
 _ROWS = 150  # matrix rows eliminated or solved in one function
 
 # Beyond these, machine code takes minutes to make.
@@ -91,7 +103,7 @@ def build(system: System) -> Program:
     derivatives = {at: d for at, d in derivatives.items() if graph.value(d) != 0.0}
     plan = eliminate(len(states), set(derivatives))
     entries = {at: i for i, at in enumerate(plan.entries)}
-    outputs: list[tuple[Node, Place]] = [(r, ("K0", i)) for i, r in enumerate(rates)]
+    outputs: list[tuple[Node, Place]] = [(r, ("stiff.K", i)) for i, r in enumerate(rates)]
     outputs += [(graph.op("neg", d), ("M", entries[at])) for at, d in derivatives.items()]
     operations = plan.operations + len(graph.needed([node for node, _ in outputs]))
     if operations > MOST_OPERATIONS:
@@ -118,11 +130,9 @@ def _emit(system, states, rates, outputs, plan: Elimination, derivatives, timed:
         leaves[graph.input(at)] = ("p", 1 + at - STATE - len(system.state_at))
     fixed = _fixed(graph, [node for node, _ in outputs], set(states))
     layout = Layout()
-    for name in ("y", "w", *(f"K{s}" for s in range(_STAGES))):
-        layout.place(name, size)
-    layout.place("p", constants)
-    for name in ("g", "hi"):
-        layout.place(name, 1)
+    place_common(layout, size, constants)
+    place_method(layout, NAME, size, _STAGES)
+    explicit.place(layout, size)
     layout.place("c", len(fixed))
     layout.place("M", len(plan.entries))
     layout.place("spill", len(graph.needed([node for node, _ in outputs])))
@@ -135,16 +145,16 @@ def _emit(system, states, rates, outputs, plan: Elimination, derivatives, timed:
     running |= {node: (SOURCE, i) for i, node in enumerate(states)}
     module.graph_function("jacobian", graph, outputs, running, "spill")
     module.graph_function("rates", graph, [(r, (TARGET, i)) for i, r in enumerate(rates)], running, "spill")
+    slope = module.routine("slope")
+    slope.call("rates", slope.array("y"), slope.array("f"))
+    slope.end()
+    states = size - timed
     _emit_factor(module, plan, set(derivatives))
     _emit_solve(module, plan)
-    _emit_step(module, size)
-    slope = module.routine("slope")
-    slope.call("rates", slope.array("y"), slope.array("w"))
-    slope.end()
-    method = Method(order=ORDER, dense=DENSE, gamma=GAMMA)
-    return Program(
-        module.compile(), size, timed, layout, method, error=f"K{_STAGES - 1}", inverse_step="hi", inverse_gamma_step="g"
-    )
+    _emit_step(module, size, states)
+    emit_accept(module, NAME, size)
+    explicit.emit(module, size, states)
+    return Program(module.compile(), size, timed, layout, (METHOD, explicit.METHOD))
 
 
 def _fixed(graph: Graph, outputs: list[Node], states: set[Node]) -> list[Node]:
@@ -164,17 +174,26 @@ def _fixed(graph: Graph, outputs: list[Node], states: set[Node]) -> list[Node]:
 
 
 def _emit_factor(module: Module, plan: Elimination, filled: set) -> None:
-    """M := the factors of g + M, with the inverse of every pivot on the diagonal."""
+    """M := the factors of g + M, with the inverse of every pivot on the diagonal; and the stiffness.
+
+    Where all is first order and nothing is made from nothing no eigenvalue exceeds twice the largest loss rate
+    (S. Gerschgorin's circles around the columns).
+    """
     entries = {at: i for i, at in enumerate(plan.entries)}
     start = module.routine("shift")
-    g = start.load(start.block, start.at("g"))
+    h, largest = start.load(start.block, start.at("h")), constant(0.0)
+    g = start.div(constant(1.0 / GAMMA), h)
     for at, i in entries.items():
         place = start.at("M", i)
         if at[0] == at[1]:
-            value = start.add(g, start.load(start.block, place)) if at in filled else g
+            value = g
+            if at in filled:
+                loss = start.load(start.block, place)
+                value, largest = start.add(g, loss), start.larger(start.abs(loss), largest)
             start.store(value, start.block, place)
         elif at not in filled:
             start.store(constant(0.0), start.block, place)
+    start.store(start.mul(start.mul(constant(2.0), h), largest), start.block, start.at("stiff.stiffness"))
     start.end()
     pieces = ["shift"]
     work, r = 0, None
@@ -233,13 +252,14 @@ def _emit_solve(module: Module, plan: Elimination) -> None:
     module.sequence("solve", pieces)
 
 
-def _emit_step(module: Module, size: int) -> None:
-    r = module.routine("step")
-    y, w = r.array("y"), r.array("w")
-    stages = [r.array(f"K{s}") for s in range(_STAGES)]
+def _emit_step(module: Module, size: int, states: int) -> None:
+    r = module.routine("stiff.step")
+    y, w = r.array("y"), r.array("stiff.w")
+    stages = [r.pointer(r.array("stiff.K"), s * size) for s in range(_STAGES)]
     r.call("jacobian", y)
     r.call("factor")
     r.call("solve", y, stages[0])
+    inverse = r.div(constant(1.0), r.load(r.block, r.at("h")))
     for s in range(1, _STAGES):
 
         def before(i, s=s):
@@ -253,9 +273,8 @@ def _emit_step(module: Module, size: int) -> None:
 
         r.loop(size, before)
         r.call("rates", w, stages[s])
-        inverse = r.load(r.block, r.at("hi"))
 
-        def after(i, s=s, inverse=inverse):
+        def after(i, s=s):
             value = r.mul(constant(_C[s][0]), r.load(stages[0], i))
             for q in range(1, s):
                 value = r.add(value, r.mul(constant(_C[s][q]), r.load(stages[q], i)))
@@ -265,4 +284,9 @@ def _emit_step(module: Module, size: int) -> None:
         r.call("solve", w, stages[s])
     # the new state, beside the error that the last stage is
     r.loop(size, lambda i: r.store(r.add(r.load(w, i), r.load(stages[-1], i)), w, i))
+    (total,) = emit_measures(r, NAME, states, 1, lambda i: [r.load(stages[-1], i)])
+    error = r.sqrt(r.mul(total, constant(1.0 / states)))
+    emit_error(r, METHOD, error)
     r.end()
+    # dense output takes no stages more
+    module.routine("stiff.complete").end()

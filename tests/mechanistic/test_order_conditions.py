@@ -13,7 +13,7 @@ from math import prod
 import numpy as np
 import pytest
 
-from mechanistic.solvers import rosenbrock
+from mechanistic.solvers import explicit, rosenbrock
 
 
 def _trees(order: int) -> list[tuple]:
@@ -98,3 +98,32 @@ def test_rosenbrock_dense_output(rodas, share):
     dense = np.array(rosenbrock.DENSE)
     within = share * weights + share * (1 - share) * (share ** np.arange(len(dense)) @ dense)
     np.testing.assert_allclose(_defects(within @ gamma, both, alpha, range(1, 5), share), 0, atol=2e-11)
+
+
+@pytest.fixture(scope="module")
+def runge_kutta():
+    matrix = _lower(explicit.A, explicit.STAGES)
+    return matrix, matrix[12]
+
+
+def test_runge_kutta(runge_kutta):
+    matrix, weights = runge_kutta
+    np.testing.assert_allclose(_defects(weights, matrix, matrix, range(1, 9)), 0, atol=1e-14)
+    assert np.abs(_defects(weights, matrix, matrix, [9])).max() > 1e-6
+
+
+@pytest.mark.parametrize(("error", "order"), [(explicit.ERROR_5, 5), (explicit.ERROR_3, 3)])
+def test_runge_kutta_error_estimates(runge_kutta, error, order):
+    matrix, weights = runge_kutta
+    embedded = weights.copy()
+    embedded[: len(error)] -= error
+    np.testing.assert_allclose(_defects(embedded, matrix, matrix, range(1, order + 1)), 0, atol=1e-14)
+    assert np.abs(_defects(embedded, matrix, matrix, [order + 1])).max() > 1e-6
+
+
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.8, 1.0])
+def test_runge_kutta_dense_output(runge_kutta, share):
+    matrix, weights = runge_kutta
+    dense = np.array(explicit.METHOD.dense)
+    within = share * weights + share * (1 - share) * (share ** np.arange(len(dense)) @ dense)
+    np.testing.assert_allclose(_defects(within, matrix, matrix, range(1, 8), share), 0, atol=1e-12)
