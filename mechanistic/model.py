@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     import torch
     import xarray
 
+    from mechanistic.sensitivity import Sensitivities
+
 
 @dataclass
 class PathwayState:
@@ -42,6 +44,8 @@ class PathwayState:
             raising it dilutes.
         time: (cell,) [model time].
         step: (cell,) the integrator's last step [model time], 0 where there is none yet.
+        memory: (cell, width) what lives on of events between two calls, see `mechanistic.event_memory`; made by the
+            first call.
     """
 
     amounts: np.ndarray
@@ -50,6 +54,7 @@ class PathwayState:
     scale: np.ndarray
     time: np.ndarray
     step: np.ndarray | None = None
+    memory: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.step is None:
@@ -79,7 +84,7 @@ class PathwayModel:
 
     @cached_property
     def _system(self) -> System:
-        return System(self.network)
+        return System(self.network, course=True)
 
     @cached_property
     def _start(self) -> tuple[np.ndarray, np.ndarray]:
@@ -123,8 +128,9 @@ class PathwayModel:
             initial: species by id (a concentration) or `amount.<id>`, each a scalar or one value a cell. What
                 the model computes from them at the start follows.
             parameters: parameters, compartments and boundary species by id, likewise.
-            method: "native", "roadrunner", or "auto": native where it can run the model; "ssa": exact
-                stochastic simulation of amounts as whole numbers. `attrs["method"]` says which ran.
+            method: "native", "roadrunner", or "auto": native where it can run the model, RoadRunner elsewhere,
+                "radau" for delays in math and fast reactions; "ssa": exact stochastic simulation of amounts as
+                whole numbers. `attrs["method"]` says which ran.
             rtol, atol: tolerances of the integrator. `atol` is a concentration; where the largest initial
                 concentration of the model is below 1 it is multiplied by it.
             seed: of "ssa"; cell i of a seed gets the same course whatever the number of cells.
@@ -144,7 +150,7 @@ class PathwayModel:
         state, constants = initial_values(self.network, given, cells)
         grid = np.unique(np.concatenate([[min(0.0, float(times[0]))], times]))
         method, courses = self._courses.run(
-            method, state, constants, grid, rtol, atol * self._atol_unit, seed
+            method, state, constants, grid, rtol, atol * self._atol_unit, seed, given
         )
         return self._courses.dataset(times, courses[:, np.searchsorted(grid, times)], constants, method)
 
@@ -181,10 +187,14 @@ class PathwayModel:
         Raises:
             IntegrationError: the first cell that could not be integrated; it stays as it was, all others
                 have been advanced.
-            ModelError: the model has delayed events, whose pending part no state carries between calls.
+            ModelError: the model has delayed events and RoadRunner runs it, which does not say what is pending.
         """
-        self._refuse_delays()
         assert state.step is not None
+        method = self._stepper.method(self.method)
+        if method == "roadrunner":
+            self._refuse_delays()
+        if state.memory is None:
+            state.memory = self._stepper.memory(method, len(state))
         cells = Cells(
             state.amounts,
             state.time,
@@ -192,9 +202,10 @@ class PathwayModel:
             state.scale,
             self._columns(state),
             np.asarray(state.parameters),
+            state.memory,
         )
-        method = self._stepper.method(self.method)
         failed = self._stepper.advance(method, cells, dt, self.rtol, self.atol * self._atol_unit)
+        state.memory = cells.memory
         if failed:
             error = failed[min(failed)]
             error.failed = tuple(sorted(failed))
@@ -224,6 +235,7 @@ class PathwayModel:
         """d(state)/dt as a torch module: `PathwayField`, called as `field(time, state)`."""
         from mechanistic.codegen.torch_field import PathwayField
 
+        self.network.refuse_delays("a vector field")
         return PathwayField(self.network, self._system, self._defaults)
 
     # ---- derivatives
@@ -233,11 +245,15 @@ class PathwayModel:
     ) -> xarray.Dataset:
         """d(species)/d(parameter) along the time course, dims cell, time, parameter.
 
-        `options`: cells, initial, values, rtol, atol; see `mechanistic.sensitivity.sensitivities`.
+        `options`: cells, initial, values, rtol, atol, scaled; see `mechanistic.sensitivity.Sensitivities`.
         """
-        from mechanistic.sensitivity import sensitivities
+        return self._sensitivities(times, parameters, **options)
 
-        return sensitivities(self.network, times, parameters, **options)
+    @cached_property
+    def _sensitivities(self) -> Sensitivities:
+        from mechanistic.sensitivity import Sensitivities
+
+        return Sensitivities(self.network)
 
     def steady_state(
         self, parameters: Mapping[str, Any] | None = None, cells: int = 1, **options: Any
@@ -301,7 +317,7 @@ class PathwayModel:
     def _tolerance_unit(self, state: np.ndarray, constants: np.ndarray) -> np.ndarray:
         """What a concentration of 1 is worth in every stored value, see `simulate`."""
         network = self.network
-        inputs = [0.0, 1.0, *state, *constants]
+        inputs = [0.0, 1.0, *state, *constants, *[np.nan] * len(network.delays)]
         sizes = dict(zip(network.compartment_ids, self._values(network.compartment_ids, inputs)))
         levels = np.abs(self._values(network.species_ids, inputs))
         levels = levels[np.isfinite(levels) & (levels > 0)]
@@ -318,6 +334,7 @@ class PathwayModel:
         return np.array([float(v) for v in evaluate(self._system.graph, nodes, inputs)])
 
     def _refuse_delays(self) -> None:
+        self.network.refuse_delays("a tissue, which keeps no past of its cells,")
         delayed = next((e for e in self.network.events if e.delay is not None), None)
         if delayed is not None:
             message = "an event with a delay cannot run cell by cell in a tissue; remove the delay"

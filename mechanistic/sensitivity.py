@@ -1,90 +1,145 @@
-"""Local sensitivities of a time course: d(species)/d(parameter), by the variational equations."""
+"""Local sensitivities of a time course: d(species)/d(parameter), carried along with the state."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mechanistic.codegen.accumulate import along
 from mechanistic.codegen.derivatives import NotDifferentiable, jacobian
 from mechanistic.codegen.initial import InitialValues, initial_values
 from mechanistic.codegen.numeric import evaluate
 from mechanistic.codegen.system import System
-from mechanistic.codegen.tangent import Tangent
 from mechanistic.errors import IntegrationError, ModelError, ModelProblem
 from mechanistic.network import ReactionNetwork
+from mechanistic.solvers.discrete_adjoint_course import Follower
 
 if TYPE_CHECKING:
     import xarray
 
+_AT_ONCE = 4096  # pairs of cell and parameter that are integrated together
 
-def sensitivities(
-    network: ReactionNetwork,
-    times: Iterable[float],
-    parameters: Sequence[str],
-    *,
-    cells: int = 1,
-    initial: Mapping[str, Any] | None = None,
-    values: Mapping[str, Any] | None = None,
-    rtol: float = 1e-8,
-    atol: float = 1e-18,
-) -> xarray.Dataset:
-    """Forward local sensitivities along the time course.
 
-    The state and its tangents are integrated together by an implicit Runge-Kutta method of order 5 (Radau IIA:
-    Hairer & Wanner, Solving Ordinary Differential Equations II, 1996) with the exact symbolic Jacobian of both,
-    and errors of both are controlled. A parameter's effect on initial values and on other constants, by initial
-    assignments, is part of its sensitivity, as it is of `simulate(parameters=...)`.
+class Sensitivities:
+    """Forward sensitivities of one network; compiled once.
 
-    Args:
-        times: [model time], not falling. The initial state holds at time 0 (at times[0] where negative).
-        parameters: ids of parameters, compartments, boundary species; a species (its initial concentration) or
-            `amount.<species>` (its initial amount).
-        initial, values: where to differentiate: ids to scalars or one value a cell, as `simulate` takes them as
-            `initial` and `parameters`.
-        rtol: relative tolerance of state and tangents.
-        atol: absolute tolerance of the stored state, in units of its largest initial value (1 where all are 0);
-            of a tangent it is divided by the parameter's size. It is so small because cascades amplify what
-            is lost of a species that begins near 0: 1e-12 left errors of 1e-3 in BioModels 9.
-
-    Returns:
-        Dims cell, time, parameter. A variable for every species (of its concentration) and for every other id
-        that changes by a rate rule, in the unit of the quantity per unit of the parameter.
-
-    Raises:
-        ModelError: the model has events; a condition depends on the state or on a parameter asked for; an id is
-            not in the model or cannot be set.
-        IntegrationError: names cell and time.
+    Every pair of a cell and a parameter takes a lane of the processor's vectors: the state and its tangent go
+    together by the stiff solver, differentiated as it is computed (`solvers.discrete_adjoint`), at steps that
+    resolve both. Tangents jump as they must where a condition turns or an event fires.
     """
+
+    def __init__(self, network: ReactionNetwork):
+        self.network = network
+        self._follower = Follower(network, transposed=False)
+
+    def __call__(
+        self,
+        times: Iterable[float],
+        parameters: Sequence[str],
+        *,
+        cells: int = 1,
+        initial: Mapping[str, Any] | None = None,
+        values: Mapping[str, Any] | None = None,
+        rtol: float = 1e-8,
+        atol: float = 1e-16,
+        scaled: bool = False,
+    ) -> xarray.Dataset:
+        """d(species)/d(parameter) along the time course.
+
+        A parameter's effect on initial values and on other constants, by initial assignments, is part of its
+        sensitivity, as it is of `simulate(parameters=...)`.
+
+        Args:
+            times: [model time], not falling. The initial state holds at time 0 (at times[0] where negative).
+            parameters: ids of parameters, compartments, boundary species; a species (its initial concentration)
+                or `amount.<species>` (its initial amount).
+            initial, values: where to differentiate: ids to scalars or one value a cell, as `simulate` takes
+                them as `initial` and `parameters`.
+            rtol: relative tolerance of state and tangents.
+            atol: absolute tolerance of the stored state, in units of its largest initial value (1 where all are
+                0); of a tangent it is divided by the parameter's size. It is so small because cascades amplify
+                what is lost of a species that begins near 0.
+            scaled: d ln(species) / d ln(parameter) instead, the time-dependent response coefficients; not a
+                number where the species is 0.
+
+        Returns:
+            Dims cell, time, parameter. A variable for every species (of its concentration) and for every other
+            id that changes by a rate rule or an event, in its unit per unit of the parameter.
+
+        Raises:
+            ModelError: an event has a delay or a priority; numbers that change are rounded or asked to be equal;
+                an id is not in the model or cannot be set.
+            IntegrationError: names cell and time.
+        """
+        network, asked = self.network, checked_times(times)
+        parameters = checked_parameters(network, parameters)
+        given = {**(values or {}), **(initial or {})}
+        state, constants = initial_values(network, given, cells)
+        sizes, tangents, directions = at_the_start(network, given, parameters, cells, state, constants)
+        grid, where = np.unique(np.append(asked, min(0.0, asked[0])), return_inverse=True)
+        names, observe = self._observer()
+        count = len(parameters)
+        scales = np.where(sizes != 0, np.abs(sizes), 1.0)
+        largest = np.abs(state).max(1, initial=0.0)
+        largest = float(np.where(largest > 0, largest, 1.0).min())
+        result = np.empty((cells * count, len(asked), len(names)))
+        for first in range(0, cells * count, _AT_ONCE):
+            jobs = np.arange(first, min(first + _AT_ONCE, cells * count))
+            c, p = jobs // count, jobs % count
+            # in units of the state: the derivative by the parameter's logarithm
+            size = scales[c, p][:, None]
+            try:
+                course, _ = self._follower.run(
+                    state[c], constants[c], grid, rtol, np.full(len(network.state_ids), atol * largest),
+                    (tangents[c, p] * size, directions[c, p] * size),
+                )  # fmt: skip
+            except IntegrationError as error:
+                raise _of_cell(error, int(c[error.cell or 0])) from None
+            course = course[:, where[:-1]]
+            found = observe(asked, course[..., 0], constants[c], course[..., 1], directions[c, p] * size)
+            if scaled:
+                with np.errstate(divide="ignore", invalid="ignore"):
+                    found = found[0] / found[1]
+            else:
+                found = found[0] / size[:, :, None]
+            result[jobs] = found
+        result = np.moveaxis(result.reshape(cells, count, len(asked), len(names)), 1, 2)
+        return _dataset(network, names, parameters, asked, result, sizes, scaled)
+
+    def _observer(self):
+        """Names, and a function of (times, course, constants, tangents, directions): slopes and values.
+
+        Both are (row, time, names).
+        """
+        network, equations = self.network, self._follower.equations
+        states = set(network.state_ids) - set(network.species_ids)
+        names = [*network.species_ids, *(n for n in network.state_ids if n in states)]
+        graph = equations.graph
+        nodes = equations.observed(names)
+        first = equations.next_input
+        variables = [*equations.states, *equations.constants]
+        moving = {v: graph.input(first + i) for i, v in enumerate(variables)}
+        outputs = [*along(graph, nodes, moving), *nodes]
+
+        def observe(times, course, constants, tangents, directions):
+            rows, n = course.shape[:2], len(network.state_ids)
+            inputs: list = [np.broadcast_to(times, rows), 1.0, *np.moveaxis(course, 2, 0)]
+            inputs += [*(c[:, None] for c in constants.T), *(0.0 for _ in equations.switches)]
+            inputs += [*np.moveaxis(tangents, 2, 0), *(d[:, None] for d in directions.T)]
+            assert len(inputs) == first + n + constants.shape[1]
+            found = [np.broadcast_to(v, rows) for v in evaluate(graph, outputs, inputs)]
+            return np.stack(found[: len(names)], -1), np.stack(found[len(names) :], -1)
+
+        return names, observe
+
+
+def checked_times(times: Iterable[float]) -> np.ndarray:
     grid = np.asarray(times if isinstance(times, np.ndarray) else list(times), dtype=float)
     if grid.ndim != 1 or not len(grid) or not np.all(np.isfinite(grid)) or np.any(np.diff(grid) < 0):
         raise ValueError("times must be a list of finite times that do not fall")
-    refuse_events(network, "sensitivities")
-    parameters = _checked(network, parameters)
-    given = {**(values or {}), **(initial or {})}
-    state, constants = initial_values(network, given, cells)
-    sizes, tangents, directions = _at_the_start(network, given, parameters, cells, state, constants)
-    active = np.flatnonzero(np.any(directions != 0, axis=(0, 1)))
-    tangent = Tangent(network, (int(k) for k in active))
-    states = set(network.state_ids) - set(network.species_ids)
-    names = [*network.species_ids, *(n for n in network.state_ids if n in states)]
-    observe = tangent.observer(names)
-    result = np.empty((cells, len(grid), len(parameters), len(names)))
-    for cell in range(cells):
-        along = np.ascontiguousarray(directions[cell][:, active])
-        scales = np.where(sizes[cell] != 0, np.abs(sizes[cell]), 1.0)
-        try:
-            courses = _integrated(
-                tangent, state[cell], constants[cell], tangents[cell], along, grid, rtol, atol, scales
-            )
-        except IntegrationError as error:
-            raise IntegrationError(f"cell {cell}: {error}", cell, error.time, error.species) from None
-        for k, block in enumerate(courses):
-            inputs = [grid[k], 1.0, *block[0], *constants[cell]]
-            result[cell, k] = observe(inputs, block[1:], along)
-    return _dataset(network, names, parameters, grid, result, sizes)
+    return grid
 
 
 def refuse_events(network: ReactionNetwork, what: str) -> None:
@@ -97,7 +152,7 @@ def refuse_events(network: ReactionNetwork, what: str) -> None:
         raise ModelError(network.file, problems)
 
 
-def _checked(network: ReactionNetwork, parameters: Sequence[str]) -> tuple[str, ...]:
+def checked_parameters(network: ReactionNetwork, parameters: Sequence[str]) -> tuple[str, ...]:
     asked = (parameters,) if isinstance(parameters, str) else tuple(parameters)
     if not asked:
         raise ValueError("name at least one parameter")
@@ -107,8 +162,8 @@ def _checked(network: ReactionNetwork, parameters: Sequence[str]) -> tuple[str, 
     return asked
 
 
-def _at_the_start(network, given, parameters, cells, state, constants):
-    """Values (cell, parameter), tangents (cell, parameter, state_ids), dc/dp (cell, parameter, settable_ids)."""
+def at_the_start(network, given, parameters, cells, state, constants):
+    """Values (cell, parameter), dx0/dp (cell, parameter, state_ids), dc/dp (cell, parameter, settable_ids)."""
     system, names = System(network), (*network.state_ids, *network.settable_ids)
     now = [0.0, 1.0, *state.T, *constants.T]
     values = np.empty((cells, len(parameters)))
@@ -134,80 +189,20 @@ def _bare(name: str) -> str:
     return name.removeprefix("amount.")
 
 
-def _integrated(tangent, state, constants, tangents, along, grid, rtol, atol, scales) -> np.ndarray:
-    """(time, 1 + parameter, state_ids) of one cell, restarted where a condition on time switches."""
-    begin = min(0.0, float(grid[0]))
-    block = np.concatenate([state[None, :], tangents])
-    courses = np.empty((len(grid), *block.shape))
-    courses[grid <= begin] = block
-    if not block.shape[1] or grid[-1] <= begin:
-        return courses
-    switches = tangent.breaks([begin, 1.0, *state, *constants])
-    bounds = [begin, *(t for t in switches if begin < t < grid[-1]), float(grid[-1])]
-    largest = float(np.abs(state).max()) or 1.0
-    tolerance = np.repeat(np.concatenate([[1.0], 1.0 / scales]), len(state)) * atol * largest
-    for low, high in pairwise(bounds):
-        solve = _piece(tangent, constants, along, low, high, rtol, tolerance)
-        # every requested time ends a call of its own: no interpolation enters the result
-        at, step = low, None
-        for stop in np.unique(np.append(grid[(grid > low) & (grid <= high)], high)):
-            block, step = solve(block, at, float(stop), step)
-            at = float(stop)
-            courses[grid == stop] = block
-    return courses
+def _of_cell(error: IntegrationError, cell: int) -> IntegrationError:
+    message = str(error).replace(f"cell {error.cell}", f"cell {cell}", 1)
+    return IntegrationError(message, cell, error.time, error.species)
 
 
-def _piece(tangent, constants, along, low, high, rtol, tolerance):
-    """A function of (block, from, to, first step): the block at `to`, and the longest step taken."""
-    from scipy.integrate import solve_ivp
-
-    # at a switch every side counts to its own piece
-    first, last = np.nextafter(low, high), np.nextafter(high, low)
-
-    def unpacked(t, y):
-        rows = y.reshape(-1, tangent.states)
-        return [min(max(t, first), last), 1.0, *rows[0], *constants], rows[1:], along
-
-    def change(t, y):
-        return tangent.augmented(*unpacked(t, y)).ravel()
-
-    def slope(t, y):
-        return tangent.augmented_jacobian(*unpacked(t, y))
-
-    def solve(block, at, stop, step):
-        rates = change(at, block.ravel()).reshape(block.shape)
-        if not np.all(np.isfinite(rates)):
-            raise _not_finite(tangent, rates, at)
-        first_step = None if step is None else min(step, stop - at)
-        try:
-            done = solve_ivp(
-                change, (at, stop), block.ravel(), "Radau", rtol=rtol, atol=tolerance, jac=slope,
-                first_step=first_step,
-            )  # fmt: skip
-        except (ValueError, RuntimeError) as error:
-            raise IntegrationError(f"no solution after time {at:g}: {error}", time=at) from None
-        if not done.success or not np.all(np.isfinite(done.y[:, -1])):
-            raise IntegrationError(f"stopped at time {done.t[-1]:g}: {done.message}", time=float(done.t[-1]))
-        return done.y[:, -1].reshape(block.shape), float(np.diff(done.t).max())
-
-    return solve
-
-
-def _not_finite(tangent: Tangent, rates: np.ndarray, time: float) -> IntegrationError:
-    species = tangent.network.state_ids[int(np.argwhere(~np.isfinite(rates))[0, 1])]
-    message = f"a derivative of the rate of '{species}' is not finite at time {time:g}"
-    return IntegrationError(message, None, time, species)
-
-
-def _dataset(network, names, parameters, times, result, sizes) -> xarray.Dataset:
+def _dataset(network, names, parameters, times, result, sizes, scaled: bool) -> xarray.Dataset:
     import xarray
 
-    variables = {}
+    variables, log = {}, "ln " if scaled else ""
     for i, name in enumerate(names):
         label = f"value.{name}" if name in ("time", "cell", "parameter") else name
         attributes = {
-            "units": f"({network.units(name) or '1'}) / (unit of the parameter)",
-            "long_name": f"d {network[name].name or name} / d parameter",
+            "units": "1" if scaled else f"({network.units(name) or '1'}) / (unit of the parameter)",
+            "long_name": f"d {log}{network[name].name or name} / d {log}parameter",
         }
         variables[label] = (("cell", "time", "parameter"), result[..., i], attributes)
     coordinates = {

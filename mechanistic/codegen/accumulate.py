@@ -88,24 +88,26 @@ def _times(graph: Graph, slope: Node, other: Node) -> Node | None:
 
 
 def copied(
-    graph: Graph, outputs: Sequence[Node], replaced: Callable[[Graph, Node, Mapping[Node, Node]], Node | None]
-) -> tuple[Graph, dict[Node, Node]]:
-    """A graph of its own with what `outputs` need, and where each node of the old one went.
+    graph: Graph,
+    outputs: Sequence[Node],
+    into: Graph,
+    replaced: Callable[[Node, Mapping[Node, Node]], Node | None] = lambda _node, _went: None,
+) -> dict[Node, Node]:
+    """Copies what `outputs` need into another graph; where each node went.
 
     Args:
-        replaced: of (the new graph, an old node, where its operands went): the node to put in its place, or
-            None to copy it as it is.
+        replaced: of (a node, where its operands went): the node to take in its place, or None to copy it.
     """
-    new, went = Graph(), {}
+    went: dict[Node, Node] = {}
     for node in graph.needed(outputs):
-        other = replaced(new, node, went)
+        other = replaced(node, went)
         if other is None:
             operation, *operands = graph.nodes[node]
             if operation == "const":
-                other = new.const(operands[0])
+                other = into.const(operands[0])
             elif operation == "input":
-                other = new.input(operands[0])
+                other = into.input(operands[0])
             else:
-                other = new.op(operation, *(went[o] for o in operands))
+                other = into.op(operation, *(went[o] for o in operands))
         went[node] = other
-    return new, went
+    return went

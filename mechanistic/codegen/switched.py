@@ -1,0 +1,167 @@
+"""Equations whose conditions are held between switches, so that they are smooth where they are differentiated.
+
+A relation between numbers that change (a *switch*) becomes an input of the graph, 1 or 0. Whoever integrates
+sets it, stops where it turns, and accounts for the turn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from mechanistic.codegen.accumulate import copied
+from mechanistic.codegen.graph import RELATIONS, Graph, Node
+from mechanistic.codegen.system import STATE, TIME, System
+from mechanistic.errors import ModelError, ModelProblem
+from mechanistic.network import ReactionNetwork
+
+
+@dataclass(frozen=True)
+class Switch:
+    """Holds where `lower` < `upper`, or also where they are equal.
+
+    Attributes:
+        relation: "<" or "<=".
+        time: "lower" or "upper" where that side is the time and the other changes by events only, else "".
+    """
+
+    relation: str
+    lower: Node
+    upper: Node
+    time: str
+
+
+@dataclass(frozen=True)
+class SwitchedEvent:
+    """One event: its trigger, a condition, and (position in the state, new stored value)."""
+
+    id: str
+    initial_value: bool
+    from_trigger_time: bool
+    trigger: Node
+    assignments: tuple[tuple[int, Node], ...]
+
+
+class SwitchedSystem:
+    """The equations of a network on a graph of their own.
+
+    Inputs of the graph, in order: time, scale, the state, the constants (as `codegen.system` has them), then
+    one for each switch, those with `time` last.
+
+    Attributes:
+        graph, rates, states, constants: the graph; nodes of d(state)/dt, of the state, of the constants.
+        switches: see above; `sided` counts those without `time`, which a solver must watch.
+        events: in document order.
+        timed: whether the rates depend on time other than through switches.
+
+    Raises:
+        ModelError: what cannot be differentiated, by id: delays, priorities; rounding or equality of what
+            changes.
+    """
+
+    def __init__(self, network: ReactionNetwork):
+        self.network = network
+        _refuse(network)
+        system = self._system = System(network)
+        old, n = system.graph, len(network.state_ids)
+        self._first = STATE + n + len(network.settable_ids)
+        outputs = [*system.derivative]
+        for event in system.events:
+            outputs += [event.trigger, *(node for _, node in event.assignments)]
+        moves = {
+            old.input(STATE + i) for i, node in enumerate(system.derivative) if old.value(node) != 0.0
+        } | {old.input(TIME)}
+        found: list[Node] = []
+        for node in old.needed(outputs):
+            operation, *operands = old.nodes[node]
+            if operation in ("const", "input") or not moves.intersection(operands):
+                continue
+            if operation in RELATIONS:
+                found.append(node)
+            moves.add(node)
+            if operation in ("floor", "ceil", "==", "!="):
+                self._refuse_jump(system, node, operation)
+        time = old.input(TIME)
+        sides = {node: _time_side(old.nodes[node][1:], time, moves) for node in found}
+        found.sort(key=lambda node: bool(sides[node]))
+        at = {node: self._first + k for k, node in enumerate(found)}
+
+        graph = self.graph = Graph()
+
+        def held(node: Node, _went: Mapping[Node, Node]) -> Node | None:
+            return graph.op("!=", graph.input(at[node]), graph.const(0.0)) if node in at else None
+
+        sides_of = [operand for node in found for operand in old.nodes[node][1:]]
+        went = copied(old, [*outputs, *sides_of], graph, held)
+        self.rates = [went[node] for node in system.derivative]
+        self.switches = tuple(
+            Switch(old.nodes[node][0], *(went[o] for o in old.nodes[node][1:]), sides[node]) for node in found
+        )
+        self.sided = sum(not s.time for s in self.switches)
+        self.events = tuple(
+            SwitchedEvent(
+                e.event.id,
+                e.event.initial_value,
+                e.event.from_trigger_time,
+                went[e.trigger],
+                tuple((i, went[node]) for i, node in e.assignments),
+            )
+            for e in system.events
+        )
+        self.time = graph.input(TIME)
+        self.states = [graph.input(STATE + i) for i in range(n)]
+        self.constants = [graph.input(STATE + n + k) for k in range(len(network.settable_ids))]
+        self.turned = [graph.input(self._first + k) for k in range(len(self.switches))]
+        self.timed = self.time in graph.needed(self.rates)
+
+    @property
+    def next_input(self) -> int:
+        """The first input that is free."""
+        return self._first + len(self.switches)
+
+    def observed(self, names: Sequence[str]) -> list[Node]:
+        """The nodes of what users call `names`, on this graph; conditions in them are not held.
+
+        Raises:
+            KeyError: there is no such quantity.
+        """
+        nodes = [self._system.quantity(name) for name in names]
+        went = copied(self._system.graph, nodes, self.graph)
+        return [went[node] for node in nodes]
+
+    def _refuse_jump(self, system: System, node: Node, operation: str) -> None:
+        graph, network = system.graph, self.network
+        for name, output in zip(network.state_ids, system.derivative):
+            if node in graph.needed([output]):
+                break
+        else:
+            event = next(
+                e
+                for e in system.events
+                if node in graph.needed([e.trigger, *(value for _, value in e.assignments)])
+            )
+            name = event.event.id
+        words = {"==": "an equality", "!=": "an inequation", "floor": "'floor'", "ceil": "'ceil'"}
+        message = (
+            f"'{name}' has {words[operation]} of numbers that change: its sensitivity jumps there, which is "
+            "not supported; write it with < or as a smooth function"
+        )
+        raise ModelError(network.file, [ModelProblem(message, network.line_of(name), name)])
+
+
+def _time_side(operands: list[Node], time: Node, moves: set[Node]) -> str:
+    for side, mine, other in (("lower", *operands), ("upper", *operands[::-1])):
+        if mine == time and other not in moves:
+            return side
+    return ""
+
+
+def _refuse(network: ReactionNetwork) -> None:
+    problems = [
+        ModelProblem(f"sensitivities through a {what} of an event are not supported", e.line, e.id)
+        for e in network.events
+        for what, tree in (("delay", e.delay), ("priority", e.priority))
+        if tree is not None
+    ]
+    if problems:
+        raise ModelError(network.file, problems)
