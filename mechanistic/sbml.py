@@ -33,7 +33,7 @@ def read_network(path_or_text: str | os.PathLike) -> ReactionNetwork:
         ModelError: with every fault found, each with its line and id.
     """
     data, kind, file = _source(path_or_text)
-    answer = _ask_child(data, kind, file)
+    answer = ask_child(data, kind, file)
     if "problems" in answer:
         raise ModelError(file, [ModelProblem(**p) for p in answer["problems"]])
     source = answer["sbml"] or _decoded(data)
@@ -50,7 +50,7 @@ def _source(path_or_text: str | os.PathLike) -> tuple[bytes, str, str]:
             )
         return data, kind, "<text>"
     file = os.fspath(path_or_text)
-    data = _read_file(file)
+    data = read_file(file)
     if data.startswith(b"\x1f\x8b") or file.endswith(".gz"):
         message = "a compressed file is refused: nothing bounds the size it unpacks to; unpack it first"
         raise ModelError(file, [ModelProblem(message, None, "size")])
@@ -67,7 +67,7 @@ def _is_file(text: str) -> bool:
         return False
 
 
-def _read_file(file: str) -> bytes:
+def read_file(file: str) -> bytes:
     """The bytes of a regular file within the limit of size. Opened without blocking, then looked at."""
     try:
         handle = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
@@ -104,7 +104,12 @@ def _nearest(file: str) -> str:
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
-def _ask_child(data: bytes, kind: str, file: str) -> dict:
+def ask_child(data: bytes, kind: str, file: str) -> dict:
+    """What the guarded child says of `data`; see `mechanistic.reading.reader.answer`.
+
+    Raises:
+        ModelError: it came to no answer.
+    """
     command = [sys.executable, "-I", str(_CHILD), kind, str(_MEGABYTES), str(_CPU_SECONDS)]
     try:
         child = subprocess.run(

@@ -207,13 +207,18 @@ def explain(
 
 @app.command()
 def simulate(
-    model: Annotated[Path, typer.Argument(metavar="MODEL.xml|.ant", help="An SBML or Antimony model.")],
-    end: Annotated[float, typer.Option(help="End time, in the model's unit.")],
+    model: Annotated[
+        Path,
+        typer.Argument(metavar="MODEL.xml|.ant|.sedml|.omex", help="A model, or an experiment with models."),
+    ],
+    end: Annotated[
+        float | None, typer.Option(help="End time, in the model's unit; an experiment says its own.")
+    ] = None,
     start: Annotated[float, typer.Option(help="Start time.")] = 0.0,
     steps: Annotated[int, typer.Option(min=1, help="Intervals of the output grid.")] = 100,
     rtol: Annotated[float, typer.Option(help="Relative tolerance.")] = 1e-6,
     atol: Annotated[float, typer.Option(help="Absolute tolerance.")] = 1e-9,
-    method: Annotated[str, typer.Option(help="auto, native, roadrunner or ssa.")] = "auto",
+    method: Annotated[str, typer.Option(help="auto, native, roadrunner, ssa or fba.")] = "auto",
     sets: Annotated[
         list[str], typer.Option("--set", metavar="ID=VALUE", help="Set an initial value or parameter.")
     ] = [],  # noqa: B006
@@ -227,17 +232,20 @@ def simulate(
         str | None, typer.Option(metavar="ID,...", help="Which ids; all species by default.")
     ] = None,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="OUT.csv|.nc|.zarr", help="Where to.")
+        Path | None,
+        typer.Option(
+            "-o", "--output", metavar="OUT.csv|.nc|.zarr|DIR", help="Where to; DIR of an experiment."
+        ),
     ] = None,
 ) -> None:
-    """Time course of one pathway model."""
-    from sim.time_course import Request, check_output, time_course, write
+    """Time course or flux balance of one pathway model, or an experiment in SED-ML."""
+    from sim.one_model import simulated
+    from sim.time_course import Request
 
-    check_output(output)
     request = Request(
         model, start, end, steps, rtol, atol, method, tuple(sets), tuple(vary), cells, seed, amounts, select
     )
-    write(time_course(request), request, output)
+    simulated(request, output, _say)
 
 
 @app.command()

@@ -7,15 +7,15 @@ write(time_course(request), request, Path("course.csv"))
 from __future__ import annotations
 
 import math
-import os
 import re
-import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sim.errors import Problem, ScenarioError, SimulationError, escaped
+from sim import tables
+from sim.errors import Problem, ScenarioError, escaped
+from sim.model_files import loaded, told
 from sim.spelling import did_you_mean
 
 if TYPE_CHECKING:
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from mechanistic import PathwayModel
     from mechanistic.distributions import Distribution
 
-SUFFIXES = (".csv", ".nc", ".zarr")
 _NUMBER = re.compile(r"[+-]?(?:\d+\.?\d*|\.\d+)(?:[eE][+-]?\d+)?")
 _SEED_END = 1 << 64
 
@@ -36,8 +35,9 @@ class Request:
 
     Attributes:
         model: SBML or Antimony file.
-        start, end, steps: the output grid, `steps` equal intervals [model time]. The model's initial state
-            holds at time 0 (at `start` where that is negative), wherever the grid starts.
+        start, end, steps: the output grid, `steps` equal intervals [model time]; `end` is None where the file says
+            its times itself. The model's initial state holds at time 0 (at `start` where that is negative), wherever
+            the grid starts.
         rtol, atol, method: see `mechanistic.PathwayModel.simulate`.
         sets: `id=value` each: a species as concentration, `amount.<species>`, a parameter or a compartment.
         vary: `id=distribution` each, see `mechanistic.distributions`; about the value that `sets` or the model
@@ -50,7 +50,7 @@ class Request:
 
     model: Path
     start: float = 0.0
-    end: float = 100.0
+    end: float | None = None
     steps: int = 100
     rtol: float = 1e-6
     atol: float = 1e-9
@@ -63,8 +63,11 @@ class Request:
     select: str | None = None
 
 
-def time_course(request: Request) -> xarray.Dataset:
+def time_course(request: Request, model: PathwayModel | None = None) -> xarray.Dataset:
     """Simulate.
+
+    Args:
+        model: that of the request's file, where it has been read before.
 
     Returns:
         Dims cell and time; a variable for each chosen id, in the order of the document.
@@ -75,16 +78,13 @@ def time_course(request: Request) -> xarray.Dataset:
     """
     import numpy as np
 
-    from mechanistic import load_model
-    from mechanistic.errors import IntegrationError, ModelError
-
     _check_numbers(request)
-    try:
-        model = load_model(request.model)
+    with told(request.model):
+        model = model or loaded(request.model)
         values, spreads = _settings(request, model)
         chosen = _chosen(request, model)
         values |= _drawn(request, model, values, spreads)
-        times = np.linspace(request.start, request.end, request.steps + 1)
+        times = np.linspace(request.start, _end(request), request.steps + 1)
         course = model.simulate(
             times,
             cells=request.cells or 1,
@@ -94,68 +94,42 @@ def time_course(request: Request) -> xarray.Dataset:
             atol=request.atol,
             seed=request.seed,
         )
-    except IntegrationError as error:
-        raise SimulationError(f"{escaped(request.model, 200)}: {error}") from None
-    except ModelError as error:
-        raise ScenarioError(
-            Problem(str(error.file), p.message, p.line, p.key) for p in error.problems
-        ) from None
     course = course[[*chosen, "time", "cell"]]
     return course.rename({name: label for name, label in chosen.items() if name != label})
 
 
-def check_output(output: Path | None) -> None:
-    """Say before anything is computed what would keep `write` from writing.
-
-    Raises:
-        ScenarioError: an unknown suffix, no such folder, or a store that would be lost.
-    """
-    if output is None:
-        return
-    name = escaped(output, 200)
-    if output.suffix.lower() not in SUFFIXES:
-        raise ScenarioError(f"{name}: the suffix says the form; write one of {', '.join(SUFFIXES)}")
-    if not output.parent.is_dir():
-        raise ScenarioError(f"{name}: there is no folder {escaped(output.parent, 200)}")
-    if output.suffix.lower() == ".zarr" and os.path.lexists(output):
-        raise ScenarioError(f"{name}: exists; choose another name or remove it")
-    if output.is_dir():
-        raise ScenarioError(f"{name}: is a folder")
-
-
 def write(course: xarray.Dataset, request: Request, output: Path | None) -> None:
-    """Write a time course: CSV to stdout without `output`, else CSV, NetCDF or Zarr by its suffix.
+    """Write a time course by its output's suffix (see `sim.tables.write`), CSV to stdout without `output`.
 
     A CSV has `time`, with `cells` then `cell`, then the ids; numbers as Python writes them, which reads back
-    to the same bits. A file appears whole or not at all.
+    to the same bits.
 
     Raises:
-        ScenarioError: see `check_output`.
+        ScenarioError: see `sim.tables.check_output`.
     """
-    check_output(output)
-    if output is None:
-        sys.stdout.writelines(_rows(course, request))
-        return
-    suffix = output.suffix.lower()
-    if suffix == ".zarr":
-        import warnings
+    tables.write(course, _rows(course, request), output)
 
-        with warnings.catch_warnings():
-            # consolidated metadata are not in the Zarr 3 specification yet; readers look for them all the same
-            warnings.filterwarnings("ignore", "Consolidated metadata")
-            course.to_zarr(output, mode="w-", zarr_format=3)
-        return
-    part = output.with_name(f".{output.name}.{os.getpid()}.part")
-    try:
-        if suffix == ".csv":
-            with part.open("w", encoding="utf-8", newline="") as file:
-                file.writelines(_rows(course, request))
-        else:
-            # NetCDF 3, which needs nothing but scipy and has no 64-bit integers
-            course.assign_coords(cell=course["cell"].astype("int32")).to_netcdf(part, engine="scipy")
-        part.replace(output)
-    finally:
-        part.unlink(missing_ok=True)
+
+def refuse_options(request: Request, names: tuple[str, ...], why: str) -> None:
+    """Say that options mean nothing here.
+
+    Raises:
+        ScenarioError: one of `names` (fields of `Request`) was given.
+    """
+    plain = Request(request.model)
+    for name in names:
+        if getattr(request, name) != getattr(plain, name):
+            option = {"sets": "set"}.get(name, name)
+            raise ScenarioError(f"--{option}: {why}")
+
+
+def assigned(request: Request, model: PathwayModel) -> dict[str, float]:
+    """What `--set` says, checked against the model.
+
+    Raises:
+        ScenarioError: with all faults.
+    """
+    return _settings(request, model)[0]
 
 
 # ---- parts
@@ -165,11 +139,12 @@ def _check_numbers(request: Request) -> None:
     def fail(option: str, message: str) -> ScenarioError:
         return ScenarioError(f"{option}: {message}")
 
-    for option, value in (("--start", request.start), ("--end", request.end)):
+    end = _end(request)
+    for option, value in (("--start", request.start), ("--end", end)):
         if not math.isfinite(value):
             raise fail(option, f"must be finite (got {value})")
-    if request.end <= request.start:
-        raise fail("--end", f"must be after the start at {request.start:g} (got {request.end:g})")
+    if end <= request.start:
+        raise fail("--end", f"must be after the start at {request.start:g} (got {end:g})")
     for option, value in (("--rtol", request.rtol), ("--atol", request.atol)):
         if not (math.isfinite(value) and value > 0):
             raise fail(option, f"must be above 0 (got {value})")
@@ -179,6 +154,12 @@ def _check_numbers(request: Request) -> None:
         raise fail("--cells", f"must be 1 or more (got {request.cells})")
     if not 0 <= request.seed < _SEED_END:
         raise fail("--seed", f"must lie between 0 and 2^64 - 1 (got {request.seed})")
+
+
+def _end(request: Request) -> float:
+    if request.end is None:
+        raise ScenarioError("--end: is missing; a time course needs it, in the model's unit of time")
+    return request.end
 
 
 def _settings(request: Request, model: PathwayModel) -> tuple[dict[str, Any], dict[str, Distribution]]:

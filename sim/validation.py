@@ -6,7 +6,8 @@ from pathlib import Path
 
 from sim.errors import Problem, ScenarioError, escaped
 
-_MODELS = {".xml", ".sbml", ".ant", ".txt", ".gz", ".omex"}
+_MODELS = {".xml", ".sbml", ".ant", ".txt", ".gz"}
+_EXPERIMENTS = {".sedml", ".sedx", ".omex"}
 
 
 def validated(file: Path, *, allow_outside: bool = False) -> list[str]:
@@ -17,6 +18,10 @@ def validated(file: Path, *, allow_outside: bool = False) -> list[str]:
     """
     if file.suffix.lower() in _MODELS:
         return _model(file)
+    if file.suffix.lower() in _EXPERIMENTS:
+        from sim.experiments import notes
+
+        return notes(file)
     if _is_training(file):
         return _training(file)
     from sim.build import plan

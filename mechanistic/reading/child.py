@@ -1,4 +1,4 @@
-"""The guarded child: model bytes on standard input, one JSON object on standard output.
+"""The guarded child: the bytes of a file on standard input, one JSON object on standard output.
 
 Run by path in an isolated interpreter (`python -I child.py KIND MEGABYTES SECONDS`), so that a crash, a
 loop or a flood of memory in a parser ends this process alone.
@@ -22,11 +22,11 @@ def main() -> None:
     data = sys.stdin.buffer.read()
     # at the end of the path, so that no module of ours can hide one of the standard library
     sys.path.append(os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))))
-    from mechanistic.reading.reader import read
+    from mechanistic.reading.reader import answer as answer_to
 
     # written in a pipe, to which the limit on file size does not apply
     with os.fdopen(answer, "w", encoding="utf-8") as out:
-        json.dump(read(data, kind), out)
+        json.dump(answer_to(data, kind), out)
 
 
 if __name__ == "__main__":

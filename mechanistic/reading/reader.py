@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import base64
+import json
+from collections.abc import Callable
+
 from mechanistic.reading.checks import Checker
 from mechanistic.reading.document import Document
 from mechanistic.reading.problems import Problems, Refused
@@ -10,15 +14,61 @@ from mechanistic.reading.submodels import flattened, has_submodels
 from mechanistic.reading.xmltree import parse
 
 
-def read(data: bytes, kind: str) -> dict:
+def answer(data: bytes, kind: str) -> dict:
+    """What the parent asked for: a model ("sbml", "antimony", "omex", "changed") or the experiments of a file.
+
+    Args:
+        data: the file as it is; of "changed" a JSON object: "model" (base64), "kind", "changes" (see `sedml`).
+    """
+    if kind == "experiments":
+        return _guarded(lambda problems: _experiments(data, problems))
+    if kind == "changed":
+        request = json.loads(data)
+        return read(base64.b64decode(request["model"]), request["kind"], request["changes"])
+    return read(data, kind)
+
+
+def _experiments(data: bytes, problems: Problems) -> dict:
+    if data.startswith(b"PK"):
+        from mechanistic.reading.omex import experiments_of
+
+        return experiments_of(data, problems)
+    from mechanistic.reading.sedml import read_experiment
+
+    experiment = {"location": "", "data": read_experiment(data, problems), "problems": problems.ordered()}
+    return {"experiments": [experiment], "models": {}, "has_model": False}
+
+
+def _guarded(reading: Callable[[Problems], dict]) -> dict:
+    """What `reading` gives, or {"problems": [...]} where it cannot go on."""
+    problems = Problems()
+    try:
+        return reading(problems)
+    except Refused:
+        return {"problems": problems.ordered()}
+    except MemoryError:
+        return _failed("reading needs more memory than the limit", "size")
+    except RecursionError:
+        return _failed("math is nested beyond the limit of depth", "depth")
+
+
+def _failed(message: str, key: str) -> dict:
+    return {"problems": [{"message": message, "line": None, "key": key}]}
+
+
+def read(data: bytes, kind: str, changes: list[dict] | None = None) -> dict:
     """{"problems": [...]} or {"network": {...}, "sbml": text or None}.
 
     Args:
         data: the file as it is.
         kind: "sbml", "antimony" or "omex". Unless the file is SBML itself, its SBML is handed back too.
+        changes: what a SED-ML file changes in it (see `changes.changed`).
     """
-    problems = Problems()
-    sbml = None
+    return _guarded(lambda problems: _read(data, kind, changes or [], problems))
+
+
+def _read(data: bytes, kind: str, changes: list[dict], problems: Problems) -> dict:
+    network, sbml = None, None
     try:
         if kind == "omex":
             from mechanistic.reading.omex import model_of
@@ -29,6 +79,11 @@ def read(data: bytes, kind: str) -> dict:
             from mechanistic.reading.antimony_text import to_sbml
 
             data = to_sbml(data, problems)
+            sbml = data.decode()
+        if changes:
+            from mechanistic.reading.changes import changed
+
+            data = changed(data, changes, problems)
             sbml = data.decode()
         root, namespaces = parse(data, problems)
         if root.tag == "sbml" and root.attributes.get("level") == "1":
@@ -48,17 +103,7 @@ def read(data: bytes, kind: str) -> dict:
             if (solved or moving) and not problems.entries:
                 sbml = rewritten(data, solved, moving).decode()
     except Refused:
-        network = None
-    except MemoryError:
-        return {
-            "problems": [{"message": "reading needs more memory than the limit", "line": None, "key": "size"}]
-        }
-    except RecursionError:
-        return {
-            "problems": [
-                {"message": "math is nested beyond the limit of depth", "line": None, "key": "depth"}
-            ]
-        }
+        pass
     if problems.entries:
         # lines of a document that was made on the way mean nothing to the reader of the file
         return {"problems": [e | {"line": None} if sbml else e for e in problems.ordered()]}

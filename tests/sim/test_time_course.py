@@ -12,7 +12,8 @@ import pytest
 import xarray
 
 from sim.errors import ScenarioError, SimulationError
-from sim.time_course import Request, check_output, time_course, write
+from sim.tables import check_output
+from sim.time_course import Request, time_course, write
 
 # A decays into B in a compartment of size 2: [A] = 3 exp(-k t), [B] = 3 - [A].
 DECAY = """model decay
@@ -153,7 +154,7 @@ def test_a_wrong_model_names_its_line(tmp_path):
     file = tmp_path / "bad.xml"
     file.write_text("<?xml version='1.0'?>\n<sbml>\n<model></sbml>\n")
     with pytest.raises(ScenarioError) as caught:
-        time_course(Request(file))
+        time_course(Request(file, 0, 1))
     assert f"{file}:3:" in caught.value.lines()[0]
 
 

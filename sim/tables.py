@@ -1,0 +1,81 @@
+"""Tables of results: CSV to stdout or to a file, NetCDF or Zarr by the suffix."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sim.errors import ScenarioError, escaped
+
+if TYPE_CHECKING:
+    import xarray
+
+SUFFIXES = (".csv", ".nc", ".zarr")
+
+
+def check_output(output: Path | None) -> None:
+    """Say before anything is computed what would keep `write` from writing.
+
+    Raises:
+        ScenarioError: an unknown suffix, no such folder, or a store that would be lost.
+    """
+    if output is None:
+        return
+    name = escaped(output, 200)
+    if output.suffix.lower() not in SUFFIXES:
+        raise ScenarioError(f"{name}: the suffix says the form; write one of {', '.join(SUFFIXES)}")
+    if not output.parent.is_dir():
+        raise ScenarioError(f"{name}: there is no folder {escaped(output.parent, 200)}")
+    if output.suffix.lower() == ".zarr" and os.path.lexists(output):
+        raise ScenarioError(f"{name}: exists; choose another name or remove it")
+    if output.is_dir():
+        raise ScenarioError(f"{name}: is a folder")
+
+
+def write(data: xarray.Dataset, rows: Iterable[str], output: Path | None) -> None:
+    """Write `rows` as CSV, to stdout without `output`; or `data` as NetCDF or Zarr by the suffix.
+
+    A file appears whole or not at all.
+
+    Raises:
+        ScenarioError: see `check_output`.
+    """
+    check_output(output)
+    if output is None or output.suffix.lower() == ".csv":
+        write_text(rows, output)
+        return
+    if output.suffix.lower() == ".zarr":
+        import warnings
+
+        with warnings.catch_warnings():
+            # consolidated metadata are not in the Zarr 3 specification yet; readers look for them all the same
+            warnings.filterwarnings("ignore", "Consolidated metadata")
+            data.to_zarr(output, mode="w-", zarr_format=3)
+        return
+    with whole(output) as part:
+        # NetCDF 3, which needs nothing but scipy and has no 64-bit integers
+        data.assign_coords(cell=data["cell"].astype("int32")).to_netcdf(part, engine="scipy")
+
+
+def write_text(rows: Iterable[str], output: Path | None) -> None:
+    """Write lines to a file, which appears whole or not at all, or to stdout."""
+    if output is None:
+        sys.stdout.writelines(rows)
+        return
+    with whole(output) as part, part.open("w", encoding="utf-8", newline="") as file:
+        file.writelines(rows)
+
+
+@contextmanager
+def whole(output: Path) -> Iterator[Path]:
+    """A path beside `output` that takes its place when all went well."""
+    part = output.with_name(f".{output.name}.{os.getpid()}.part")
+    try:
+        yield part
+        part.replace(output)
+    finally:
+        part.unlink(missing_ok=True)
