@@ -70,6 +70,17 @@ class Reference:
     line: int
 
 
+class Ids(tuple[str, ...]):
+    """Ids in document order, that know what is among them without going through them."""
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._set
+
+    @cached_property
+    def _set(self) -> frozenset[str]:
+        return frozenset(self)
+
+
 @dataclass(frozen=True)
 class Reaction:
     """`rate` is an extent per time [extent unit / time unit]; None where a flux balance alone determines it."""
@@ -235,20 +246,20 @@ class ReactionNetwork:
         return {r.variable: r for r in self.rules if r.kind == "rate"}
 
     @cached_property
-    def compartment_ids(self) -> tuple[str, ...]:
-        return tuple(c.id for c in self.compartments)
+    def compartment_ids(self) -> Ids:
+        return Ids(c.id for c in self.compartments)
 
     @cached_property
-    def species_ids(self) -> tuple[str, ...]:
-        return tuple(s.id for s in self.species)
+    def species_ids(self) -> Ids:
+        return Ids(s.id for s in self.species)
 
     @cached_property
-    def parameter_ids(self) -> tuple[str, ...]:
-        return tuple(p.id for p in self.parameters)
+    def parameter_ids(self) -> Ids:
+        return Ids(p.id for p in self.parameters)
 
     @cached_property
-    def reaction_ids(self) -> tuple[str, ...]:
-        return tuple(r.id for r in self.reactions)
+    def reaction_ids(self) -> Ids:
+        return Ids(r.id for r in self.reactions)
 
     @cached_property
     def references(self) -> dict[str, Reference]:
@@ -261,7 +272,7 @@ class ReactionNetwork:
         return tuple(self.references)
 
     @cached_property
-    def state_ids(self) -> tuple[str, ...]:
+    def state_ids(self) -> Ids:
         """What a cell must remember: what reactions, rate rules and events change, in document order.
 
         Floating species (neither boundary, constant nor given by an assignment rule) come first, then every
@@ -273,11 +284,12 @@ class ReactionNetwork:
             if not s.boundary and not s.constant and s.id not in self.assignment_rules
         ]
         changed = set(self.rate_rules) | {a.variable for e in self.events for a in e.assignments}
+        changed -= set(floating)
         others = (*self.species_ids, *self.compartment_ids, *self.parameter_ids)
-        return tuple(floating) + tuple(i for i in others if i in changed and i not in set(floating))
+        return Ids((*floating, *(i for i in others if i in changed)))
 
     @cached_property
-    def settable_ids(self) -> tuple[str, ...]:
+    def settable_ids(self) -> Ids:
         """Ids of a cell's constants: parameters, boundary species, compartments that nothing else determines.
 
         And the stoichiometries that an initial assignment sets.
@@ -285,7 +297,7 @@ class ReactionNetwork:
         determined = set(self.assignment_rules) | set(self.state_ids)
         computed = tuple(a.variable for a in self.initial_assignments if a.variable in self.references)
         ids = (*self.parameter_ids, *self.species_ids, *self.compartment_ids, *computed)
-        return tuple(i for i in ids if i not in determined)
+        return Ids(i for i in ids if i not in determined)
 
     @cached_property
     def _by_id(self) -> dict[str, Any]:
