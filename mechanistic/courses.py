@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +16,7 @@ from mechanistic.stepping import Cells, Stepper
 if TYPE_CHECKING:
     import xarray
 
+    from mechanistic.solvers.delay import CourseSolver
     from mechanistic.solvers.stochastic import StochasticStepper
 
 
@@ -37,21 +39,35 @@ class Courses:
         rtol: float,
         atol: np.ndarray,
         seed: int,
+        given: Mapping[str, Any],
     ) -> tuple[str, np.ndarray]:
         """The method that ran, and the stored state (cell, time, state_ids) at `times`.
+
+        Where the model has delays in math, what they look up follows the state, a column each.
 
         Args:
             state: (cell, state_ids) at times[0]; constants: (cell, settable_ids); see `codegen.system`.
             times: [model time], rising.
             atol: (state_ids,) of every stored value.
+            given: what the initial state was made from, see `codegen.initial`.
 
         Raises:
             ModelError: the method cannot run the model.
             IntegrationError: a cell could not be integrated; names cell, time and species.
         """
-        method = method if method == "ssa" else self.stepper.method(method)
+        looks_back = bool(self.network.delays or self.network.fast_reactions)
+        if method == "auto" and looks_back:
+            method = "radau"
+        elif method != "radau":
+            self.network.refuse_delays(f"the method '{method}'")
+            method = method if method == "ssa" else self.stepper.method(method)
         if method == "ssa":
             courses = self._chance.run(state, constants, times, seed)
+        elif method == "radau":
+            from mechanistic.solvers.past import Before
+
+            past = Before(self.network, given)
+            courses = self._radau.run(state, constants, times, rtol, atol, seed, past)
         else:
             run = self._native if method == "native" else self._roadrunner
             courses = run(state, constants, times, rtol, atol)
@@ -63,6 +79,12 @@ class Courses:
         from mechanistic.solvers.stochastic import StochasticStepper
 
         return StochasticStepper(self.system)
+
+    @cached_property
+    def _radau(self) -> CourseSolver:
+        from mechanistic.solvers.delay import CourseSolver
+
+        return CourseSolver(self.system)
 
     def _check_sizes(self, courses: np.ndarray, times: np.ndarray) -> None:
         """No compartment may shrink to nothing: concentrations in it would be infinite."""
@@ -101,10 +123,10 @@ class Courses:
     def dataset(
         self, times: np.ndarray, courses: np.ndarray, constants: np.ndarray, method: str
     ) -> xarray.Dataset:
-        """Every quantity of the model along `courses` (cell, time, state_ids); see `PathwayModel.simulate`."""
+        """Every quantity of the model along `courses`, as `run` gave them; see `PathwayModel.simulate`."""
         import xarray
 
-        network, shape = self.network, courses.shape[:2]
+        network, shape, states = self.network, courses.shape[:2], len(self.network.state_ids)
         names = [
             *network.species_ids,
             *(f"amount.{s}" for s in network.species_ids),
@@ -116,10 +138,11 @@ class Courses:
         inputs = [
             np.broadcast_to(times, shape),
             1.0,
-            *np.moveaxis(courses, 2, 0),
+            *np.moveaxis(courses[:, :, :states], 2, 0),
             *(np.broadcast_to(c[:, None], shape) for c in constants.T),
         ]
         values = evaluate(self.system.graph, [self.system.quantity(n) for n in names], inputs)
+            *np.moveaxis(courses[:, :, states:], 2, 0),
         variables = {}
         for name, value in zip(names, values):
             data = np.ascontiguousarray(np.broadcast_to(value, shape))

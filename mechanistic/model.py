@@ -187,10 +187,12 @@ class PathwayModel:
         Raises:
             IntegrationError: the first cell that could not be integrated; it stays as it was, all others
                 have been advanced.
-            ModelError: the model has delayed events and RoadRunner runs it, which does not say what is pending.
+            ModelError: the model has delays in math or fast reactions; or delayed events and RoadRunner runs it,
+                which does not say what is pending.
         """
         assert state.step is not None
         method = self._stepper.method(self.method)
+        self.network.refuse_delays("a tissue, which keeps no past of its cells,")
         if method == "roadrunner":
             self._refuse_delays()
         if state.memory is None:
@@ -334,7 +336,6 @@ class PathwayModel:
         return np.array([float(v) for v in evaluate(self._system.graph, nodes, inputs)])
 
     def _refuse_delays(self) -> None:
-        self.network.refuse_delays("a tissue, which keeps no past of its cells,")
         delayed = next((e for e in self.network.events if e.delay is not None), None)
         if delayed is not None:
             message = "an event with a delay cannot run cell by cell in a tissue; remove the delay"

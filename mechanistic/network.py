@@ -6,7 +6,7 @@ operators. Functions are inlined, local parameters promoted to `<reaction>_<para
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -83,7 +83,10 @@ class Ids(tuple[str, ...]):
 
 @dataclass(frozen=True)
 class Reaction:
-    """`rate` is an extent per time [extent unit / time unit]; None where a flux balance alone determines it."""
+    """`rate` is an extent per time [extent unit / time unit]; None where a flux balance alone determines it.
+
+    `fast`: it is at its equilibrium at all times, as other reactions see it.
+    """
 
     id: str
     name: str
@@ -93,6 +96,7 @@ class Reaction:
     products: tuple[Reference, ...]
     modifiers: tuple[str, ...]
     line: int
+    fast: bool = False
 
 
 @dataclass(frozen=True)
@@ -246,6 +250,50 @@ class ReactionNetwork:
         return {r.variable: r for r in self.rules if r.kind == "rate"}
 
     @cached_property
+    def delays(self) -> tuple[tuple[Tree, int, str], ...]:
+        """Every ["delay", x, lag] of the math, once, the inner ones of it too; with its line and whose math it is."""
+        found: dict[str, tuple[Tree, int, str]] = {}
+        for tree, line, key in self._math():
+            waiting = [tree]
+            while waiting:
+                part = waiting.pop()
+                if isinstance(part, list):
+                    if part[0] == "delay":
+                        found.setdefault(repr(part), (part, line, key))
+                    waiting.extend(part[1:])
+        return tuple(found.values())
+
+    @cached_property
+    def fast_reactions(self) -> tuple[Reaction, ...]:
+        return tuple(r for r in self.reactions if r.fast)
+
+    def refuse_delays(self, what: str) -> None:
+        """ModelError with the line of each delay in math and fast reaction, which `what` does not take."""
+        problems = [
+            ModelProblem(f"{what} cannot run a delay in math", line, f"{key}.delay")
+            for _, line, key in self.delays
+        ]
+        problems += [
+            ModelProblem(f"{what} cannot run a fast reaction", r.line, f"{r.id}.fast")
+            for r in self.fast_reactions
+        ]
+        if problems:
+            raise ModelError(self.file, problems)
+
+    def _math(self) -> Iterator[tuple[Tree, int, str]]:
+        for r in self.reactions:
+            yield r.rate, r.line, r.id
+            for q in (*r.reactants, *r.products):
+                yield q.stoichiometry, q.line, r.id
+        for rule in self.rules:
+            yield rule.math, rule.line, rule.variable
+        for a in self.initial_assignments:
+            yield a.math, a.line, a.variable
+        for e in self.events:
+            for tree in (e.trigger, e.delay, e.priority, *(a.math for a in e.assignments)):
+                yield tree, e.line, e.id
+
+    @cached_property
     def compartment_ids(self) -> Ids:
         return Ids(c.id for c in self.compartments)
 
@@ -350,7 +398,7 @@ def from_data(data: dict, source: str, file: str) -> ReactionNetwork:
         parameters=tuple(Parameter(**p) for p in data["parameters"]),
         reactions=tuple(
             Reaction(
-                **{k: r[k] for k in ("id", "name", "reversible", "rate", "line")},
+                **{k: r[k] for k in ("id", "name", "reversible", "rate", "line", "fast")},
                 reactants=references(r["reactants"]),
                 products=references(r["products"]),
                 modifiers=tuple(r["modifiers"]),

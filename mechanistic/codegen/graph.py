@@ -87,14 +87,14 @@ class Graph:
 
         Args:
             lookup: the node of an id.
-            special: the node of a leaf that depends on the model: ["time"], ["rateOf", id].
+            special: the node of a leaf that depends on the model: ["time"], ["rateOf", id], ["delay", ...].
         """
         if isinstance(tree, str):
             return lookup(tree)
         if not isinstance(tree, list):
             return self.const(tree)
         operator = tree[0]
-        if operator in ("time", "rateOf"):
+        if operator in ("time", "rateOf", "delay"):
             return special(tree)
         parts = []
         for part in tree[1:]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from mechanistic.codegen.graph import Graph
+from mechanistic.codegen.graph import Graph, Node
 from mechanistic.codegen.numeric import evaluate
 from mechanistic.codegen.system import Resolver, rate_of, stoichiometric_changes, varies
 from mechanistic.errors import ModelError, ModelProblem
@@ -42,16 +42,29 @@ def initial_values(
 
 
 class InitialValues:
-    """The graph of everything at the start; its inputs are the values of `given`, in order."""
+    """The graph of everything at the start; its inputs are the values of `given`, in order.
+
+    Or of everything at a `time` before it, which delays look at: rules and initial assignments hold, nothing
+    changes by itself.
+    """
 
     def __init__(self, network: ReactionNetwork, given: Mapping[str, Any]):
-        self.network, self.graph = network, Graph()
-        self.inputs = {name: i for i, name in enumerate(given)}
+        for name, value in given.items():
+            self._check(network, name, value)
+        self._set(network, Graph(), {name: i for i, name in enumerate(given)}, None)
+
+    def _set(self, network: ReactionNetwork, graph: Graph, inputs: dict[str, int], time: Node | None) -> None:
+        self.network, self.graph, self.inputs, self.time = network, graph, inputs, time
         self.initial = {a.variable: a.math for a in network.initial_assignments}
         self.changes = stoichiometric_changes(network)
-        self.resolver = Resolver(self.graph, self._formula, network.file)
-        for name, value in given.items():
-            self._check(name, value)
+        self.delayed = {repr(tree): tree for tree, _, _ in network.delays}
+        self.resolver = Resolver(graph, self._formula, network.file)
+
+    def before(self, time: Node) -> InitialValues:
+        """The same on the same graph at `time`, which lies before the start."""
+        earlier = InitialValues.__new__(InitialValues)
+        earlier._set(self.network, self.graph, self.inputs, time)
+        return earlier
 
     def stored(self, name: str) -> int:
         """As the state and the constants keep it (see `codegen.system`)."""
@@ -66,13 +79,15 @@ class InitialValues:
     def _formula(self, name: str) -> Any:
         network = self.network
         if name == "time:":
-            return 0.0
+            return 0.0 if self.time is None else self.time
         kind, _, rest = name.partition(":")
         if kind == "amount" and rest:
             return self._amount(network[rest])
+        if kind == "delay":
+            return self._delay(self.delayed[rest])
         if rest:
             # the other name with a colon is that of a rate of change
-            return rate_of(network, self.changes, rest)
+            return rate_of(network, self.changes, rest) if self.time is None else 0.0
         if name in self.inputs and name not in network.species_ids:
             return self.graph.input(self.inputs[name])
         if name in network.assignment_rules:
@@ -108,6 +123,10 @@ class InitialValues:
             return ["*", s.concentration, s.compartment] if s.substance_only else s.concentration
         return float("nan")
 
+    def _delay(self, tree: list) -> Any:
+        lag, now = self.resolver.of(tree[2]), self.resolver.node("time:")
+        return self.before(self.graph.op("-", now, lag)).resolver.of(tree[1])
+
     def _amount(self, s: Species) -> Any:
         amount = self.inputs.get(f"amount.{s.id}")
         if amount is not None:
@@ -119,8 +138,8 @@ class InitialValues:
             return s.amount
         return s.id if s.substance_only else ["*", s.id, s.compartment]
 
-    def _check(self, name: str, value: Any) -> None:
-        network = self.network
+    @staticmethod
+    def _check(network: ReactionNetwork, name: str, value: Any) -> None:
         species = name[7:] if name.startswith("amount.") else name
         if species not in network or (species != name and species not in network.species_ids):
             known = (*network.species_ids, *network.parameter_ids, *network.compartment_ids)

@@ -6,16 +6,21 @@ Inputs of the graph, in order: time, scale, the state, the constants.
 - *constants* (network.settable_ids): parameters and stoichiometries by value, compartments at scale 1,
   boundary and constant species as they stand in math (as amounts where their compartment changes in time).
 - *scale*: volume of the cell relative to the model's; every compartment is multiplied by it.
+
+Where a time course is asked for, delays in math follow as inputs: who integrates looks their values up.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from mechanistic.codegen.derivatives import NotDifferentiable
+from mechanistic.codegen.fast import FastReactions
 from mechanistic.codegen.graph import Graph, Node
 from mechanistic.errors import ModelError, ModelProblem
-from mechanistic.network import Event, ReactionNetwork, Species
+from mechanistic.network import Event, Reaction, ReactionNetwork, Species
 
 TIME, SCALE, STATE = 0, 1, 2
 
@@ -31,11 +36,22 @@ class EventNodes:
     assignments: tuple[tuple[int, Node], ...]
 
 
+@dataclass(frozen=True)
+class DelayNodes:
+    """`leaf` stands for the value that `inner` had `lag` ago."""
+
+    leaf: Node
+    inner: Node
+    lag: Node
+    line: int
+    key: str
+
+
 class Resolver:
     """Nodes of named formulas, made in order of dependence; chains of any length.
 
     Names with a colon are internal: "amount:S" (amount of a species), "rateOf:x", "state:x" (derivative of
-    the stored value of x), "time:" and "scale:".
+    the stored value of x), "delay:" with the tree, "time:" and "scale:".
     """
 
     def __init__(self, graph: Graph, formula, file: str):
@@ -60,7 +76,7 @@ class Resolver:
 
     def _built(self, tree: Any) -> Node:
         def special(leaf):
-            return self.nodes["time:" if leaf[0] == "time" else f"rateOf:{leaf[1]}"]
+            return self.nodes[_name_of(leaf)]
 
         return self.graph.tree(tree, self.nodes.__getitem__, special)
 
@@ -98,13 +114,16 @@ def dependencies(tree: Any) -> list[str]:
         if isinstance(part, str):
             found[part] = None
         elif isinstance(part, list):
-            if part[0] == "rateOf":
-                found[f"rateOf:{part[1]}"] = None
-            elif part[0] == "time":
-                found["time:"] = None
+            if part[0] in ("rateOf", "time", "delay"):
+                found[_name_of(part)] = None
             else:
                 waiting.extend(reversed(part[1:]))
     return list(found)
+
+
+def _name_of(leaf: list) -> str:
+    """The internal name of what depends on the model."""
+    return f"{leaf[0]}:{leaf!r}" if leaf[0] == "delay" else f"{leaf[0]}:{''.join(leaf[1:])}"
 
 
 class System:
@@ -114,18 +133,43 @@ class System:
         graph: all operations.
         derivative: nodes of d(state)/dt.
         events: their nodes.
+        delays: their nodes, in the order of their inputs, which follow the constants.
+        fast: what the fast reactions do, or None where there are none.
+
+    Args:
+        course: whether delays in math and fast reactions are taken, which time courses alone can run.
+
+    Raises:
+        ModelError: there are such, by line.
     """
 
-    def __init__(self, network: ReactionNetwork):
+    def __init__(self, network: ReactionNetwork, course: bool = False):
+        if not course:
+            network.refuse_delays("this method")
         self.network = network
         self.graph = Graph()
         self.state_at = {name: i for i, name in enumerate(network.state_ids)}
         first_constant = STATE + len(network.state_ids)
         self.constant_at = {name: first_constant + i for i, name in enumerate(network.settable_ids)}
+        first_delay = first_constant + len(network.settable_ids)
+        self._delay_at = {repr(tree): first_delay + i for i, (tree, _, _) in enumerate(network.delays)}
         self._changes = stoichiometric_changes(network)
         self._resolver = Resolver(self.graph, self._formula, network.file)
         self.derivative = [self._resolver.node(f"state:{name}") for name in network.state_ids]
+        self.fast = self._fast() if network.fast_reactions else None
+        if self.fast is not None:
+            self.derivative = self.fast.derivative
         self.events = tuple(self._event(e) for e in network.events)
+        self.delays = tuple(
+            DelayNodes(
+                self._resolver.node(_name_of(tree)),
+                self._resolver.of(tree[1]),
+                self._resolver.of(tree[2]),
+                line,
+                key,
+            )
+            for tree, line, key in network.delays
+        )
 
     def quantity(self, name: str) -> Node:
         """The node of what users call `name`: the concentration of a species, `amount.<species>`, or any id.
@@ -159,6 +203,8 @@ class System:
         if name == "scale:":
             return graph.input(SCALE)
         kind, _, rest = name.partition(":")
+        if kind == "delay":
+            return graph.input(self._delay_at[rest])
         if rest:
             return {"amount": self._amount, "state": self._state_change, "rateOf": self._rate}[kind](rest)
         if name in network.references:
@@ -230,6 +276,21 @@ class System:
             return 0.0
         return ["/", rule.math, "scale:"] if name in self.network.compartment_ids else rule.math
 
+    def _fast(self) -> FastReactions:
+        network, resolver = self.network, self._resolver
+        rates = [resolver.node(r.id) for r in network.fast_reactions]
+        columns = []
+        for r in network.fast_reactions:
+            one = stoichiometric_changes(network, (r,), per_extent=True)
+            columns.append({self.state_at[name]: resolver.of(tree) for name, tree in one.items()})
+        states = [self.graph.input(STATE + i) for i in range(len(self.state_at))]
+        try:
+            return FastReactions(self.graph, self.derivative, rates, columns, states, self.graph.input(TIME))
+        except NotDifferentiable as error:
+            r = network.fast_reactions[0]
+            message = f"the equilibrium of the fast reactions cannot be followed: {error}"
+            raise ModelError(network.file, [ModelProblem(message, r.line, f"{r.id}.fast")]) from None
+
     def _rate(self, name: str) -> Any:
         return rate_of(self.network, self._changes, name)
 
@@ -271,6 +332,10 @@ def rate_of(network: ReactionNetwork, changes: dict[str, Any], name: str) -> Any
     if name not in network.species_ids:
         return 0.0
     s = network[name]
+    for r in network.fast_reactions:
+        if any(q.species == name for q in (*r.reactants, *r.products)) and not s.boundary:
+            message = f"the rate of change of '{name}', which a fast reaction changes, is not supported"
+            raise ModelError(network.file, [ModelProblem(message, r.line, "rateOf")])
     change = changes.get(name, 0.0) if name in network.state_ids else 0.0
     if s.substance_only:
         return change
@@ -279,16 +344,25 @@ def rate_of(network: ReactionNetwork, changes: dict[str, Any], name: str) -> Any
     return ["/", change, s.compartment]
 
 
-def stoichiometric_changes(network: ReactionNetwork) -> dict[str, Any]:
-    """The tree of d(amount)/dt by reactions, for every species that is not on a boundary."""
+def stoichiometric_changes(
+    network: ReactionNetwork, reactions: Iterable[Reaction] | None = None, per_extent: bool = False
+) -> dict[str, Any]:
+    """The tree of d(amount)/dt by reactions, for every species that is not on a boundary.
+
+    Args:
+        reactions: which; all but the fast ones where None.
+        per_extent: for an extent of 1 instead of the rates.
+    """
     terms: dict[str, list] = {}
-    for r in network.reactions:
+    slow = [r for r in network.reactions if not r.fast]
+    for r in slow if reactions is None else reactions:
         for q, sign in [(q, -1.0) for q in r.reactants] + [(q, 1.0) for q in r.products]:
             if network[q.species].boundary:
                 continue
             factor = network[q.species].conversion_factor or network.conversion_factor
             computed = q.id in network.assignment_rules or q.id in network.settable_ids
             amount = q.id if computed else q.stoichiometry
-            term = ["*", sign * amount, r.id] if isinstance(amount, float) else ["*", sign, amount, r.id]
+            term = ["*", sign * amount] if isinstance(amount, float) else ["*", sign, amount]
+            term += [] if per_extent else [r.id]
             terms.setdefault(q.species, []).append([*term, factor] if factor else term)
     return {name: ["+", *parts] for name, parts in terms.items()}

@@ -236,8 +236,6 @@ class Document:
 
     def _reaction(self, e: Element, parameters: list[dict]) -> dict:
         name = self._id(e)
-        if self._flag(e, "fast", False):
-            self.problems.add("a fast reaction is not supported", e.line, f"{name}.fast")
         law = e.child("kineticLaw")
         rate, renamed = None, {}
         if law is None and not self.balanced:
@@ -258,6 +256,7 @@ class Document:
             "id": name,
             "name": e.attributes.get("name", ""),
             "reversible": self._flag(e, "reversible", True),
+            "fast": self._flag(e, "fast", False),
             "rate": renamed_ids(rate, renamed),
             "reactants": self._references(e, "listOfReactants", name),
             "products": self._references(e, "listOfProducts", name),

@@ -2,7 +2,8 @@
 
 A tree is a number (float), an id (str) or a list [operator, argument, ...]. Operators: + - * / ^ and the
 functions and relations named below; "piecewise" holds value, condition, ..., [otherwise]; "time" is a
-leaf; "call" is a call of a function definition: ["call", id, argument, ...].
+leaf; "call" is a call of a function definition: ["call", id, argument, ...]; ["delay", x, lag] is the value
+that the expression x had `lag` ago.
 """
 
 from __future__ import annotations
@@ -184,9 +185,12 @@ class MathReader:
     def _symbol_call(self, head: Element, rest: list[Element]):
         name = head.attributes.get("definitionURL", "").strip().rpartition("/")[2]
         if name == "delay":
-            raise _Wrong(
-                "a delay in math (a delay differential equation) is not supported", head.line, "delay"
-            )
+            if len(rest) != 2:
+                raise _Wrong(f"delay takes 2 arguments (got {len(rest)})", head.line, "delay")
+            tree = ["delay", *self._all(rest)]
+            if isinstance(tree[2], float) and not tree[2] >= 0:
+                raise _Wrong(f"a delay must not be negative (got {tree[2]:g})", head.line, "delay")
+            return tree
         if name == "rateOf" and len(rest) == 1:
             target = self._tree(rest[0])
             if not isinstance(target, str):
@@ -258,9 +262,9 @@ def element_of(tree) -> str:
         pieces = [f"<piece>{v}{c}</piece>" for v, c in zip(inner[::2], inner[1::2])]
         rest = f"<otherwise>{inner[-1]}</otherwise>" if len(inner) % 2 else ""
         return f"<piecewise>{''.join(pieces)}{rest}</piecewise>"
-    if operator == "rateOf":
-        url = "http://www.sbml.org/sbml/symbols/rateOf"
-        head = f'<csymbol encoding="text" definitionURL="{url}">rateOf</csymbol>'
+    if operator in ("rateOf", "delay"):
+        url = f"http://www.sbml.org/sbml/symbols/{operator}"
+        head = f'<csymbol encoding="text" definitionURL="{url}">{operator}</csymbol>'
     else:
         head = f"<{_ELEMENTS[operator]}/>"
     return f"<apply>{head}{''.join(inner)}</apply>"
