@@ -70,7 +70,7 @@ class Courses:
             courses = self._radau.run(state, constants, times, rtol, atol, seed, past)
         else:
             run = self._native if method == "native" else self._roadrunner
-            courses = run(state, constants, times, rtol, atol)
+            courses = run(state, constants, times, rtol, atol, seed)
         self._check_sizes(courses, times)
         return method, courses
 
@@ -96,7 +96,7 @@ class Courses:
                 )
                 raise IntegrationError(message, cell, float(times[at]), name)
 
-    def _roadrunner(self, state, constants, grid, rtol, atol) -> np.ndarray:
+    def _roadrunner(self, state, constants, grid, rtol, atol, _seed) -> np.ndarray:
         """(cell, time, state_ids); each cell in one call, so that delayed events keep what is pending."""
         courses = np.empty((len(state), len(grid), state.shape[1]))
         for cell in range(len(state)):
@@ -108,14 +108,16 @@ class Courses:
                 raise IntegrationError(f"cell {cell}: {error}", cell, error.time, error.species) from None
         return courses
 
-    def _native(self, state, constants, grid, rtol, atol) -> np.ndarray:
+    def _native(self, state, constants, grid, rtol, atol, seed) -> np.ndarray:
         """(cell, time, state_ids); all cells in one call, which looks at `grid` as it passes."""
         own = np.flatnonzero(
             np.any(constants != self.defaults, axis=0) & ~np.all(np.isnan(constants), axis=0)
         )
         time, step = np.full(len(state), grid[0]), np.zeros(len(state))
-        cells = Cells(state, time, step, np.ones(len(state)), own, np.ascontiguousarray(constants[:, own]))
-        courses, failed = self.stepper.course(cells, grid - grid[0], rtol, atol)
+        values = np.ascontiguousarray(constants[:, own])
+        memory = self.stepper.memory("native", len(state))
+        cells = Cells(state, time, step, np.ones(len(state)), own, values, memory)
+        courses, failed = self.stepper.course(cells, grid - grid[0], rtol, atol, seed)
         if failed:
             raise failed[min(failed)]
         return courses
@@ -140,9 +142,9 @@ class Courses:
             1.0,
             *np.moveaxis(courses[:, :, :states], 2, 0),
             *(np.broadcast_to(c[:, None], shape) for c in constants.T),
+            *np.moveaxis(courses[:, :, states:], 2, 0),
         ]
         values = evaluate(self.system.graph, [self.system.quantity(n) for n in names], inputs)
-            *np.moveaxis(courses[:, :, states:], 2, 0),
         variables = {}
         for name, value in zip(names, values):
             data = np.ascontiguousarray(np.broadcast_to(value, shape))

@@ -16,6 +16,7 @@ import numpy as np
 from mechanistic.codegen.numeric import evaluate
 from mechanistic.codegen.system import System
 from mechanistic.errors import IntegrationError, ModelError
+from mechanistic.event_memory import fresh_memory
 from mechanistic.reference import RoadRunnerStepper
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class Cells:
         time, step, scale: (cell,).
         columns: positions in settable_ids of the constants that cells have of their own.
         values: (cell, columns) those constants.
+        memory: (cell, width) of events, see `mechanistic.event_memory`; may be replaced by a wider one.
     """
 
     state: np.ndarray
@@ -44,6 +46,7 @@ class Cells:
     scale: np.ndarray
     columns: np.ndarray
     values: np.ndarray
+    memory: np.ndarray
 
     def rows(self, rows: np.ndarray) -> Cells:
         """Copies of some rows."""
@@ -54,11 +57,16 @@ class Cells:
             self.scale[rows],
             self.columns,
             self.values[rows],
+            self.memory[rows],
         )
 
     def put(self, rows: np.ndarray, cells: Cells) -> None:
-        """Takes over state, time and step of `cells` at `rows`."""
+        """Takes over state, time, step and memory of `cells` at `rows`."""
         self.state[rows], self.time[rows], self.step[rows] = cells.state, cells.time, cells.step
+        wider, narrower = cells.memory.shape[1], self.memory.shape[1]
+        if wider > narrower:
+            self.memory = np.pad(self.memory, ((0, 0), (0, wider - narrower)))
+        self.memory[rows, :wider] = cells.memory
 
 
 class Stepper:
@@ -92,6 +100,10 @@ class Stepper:
             raise ModelError(self.network.file, f"the native engine cannot run this model: {self._why_not}")
         return "roadrunner"
 
+    def memory(self, method: str, cells: int) -> np.ndarray:
+        """What cells remember of events before anything has happened; nothing where RoadRunner runs them."""
+        return fresh_memory(self.network.events if method == "native" else (), cells)
+
     def advance(
         self, method: str, cells: Cells, dt: float, rtol: float, atol: np.ndarray
     ) -> dict[int, IntegrationError]:
@@ -114,7 +126,7 @@ class Stepper:
         return failed | too_fast
 
     def course(
-        self, cells: Cells, outputs: np.ndarray, rtol: float, atol: np.ndarray
+        self, cells: Cells, outputs: np.ndarray, rtol: float, atol: np.ndarray, seed: int = 0
     ) -> tuple[np.ndarray, dict[int, IntegrationError]]:
         """The state (cell, time, state_ids) at `outputs`, times after the cells' own, by the native engine.
 
@@ -123,15 +135,18 @@ class Stepper:
         """
         before = cells.rows(np.arange(len(cells.state)))
         too_fast = self._too_fast(before, float(outputs[-1]))
-        course, failed = self._by_native(cells, np.inf, outputs, rtol, atol)
+        course, failed = self._by_native(cells, np.inf, outputs, rtol, atol, seed)
         if not failed:
             return course, too_fast
         retried = np.array(list(failed), dtype=np.intp)
         again = before.rows(retried)
         again.step[:] = 0.0
-        finer, still = self._by_native(again, np.inf, outputs, rtol * _TIGHTER, atol * _TIGHTER)
+        finer, still = self._by_native(again, np.inf, outputs, rtol * _TIGHTER, atol * _TIGHTER, seed)
         errors = {}
         for k, row in enumerate(retried):
+            if k in still and still[k].event:
+                errors[int(row)] = _named(int(row), still[k])
+                continue
             start = float(before.time[row])
             later = start + outputs > failed[int(row)].time
             if k in still:
@@ -164,6 +179,10 @@ class Stepper:
         errors = {}
         for k, failure in still.items():
             row = int(retried[k])
+            if self.network.events:
+                # RoadRunner begins anew with every call: it knows of no event that waits
+                errors[row] = _named(row, failure)
+                continue
             by = self._by_roadrunner(cells, np.array([row]), dt, rtol, atol)
             if row in by:
                 errors[row] = _named(row, failure, by[row])
@@ -205,14 +224,15 @@ class Stepper:
         return self._native
 
     def _by_native(
-        self, cells: Cells, dt: float, outputs: np.ndarray, rtol: float, atol: np.ndarray
+        self, cells: Cells, dt: float, outputs: np.ndarray, rtol: float, atol: np.ndarray, seed: int = 0
     ) -> tuple[np.ndarray, dict[int, Failure]]:
         engine = self._engine()
         assert engine is not None
-        return engine.run(
-            cells.state, cells.time, cells.step, cells.scale, cells.columns, cells.values, dt, outputs, rtol,
-            atol,
+        course, cells.memory, failed = engine.run(
+            cells.state, cells.time, cells.step, cells.scale, cells.columns, cells.values, cells.memory, dt,
+            outputs, rtol, atol, seed,
         )  # fmt: skip
+        return course, failed
 
     def _constants(self, cells: Cells, row: int) -> np.ndarray:
         """(settable_ids,) of one cell."""
@@ -252,14 +272,13 @@ class Stepper:
         return self.network.state_ids[int(np.argmax(np.where(np.isfinite(speed), speed, np.inf)))]
 
 
-def _named(row: int, failure: Failure, last: IntegrationError) -> IntegrationError:
+def _named(row: int, failure: Failure, last: IntegrationError | None = None) -> IntegrationError:
     """The error of a cell that no method got through."""
-    message = (
-        f"cell {row} at time {failure.time:g}: '{failure.variable}' cannot be followed: {failure.reason}"
-    )
-    return IntegrationError(
-        f"{message}; {str(last).removeprefix(f'cell {row}: ')}", row, failure.time, failure.variable
-    )
+    name, reason = failure.variable, failure.reason
+    what = f"the event '{name}' {reason}" if failure.event else f"'{name}' cannot be followed: {reason}"
+    also = "" if last is None else f"; {str(last).removeprefix(f'cell {row} ')}"
+    message = f"cell {row} at time {failure.time:g}: {what}{also}"
+    return IntegrationError(message, row, failure.time, name)
 
 
 def _changed_by(reaction) -> set[str]:

@@ -11,7 +11,7 @@ from numba import uint32, uint64
 
 from mechanistic._philox import philox4x32, unit53
 from mechanistic.jit import njit, prange
-from mechanistic.solvers.lockstep import LANES, _call
+from mechanistic.solvers.blocks import LANES, call
 
 _BLOCK = 64  # cells that one thread takes at a time
 _MOST_EVENTS = 1000  # one after the other at one time
@@ -72,7 +72,7 @@ def _run_block(rates, values, layout, key, first, end, start, constants, times, 
                 active += 1
         if active == 0:
             return
-        _call(rates, address)  # pyright: ignore[reportCallIssue]
+        call(rates, address)  # pyright: ignore[reportCallIssue]
         some = False
         for i in range(triggers):
             for lane in range(LANES):
@@ -85,7 +85,7 @@ def _run_block(rates, values, layout, key, first, end, start, constants, times, 
                     pending[i, lane] = False
                 some = some or pending[i, lane]
         if some:
-            _call(values, address)  # pyright: ignore[reportCallIssue]
+            call(values, address)  # pyright: ignore[reportCallIssue]
             for i in range(triggers):
                 for s in range(assign_at[i], assign_at[i + 1]):
                     for lane in range(LANES):

@@ -12,19 +12,22 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
 
 from mechanistic.jit import njit, prange
+from mechanistic.solvers.blocks import LANES, call, dense_value, dense_weights
+from mechanistic.solvers.instants import (
+    AFTER, AT, CHANGED, NOTHING, WATCH, History, Switches, has_turned, next_change, settle,
+)  # fmt: skip
 
-LANES = 8
 _BLOCK = 256  # cells that one thread takes at a time
 _FIRST = 1e-3  # the first step where the derivative says nothing
 _REJECTED = 100  # steps in a row
 _DIPS = 5  # steps in a row that are taken again because a species ends below zero
 
-DONE, TOO_MANY_STEPS, STEP_TOO_SMALL = 0, 1, 2
+_LOOKS = 4  # times within a step at which what is watched is looked at
+_SAME = 1e-13  # relative difference of times that are the same
+
+DONE, TOO_MANY_STEPS, STEP_TOO_SMALL, AT_AN_INSTANT = 0, 1, 2, 10  # the last: plus what `settle` says
 
 # Positions in a row of `Program.places` and of `Program.numbers`, and in `Program.functions`, where those of a
 # method follow
@@ -89,6 +92,7 @@ class Batch(NamedTuple):
         where: (cell, 2) at a failure, its time and the position of what failed in the state.
         taken: (cell,) steps tried, added to.
         course: (cell, time, states) at `Task.outputs`.
+        memory: (cell, width) of events, see `mechanistic.event_memory`.
     """
 
     state: np.ndarray
@@ -100,20 +104,7 @@ class Batch(NamedTuple):
     where: np.ndarray
     taken: np.ndarray
     course: np.ndarray
-
-
-@intrinsic
-def call(_context, address, block):
-    """Calls the compiled `void f(double *, double *, double *)` at `address` with `block`."""
-
-    def generate(context, builder, _signature, arguments):
-        pointer = ir.DoubleType().as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [pointer] * 3)
-        function = builder.inttoptr(arguments[0], kind.as_pointer())
-        builder.call(function, [builder.inttoptr(arguments[1], pointer)] * 3)
-        return context.get_dummy_value()
-
-    return types.void(types.intp, types.intp), generate
+    memory: np.ndarray
 
 
 @njit(error_model="numpy", nogil=True)
@@ -175,46 +166,87 @@ def _first_step(block, places, lane, n, task):
 
 
 @njit(error_model="numpy", nogil=True)
-def dense_weights(code, method, q, used, weights):
-    """The weights of the stages in the state at the share `q` of a step of size `used`."""
-    factor = q * (1.0 - q) * (used if code.numbers[method, SCALED] else 1.0)
-    for s in range(len(weights)):
-        total = 0.0
-        for d in range(code.dense.shape[1] - 1, -1, -1):
-            total = total * q + code.dense[method, d, s]
-        weights[s] = factor * total
-
-
-@njit(error_model="numpy", nogil=True)
-def dense_value(block, places, rows, weights, q, i, lane):
-    """State `i` at the share `q` of the last step; `rows` states lie in one stage."""
-    at = i * LANES + lane
-    now = block[places[Y] + at]
-    value = now + q * (block[places[W] + at] - now)
-    for s in range(len(weights)):
-        # a method with fewer stages than the other has nothing there
-        if weights[s] != 0.0:
-            value += weights[s] * block[places[K] + s * rows * LANES + at]
-    return value
-
-
-@njit(error_model="numpy", nogil=True)
-def _write_outputs(block, code, method, task, batch, lane, cell, first, start, used, weights):
-    """Fills in what is wanted in the last step, which began at `start`; returns the next output."""
+def _write_outputs(block, code, method, task, batch, lane, cell, first, start, used, reach, weights):
+    """Fills in what is wanted before `reach` in the last step, which began at `start`; returns the next output."""
     places = code.places[method]
-    n, rows = batch.state.shape[1], batch.state.shape[1] + places[TIMED]
+    n = batch.state.shape[1]
     k = first
-    while k < len(task.outputs) and task.outputs[k] <= start + used:
+    while k < len(task.outputs) and task.outputs[k] < reach:
         q = (task.outputs[k] - start) / used
-        if q < 1.0:
-            dense_weights(code, method, q, used, weights)
-            for i in range(n):
-                batch.course[cell, k, i] = dense_value(block, places, rows, weights, q, i, lane)
-        else:
-            for i in range(n):
-                batch.course[cell, k, i] = block[places[W] + i * LANES + lane]
+        dense_weights(code.dense[method], code.numbers[method, SCALED] != 0.0, q, used, weights)
+        for i in range(n):
+            batch.course[cell, k, i] = dense_value(
+                block, places[Y], places[W], places[K], n + places[TIMED], weights, q, i, lane
+            )
         k += 1
     return k
+
+
+@njit(error_model="numpy", nogil=True)
+def _write_now(block, y, task, batch, lane, cell, first, now):
+    """Fills in what is wanted up to `now`, which is where the lane stands; returns the next output."""
+    k = first
+    while k < len(task.outputs) and task.outputs[k] <= now:
+        for i in range(batch.state.shape[1]):
+            batch.course[cell, k, i] = block[y + i * LANES + lane]
+        k += 1
+    return k
+
+
+@njit(error_model="numpy", nogil=True)
+def _look(block, code, switches, method, lane, n, q, start, used, weights):
+    """Puts what is watched at the share `q` of the last step where `watch` reads it."""
+    places = code.places[method]
+    dense_weights(code.dense[method], code.numbers[method, SCALED] != 0.0, q, used, weights)
+    for i in switches.looked_at:
+        block[switches.places[0] + i * LANES + lane] = dense_value(
+            block, places[Y], places[W], places[K], n + places[TIMED], weights, q, i, lane
+        )
+    block[switches.places[1] + lane] = start + q * used
+
+
+@njit(error_model="numpy", nogil=True)
+def _first_turn(block, code, switches, history, method, n, stepped, start, used, shares, low, weights):
+    """The share of each lane's step at which the first of what is watched has just turned; above 1: none does.
+
+    Args:
+        stepped: (lane,) whose step counts.
+        start: (lane,) its time; used: (lane,) its size.
+        shares: (lane,) to fill; low: (lane,) for use here.
+    """
+    address = block.ctypes.data
+    found = False
+    for lane in range(LANES):
+        low[lane], shares[lane] = 0.0, 2.0
+    for look in range(1, _LOOKS + 1):
+        q = look / _LOOKS
+        for lane in range(LANES):
+            if stepped[lane]:
+                _look(block, code, switches, method[lane], lane, n, q, start[lane], used[lane], weights)
+        call(switches.addresses[WATCH], address)  # pyright: ignore[reportCallIssue]
+        for lane in range(LANES):
+            if stepped[lane] and shares[lane] > 1.0:
+                if has_turned(block, switches, history, lane):
+                    shares[lane], found = q, True
+                else:
+                    low[lane] = q
+    while found:
+        found = False
+        for lane in range(LANES):
+            middle = 0.5 * (low[lane] + shares[lane])
+            # down to neighbouring numbers
+            if stepped[lane] and shares[lane] <= 1.0 and low[lane] < middle < shares[lane]:
+                _look(block, code, switches, method[lane], lane, n, middle, start[lane], used[lane], weights)
+                found = True
+        if found:
+            call(switches.addresses[WATCH], address)  # pyright: ignore[reportCallIssue]
+        for lane in range(LANES):
+            middle = 0.5 * (low[lane] + shares[lane])
+            if stepped[lane] and shares[lane] <= 1.0 and low[lane] < middle < shares[lane]:
+                if has_turned(block, switches, history, lane):
+                    shares[lane] = middle
+                else:
+                    low[lane] = middle
 
 
 @njit(error_model="numpy", nogil=True)
@@ -237,19 +269,32 @@ def _remember(batch, k, planned, method, counted):
 
 
 @njit(error_model="numpy", nogil=True)
-def _run_block(code, task, batch, first, end):
+def _run_block(code, switches, task, batch, first, end):
     common, n = code.places[STIFF], batch.state.shape[1]
+    rows = n + common[TIMED]
     block = np.zeros(common[SIZE] + LANES)
     # vectors of eight doubles start where the processor reads them in one piece
     block = block[(64 - block.ctypes.data % 64) % 64 // 8 :]
     address = block.ctypes.data
     weights = np.zeros(code.dense.shape[2])
     cell, method = np.full(LANES, -1), np.zeros(LANES, np.int64)
-    done, planned, used = np.zeros(LANES), np.zeros(LANES), np.full(LANES, _FIRST)
+    # time since the cell's own; that of the next change of a condition on time; steps planned and taken
+    done, change = np.zeros(LANES), np.full(LANES, np.inf)
+    planned, used = np.zeros(LANES), np.full(LANES, _FIRST)
+    began, share, low = np.zeros(LANES), np.full(LANES, 2.0), np.zeros(LANES)
     rejected, dips, output = np.zeros(LANES, np.int64), np.zeros(LANES, np.int64), np.zeros(LANES, np.int64)
     counted, against = np.zeros(LANES, np.int64), np.zeros(LANES, np.int64)
     wanted, completed = np.zeros(2, np.bool_), np.zeros(2, np.bool_)
     fresh, over = np.ones(LANES, np.bool_), np.zeros(LANES, np.bool_)
+    jumped, stepped = np.zeros(LANES, np.bool_), np.zeros(LANES, np.bool_)
+    switching = switches.events + switches.locked + switches.watched > 0
+    watching = switches.events + switches.watched > 0
+    memory = np.zeros((LANES, batch.memory.shape[1]))
+    history = History(
+        np.zeros((LANES, switches.events + switches.watched)),
+        np.zeros((LANES, switches.events, 3)),
+        np.zeros(LANES, np.int64),
+    )
     queue = _queued(batch, first, end)
     waiting, active = 0, 0
     _fill(block, code, task, n)
@@ -263,24 +308,45 @@ def _run_block(code, task, batch, first, end):
     while active > 0:
         if np.any(fresh):
             call(code.functions[PREPARE], address)  # pyright: ignore[reportCallIssue]
-            call(code.functions[SLOPE], address)  # pyright: ignore[reportCallIssue]
             for lane in range(LANES):
                 k = cell[lane]
                 if fresh[lane] and k >= 0:
                     done[lane], rejected[lane], dips[lane], output[lane] = 0.0, 0, 0, 0
                     method[lane] = OTHER if batch.h[k] < 0.0 else STIFF
                     counted[lane], against[lane] = batch.bits[k] & _COUNTED, 0
-                    known = batch.h[k] != 0.0
-                    planned[lane] = abs(batch.h[k]) if known else _first_step(block, common, lane, n, task)
-                    while output[lane] < len(task.outputs) and task.outputs[output[lane]] <= 0.0:
-                        batch.course[k, output[lane]] = batch.state[k]
-                        output[lane] += 1
+                    jumped[lane] = batch.h[k] == 0.0
+                    planned[lane] = np.inf if jumped[lane] else abs(batch.h[k])
+                    if switching:
+                        memory[lane] = batch.memory[k]
+                        history.fired[lane] = 0.0
+                        history.fired[lane, :, 0] = -np.inf
+                        now = batch.time[k]
+                        said = settle(block, switches, history, memory[lane], lane, common[Y], n, now, AT)
+                        jumped[lane] = jumped[lane] or said == CHANGED
+                        if said <= CHANGED:
+                            output[lane] = _write_now(block, common[Y], task, batch, lane, k, 0, 0.0)
+                            said = settle(
+                                block, switches, history, memory[lane], lane, common[Y], n, now, AFTER
+                            )
+                            jumped[lane] = jumped[lane] or said == CHANGED
+                        change[lane] = next_change(block, switches, memory[lane], lane) - now
+                        if said > CHANGED:
+                            batch.status[k] = AT_AN_INSTANT + said
+                    else:
+                        output[lane] = _write_now(block, common[Y], task, batch, lane, k, 0, 0.0)
                 fresh[lane] = False
+        if np.any(jumped):
+            call(code.functions[SLOPE], address)  # pyright: ignore[reportCallIssue]
+            for lane in range(LANES):
+                if jumped[lane]:
+                    planned[lane] = min(planned[lane], _first_step(block, common, lane, n, task))
+                jumped[lane] = False
         wanted[:] = False
         completed[:] = False
         for lane in range(LANES):
             if cell[lane] >= 0:
-                used[lane] = min(planned[lane], task.dt - done[lane])
+                used[lane] = min(planned[lane], min(task.dt, change[lane]) - done[lane])
+                began[lane] = batch.time[cell[lane]] + done[lane]
                 wanted[method[lane]] = True
             block[common[H] + lane] = used[lane]
             for m in range(2):
@@ -288,6 +354,18 @@ def _run_block(code, task, batch, first, end):
         for m in range(2):
             if wanted[m]:
                 call(code.functions[METHODS + FUNCTIONS * m + STEP], address)  # pyright: ignore[reportCallIssue]
+        if watching:
+            for lane in range(LANES):
+                error = block[code.places[method[lane], ERROR] + lane]
+                stepped[lane] = cell[lane] >= 0 and error <= 1.0
+            for m in range(2):
+                if wanted[m] and np.any(stepped):
+                    call(code.functions[METHODS + FUNCTIONS * m + COMPLETE], address)  # pyright: ignore[reportCallIssue]
+                    completed[m] = True
+            if np.any(stepped):
+                _first_turn(
+                    block, code, switches, history, method, n, stepped, began, used, share, low, weights
+                )
         for lane in range(LANES):
             k = cell[lane]
             if k < 0:
@@ -299,19 +377,26 @@ def _run_block(code, task, batch, first, end):
                 error, factor = 2.0, 0.25
                 dips[lane] += 1
             batch.taken[k] += 1
-            finished = False
-            if error <= 1.0:
-                block[places[ACCEPTED] + lane] = 1.0
-                if output[lane] < len(task.outputs) and task.outputs[output[lane]] <= done[lane] + used[lane]:
+            finished = batch.status[k] != DONE
+            if error <= 1.0 and not finished:
+                start, cut = done[lane], used[lane] < planned[lane]
+                turns = watching and share[lane] <= 1.0
+                done[lane] += share[lane] * used[lane] if turns else used[lane]
+                lands = turns
+                if not turns and done[lane] >= change[lane] * (1.0 - 1e-15):
+                    done[lane], lands = change[lane], True
+                ended = done[lane] >= task.dt * (1.0 - 1e-12)
+                now = batch.time[k] + (task.dt if ended else done[lane])
+                # what is wanted at the very time of an event comes after what happens then
+                reach = done[lane] - _SAME * abs(now) if lands else np.nextafter(done[lane], np.inf)
+                if output[lane] < len(task.outputs) and task.outputs[output[lane]] < reach:
                     if not completed[m]:
                         complete = code.functions[METHODS + FUNCTIONS * m + COMPLETE]
                         call(complete, address)  # pyright: ignore[reportCallIssue]
                         completed[m] = True
                     output[lane] = _write_outputs(
-                        block, code, m, task, batch, lane, k, output[lane], done[lane], used[lane], weights
+                        block, code, m, task, batch, lane, k, output[lane], start, used[lane], reach, weights
                     )
-                cut = used[lane] < planned[lane]
-                done[lane] += used[lane]
                 rejected[lane] = dips[lane] = 0
                 following = used[lane] * factor
                 # a step cut short to meet the end says little: do not lose the size that was planned
@@ -327,14 +412,41 @@ def _run_block(code, task, batch, first, end):
                     against[lane] += 1
                     if against[lane] >= _FORGOTTEN or leaves < 0:
                         counted[lane] = 0
-                ended = done[lane] >= task.dt * (1.0 - 1e-12)
-                if ended or (len(task.outputs) > 0 and output[lane] == len(task.outputs)):
+                if lands or (ended and switching):
+                    if turns:
+                        dense_weights(
+                            code.dense[m], code.numbers[m, SCALED] != 0.0, share[lane], used[lane], weights
+                        )
+                        for i in range(n):
+                            block[places[W] + i * LANES + lane] = dense_value(
+                                block, places[Y], places[W], places[K], rows, weights, share[lane], i, lane
+                            )
+                    if common[TIMED]:
+                        block[places[W] + n * LANES + lane] = now
+                    # from where the accepted state is taken
+                    y = places[W]
+                    said = settle(block, switches, history, memory[lane], lane, y, n, now, AT)
+                    jumped[lane] = said != NOTHING
+                    if said <= CHANGED:
+                        output[lane] = _write_now(
+                            block, y, task, batch, lane, k, output[lane], done[lane] + _SAME * abs(now)
+                        )
+                        if not ended:
+                            said = settle(block, switches, history, memory[lane], lane, y, n, now, AFTER)
+                            jumped[lane] = jumped[lane] or said != NOTHING
+                            change[lane] = next_change(block, switches, memory[lane], lane) - batch.time[k]
+                    if said > CHANGED:
+                        batch.status[k] = AT_AN_INSTANT + said
+                        finished = True
+                block[places[ACCEPTED] + lane] = 1.0
+                if not finished and (ended or (len(task.outputs) > 0 and output[lane] == len(task.outputs))):
                     finished = True
                     _remember(batch, k, planned[lane], method[lane], counted[lane])
-                    batch.time[k] += task.dt if ended else done[lane]
+                    batch.time[k] = now
+                    batch.memory[k] = memory[lane]
                     for i in range(n):
                         batch.state[k, i] = block[places[W] + i * LANES + lane]
-            else:
+            elif not finished:
                 planned[lane] = used[lane] * factor
                 rejected[lane] += 1
                 if rejected[lane] > _REJECTED or planned[lane] < 4e-16 * abs(batch.time[k] + done[lane]):
@@ -345,14 +457,17 @@ def _run_block(code, task, batch, first, end):
                 finished = True
             if finished and batch.status[k] != DONE:
                 batch.where[k, 0] = batch.time[k] + done[lane]
-                batch.where[k, 1] = _culprit(block, places, lane, n, task)
+                at_an_instant = batch.status[k] >= AT_AN_INSTANT
+                batch.where[k, 1] = (
+                    history.event[lane] if at_an_instant else _culprit(block, places, lane, n, task)
+                )
             over[lane] = finished
         for m in range(2):
             if wanted[m]:
                 call(code.functions[METHODS + FUNCTIONS * m + ACCEPT], address)  # pyright: ignore[reportCallIssue]
         for lane in range(LANES):
             if over[lane]:
-                over[lane] = False
+                over[lane] = jumped[lane] = False
                 if waiting < len(queue):
                     cell[lane] = queue[waiting]
                     _load(block, code, batch, lane, queue[waiting])
@@ -364,9 +479,9 @@ def _run_block(code, task, batch, first, end):
 
 
 @njit(error_model="numpy", parallel=True)
-def run_cells(code, task, batch):
+def run_cells(code, switches, task, batch):
     """Does `task` for every cell of `batch`, in place. Cells that fail keep state, time and step."""
     cells = len(batch.state)
     for b in prange((cells + _BLOCK - 1) // _BLOCK):
         first = b * _BLOCK
-        _run_block(code, task, batch, first, min(first + _BLOCK, cells))
+        _run_block(code, switches, task, batch, first, min(first + _BLOCK, cells))

@@ -7,8 +7,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from mechanistic.codegen.system import System
+from mechanistic.event_memory import TRIGGERS, slot_width, with_room
 from mechanistic.jit import threads_for
-from mechanistic.solvers import lockstep
+from mechanistic.random import stream_key
+from mechanistic.solvers import instants, lockstep
 from mechanistic.solvers.program import Program
 from mechanistic.solvers.rosenbrock import build
 
@@ -18,6 +20,12 @@ _REASONS = {
     lockstep.TOO_MANY_STEPS: f"more than {_MOST_STEPS} steps",
     lockstep.STEP_TOO_SMALL: "the step became too small",
 }
+_AT_AN_INSTANT = {
+    lockstep.AT_AN_INSTANT + instants.ENDLESS: "fires without end",
+    lockstep.AT_AN_INSTANT + instants.TOO_MANY_WAIT: "waits too many times over",
+    lockstep.AT_AN_INSTANT + instants.BAD_DELAY: "has a delay that is negative or not a number",
+}
+_MOST_ROOM = 1 << 16  # numbers in the memory of a cell
 
 
 @dataclass(frozen=True)
@@ -27,12 +35,14 @@ class Failure:
     Attributes:
         reason: in words.
         time: [model time] how far it came.
-        variable: of `state_ids`, what could not be followed.
+        variable: of `state_ids`, what could not be followed; or an event.
+        event: whether it is one.
     """
 
     reason: str
     time: float
     variable: str
+    event: bool = False
 
 
 class NativeStepper:
@@ -52,6 +62,9 @@ class NativeStepper:
         self._names = system.network.state_ids
         self._program: Program = build(system)
         self._shared = np.concatenate([[1.0], defaults])
+        address = self._program.code.address
+        self._event_functions = np.array([address(f) for f in ("modes", "watch", "actions")], dtype=np.int64)
+        self._network = system.network
         self._species = np.array([n in system.network.species_ids for n in self._names], dtype=bool)
 
     def run(
@@ -62,24 +75,28 @@ class NativeStepper:
         scale: np.ndarray,
         columns: np.ndarray,
         values: np.ndarray,
+        memory: np.ndarray,
         dt: float,
         outputs: np.ndarray,
         rtol: float,
         atol: np.ndarray,
-    ) -> tuple[np.ndarray, dict[int, Failure]]:
+        seed: int = 0,
+    ) -> tuple[np.ndarray, np.ndarray, dict[int, Failure]]:
         """Steps every cell by `dt`, or to the last of `outputs`, in place.
 
         Args:
             state: (cell, state_ids); time, step, scale: (cell,); see `PathwayState`. Beside the size of the
                 step to try first `step` holds which method goes on, see `lockstep`.
             columns, values: positions in settable_ids and (cell, columns) the cells' own constants.
+            memory: (cell, width) of events, see `mechanistic.event_memory`.
             dt: infinite where `outputs` are given.
             outputs: (time,) after each cell's own time, rising from 0. A step may reach beyond the last.
             atol: (state_ids,) absolute tolerance of every stored value.
+            seed: of the lots that decide between events of equal priority.
 
         Returns:
-            The state (cell, time, state_ids) at `outputs`, and the cells that failed, which stay as they were;
-            what they reached before they failed is in the course.
+            The state (cell, time, state_ids) at `outputs`; the memory, with more room where it was short; and the
+            cells that failed, which stay as they were. What they reached before they failed is in the course.
         """
         for name, array in (("state", state), ("time", time), ("step", step)):
             if array.dtype != np.float64 or not array.flags.c_contiguous:
@@ -88,11 +105,6 @@ class NativeStepper:
                 )
         cells, n = state.shape
         atol = np.ascontiguousarray(atol, dtype=np.float64)
-        program = self._program
-        code = lockstep.Code(
-            program.functions, program.places, program.numbers, program.dense, self._shared,
-            np.concatenate([[0], 1 + columns]).astype(np.int64),
-        )  # fmt: skip
         task = lockstep.Task(
             float(dt), np.ascontiguousarray(outputs, dtype=np.float64), float(rtol), atol,
             np.where(self._species, -atol, -np.inf), _MOST_STEPS,
@@ -101,14 +113,39 @@ class NativeStepper:
             state, time, step, step.view(np.int64),
             np.ascontiguousarray(np.concatenate([scale[:, None], values], axis=1)),
             np.zeros(cells, np.int64), np.zeros((cells, 2)), np.zeros(cells, np.int64),
-            np.full((cells, len(outputs), n), np.nan),
+            np.full((cells, len(outputs), n), np.nan), np.ascontiguousarray(memory, dtype=np.float64),
         )  # fmt: skip
-        with threads_for(cells, each=_CELLS_A_THREAD):
-            lockstep.run_cells(code, task, batch)
-        failed = {
-            int(k): Failure(
-                _REASONS[int(batch.status[k])], float(batch.where[k, 0]), self._names[int(batch.where[k, 1])]
-            )
-            for k in np.flatnonzero(batch.status)
-        }
-        return batch.course, failed
+        self._drive(task, batch, columns, seed)
+        full = lockstep.AT_AN_INSTANT + instants.TOO_MANY_WAIT
+        while np.any(short := batch.status == full) and batch.memory.shape[1] < _MOST_ROOM:
+            batch = batch._replace(memory=with_room(batch.memory, self._network.events))
+            rows = np.flatnonzero(short)
+            part = lockstep.Batch(*(np.ascontiguousarray(array[rows]) for array in batch))
+            part = part._replace(bits=part.h.view(np.int64))
+            part.status[:] = part.taken[:] = 0
+            self._drive(task, part, columns, seed)
+            for array, own in zip(batch, part):
+                array[rows] = own
+        failed = {int(k): self._failure(batch, k) for k in np.flatnonzero(batch.status)}
+        return batch.course, batch.memory, failed
+
+    def _drive(self, task: lockstep.Task, batch: lockstep.Batch, columns: np.ndarray, seed: int) -> None:
+        program, events = self._program, self._program.events
+        width = slot_width(self._network.events)
+        switches = instants.Switches(
+            self._event_functions, events.places, events.events, events.watched, events.locked,
+            max(0, batch.memory.shape[1] - TRIGGERS - events.events) // width, width,
+            events.table, events.targets, events.looked_at, stream_key(seed, "order of events"),
+        )  # fmt: skip
+        code = lockstep.Code(
+            program.functions, program.places, program.numbers, program.dense, self._shared,
+            np.concatenate([[0], 1 + columns]).astype(np.int64),
+        )  # fmt: skip
+        with threads_for(len(batch.state), each=_CELLS_A_THREAD):
+            lockstep.run_cells(code, switches, task, batch)
+
+    def _failure(self, batch: lockstep.Batch, k: int) -> Failure:
+        status, (time, at) = int(batch.status[k]), batch.where[k]
+        if status in _AT_AN_INSTANT:
+            return Failure(_AT_AN_INSTANT[status], float(time), self._network.events[int(at)].id, True)
+        return Failure(_REASONS[status], float(time), self._names[int(at)])

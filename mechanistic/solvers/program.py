@@ -23,11 +23,15 @@ else 0), stiffness (step size times about the largest eigenvalue).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from mechanistic.codegen.elementary import elementary
 from mechanistic.codegen.native import Compiled, Layout, Module, Routine, constant
+
+if TYPE_CHECKING:
+    from mechanistic.solvers.events import EventCode
 
 _MEASURES = ("error", "factor", "dip", "stiffness")
 _SMALLEST = 1e-30  # errors below count as this
@@ -72,6 +76,7 @@ class Program:
         timed: whether the last state is time.
         layout: where the arrays lie.
         methods: for stiff equations, and for others; a cell begins with the first.
+        events: functions and tables of events and conditions on time.
         places: (method, ...) offsets in the block as `lockstep` numbers them.
         numbers: (method, ...) likewise.
         dense: (method, coefficients, stages), filled up with zeros.
@@ -83,6 +88,7 @@ class Program:
     timed: bool
     layout: Layout
     methods: tuple[Method, ...]
+    events: EventCode
     places: np.ndarray = field(init=False)
     numbers: np.ndarray = field(init=False)
     dense: np.ndarray = field(init=False)

@@ -15,6 +15,7 @@ from mechanistic.codegen.native import SOURCE, TARGET, Layout, Module, Place, co
 from mechanistic.codegen.sparse import Elimination, eliminate
 from mechanistic.codegen.system import SCALE, STATE, TIME, System
 from mechanistic.solvers import explicit
+from mechanistic.solvers.events import EventCode
 from mechanistic.solvers.program import (
     Method,
     OutOfScope,
@@ -80,22 +81,18 @@ MOST_OPERATIONS = 150_000
 
 
 def build(system: System) -> Program:
-    """The program of a network without events.
+    """The program of a network.
 
     Raises:
-        OutOfScope: events, conditions that depend on time, an operation without a derivative, too large.
+        OutOfScope: an event that waits for equality, an operation without a derivative, too large.
     """
     graph, n = system.graph, len(system.network.state_ids)
-    if system.events:
-        raise OutOfScope("it has events")
     if n == 0:
         raise OutOfScope("it has no states")
-    needed = graph.needed(system.derivative)
-    timed = graph.input(TIME) in needed
-    if timed:
-        _refuse_timed_conditions(graph, needed)
+    events = EventCode(system)
+    timed = events.conditions.timed
     states = [graph.input(STATE + i) for i in range(n)] + ([graph.input(TIME)] if timed else [])
-    rates = list(system.derivative) + ([graph.const(1.0)] if timed else [])
+    rates = [*events.conditions.derivative, *([graph.const(1.0)] if timed else [])]
     try:
         derivatives = jacobian(graph, rates, states)
     except NotDifferentiable as error:
@@ -108,27 +105,16 @@ def build(system: System) -> Program:
     operations = plan.operations + len(graph.needed([node for node, _ in outputs]))
     if operations > MOST_OPERATIONS:
         raise OutOfScope(f"it is too large ({operations} operations a step, at most {MOST_OPERATIONS})")
-    return _emit(system, states, rates, outputs, plan, derivatives, timed)
+    return _emit(system, states, rates, outputs, plan, derivatives, events)
 
 
-def _refuse_timed_conditions(graph: Graph, needed: list[Node]) -> None:
-    """A solver that adapts its step can leap over what a condition on time switches on and off again."""
-    depends = {graph.input(TIME)}
-    for node in needed:
-        operation, *operands = graph.nodes[node]
-        if operation not in ("const", "input") and depends.intersection(operands):
-            depends.add(node)
-            if operation in RELATIONS or operation in ("floor", "ceil"):
-                raise OutOfScope("a condition depends on time")
-
-
-def _emit(system, states, rates, outputs, plan: Elimination, derivatives, timed: bool) -> Program:
+def _emit(system, states, rates, outputs, plan: Elimination, derivatives, events: EventCode) -> Program:
     graph, size = system.graph, len(states)
     constants = 1 + len(system.constant_at)
     leaves: dict[Node, Place] = {graph.input(SCALE): ("p", 0)}
     for at in system.constant_at.values():
         leaves[graph.input(at)] = ("p", 1 + at - STATE - len(system.state_at))
-    fixed = _fixed(graph, [node for node, _ in outputs], set(states))
+    fixed = _fixed(graph, [node for node, _ in outputs], {*states, *events.leaves})
     layout = Layout()
     place_common(layout, size, constants)
     place_method(layout, NAME, size, _STAGES)
@@ -137,24 +123,28 @@ def _emit(system, states, rates, outputs, plan: Elimination, derivatives, timed:
     layout.place("M", len(plan.entries))
     layout.place("spill", len(graph.needed([node for node, _ in outputs])))
 
+    events.place(layout)
+
     module = Module(layout)
+    events.emit(module, leaves)
     module.graph_function(
         "prepare", graph, [(node, ("c", i)) for i, node in enumerate(fixed)], leaves, "spill"
     )
     running = leaves | {node: ("c", i) for i, node in enumerate(fixed)}
-    running |= {node: (SOURCE, i) for i, node in enumerate(states)}
+    running |= events.leaves | {node: (SOURCE, i) for i, node in enumerate(states)}
     module.graph_function("jacobian", graph, outputs, running, "spill")
     module.graph_function("rates", graph, [(r, (TARGET, i)) for i, r in enumerate(rates)], running, "spill")
     slope = module.routine("slope")
     slope.call("rates", slope.array("y"), slope.array("f"))
     slope.end()
+    timed = events.conditions.timed
     states = size - timed
     _emit_factor(module, plan, set(derivatives))
     _emit_solve(module, plan)
     _emit_step(module, size, states)
     emit_accept(module, NAME, size)
     explicit.emit(module, size, states)
-    return Program(module.compile(), size, timed, layout, (METHOD, explicit.METHOD))
+    return Program(module.compile(), size, timed, layout, (METHOD, explicit.METHOD), events)
 
 
 def _fixed(graph: Graph, outputs: list[Node], states: set[Node]) -> list[Node]:

@@ -86,9 +86,11 @@ def test_native_equals_roadrunner(text, end):
 def test_auto_takes_the_native_engine_where_it_can():
     assert load_model(CHAIN).simulate([0, 1]).attrs["method"] == "native"
     events = load_model("model e\n S -> ; S; S = 1; at (time > 1): S = 5\nend")
-    assert events.simulate([0, 1]).attrs["method"] == "roadrunner"
-    with pytest.raises(ModelError, match="events"):
-        events.simulate([0, 1], method="native")
+    assert events.simulate([0, 1]).attrs["method"] == "native"
+    refused = load_model("model e\n S -> ; S; S = 1; at (S == 0.5): S = 5\nend")
+    assert refused.simulate([0, 1]).attrs["method"] == "roadrunner"
+    with pytest.raises(ModelError, match="equal"):
+        refused.simulate([0, 1], method="native")
     with pytest.raises(ModelError, match="unknown method"):
         events.simulate([0, 1], method="euler")
 
