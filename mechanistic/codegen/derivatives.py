@@ -18,6 +18,10 @@ def jacobian(graph: Graph, outputs: Sequence[Node], variables: Sequence[Node]) -
         operation, *operands = graph.nodes[node]
         if node in gradients or operation in ("const", "input") or operation in RELATIONS | LOGIC:
             continue
+        if operation == "select":
+            if chosen := _of_choice(graph, operands, gradients):
+                gradients[node] = chosen
+            continue
         total: dict[int, Node] = {}
         for position, operand in enumerate(operands):
             inner = gradients.get(operand)
@@ -34,6 +38,17 @@ def jacobian(graph: Graph, outputs: Sequence[Node], variables: Sequence[Node]) -
     return {(i, j): d for i, o in enumerate(outputs) for j, d in gradients.get(o, {}).items()}
 
 
+def _of_choice(graph: Graph, operands: list[Node], gradients: dict) -> dict[int, Node]:
+    """Derivatives of a choice: those of what is chosen. What is not chosen may be infinite, so nothing is added."""
+    condition, yes, no = operands
+    zero = graph.const(0.0)
+    sides = gradients.get(yes, {}), gradients.get(no, {})
+    return {
+        j: graph.op("select", condition, sides[0].get(j, zero), sides[1].get(j, zero))
+        for j in sorted({*sides[0], *sides[1]})
+    }
+
+
 def partial(graph: Graph, node: Node, operation: str, operands: list[Node], position: int) -> Node:
     """d(node)/d(operands[position])."""
 
@@ -48,11 +63,7 @@ def partial(graph: Graph, node: Node, operation: str, operands: list[Node], posi
     if operation == "/":
         return op("/", one, operands[1]) if position == 0 else op("neg", op("/", node, operands[1]))
     if operation == "^":
-        exponent = operands[1]
-        if position == 0:
-            return op("*", exponent, op("^", x, op("-", exponent, one)))
-        # x^n ln x is 0 at x = 0, not the product of 0 and minus infinity
-        return op("*", node, op("ln", op("select", op("<", graph.const(0.0), x), x, one)))
+        return _of_power(graph, node, operands, position)
     if operation == "select":
         zero = graph.const(0.0)
         return (
@@ -64,6 +75,27 @@ def partial(graph: Graph, node: Node, operation: str, operands: list[Node], posi
         first = op("<", operands[1], x) if operation == "max" else op("<", x, operands[1])
         return op("select", first, *((one, graph.const(0.0)) if position == 0 else (graph.const(0.0), one)))
     return _of_function(graph, node, operation, x)
+
+
+def _of_power(graph: Graph, node: Node, operands: list[Node], position: int) -> Node:
+    """n x^(n-1), 0 where both n and x are, or x^n ln x, 0 where x is 0 and n above it.
+
+    What would be 0 times infinity is never computed, so that derivatives of these hold there too.
+    """
+
+    def op(name: str, *parts: Node) -> Node:
+        return graph.op(name, *parts)
+
+    (x, exponent), zero, one = operands, graph.const(0.0), graph.const(1.0)
+    known = graph.value(exponent)
+    if position == 0:
+        slope = op("*", exponent, op("^", x, op("-", exponent, one)))
+        if known is not None:
+            return slope if known else zero
+        return op("select", op("and", op("==", exponent, zero), op("==", x, zero)), zero, slope)
+    # rounding may have left x a little below 0
+    nothing = op("and", op("not", op("<", zero, x)), op("<", zero, exponent))
+    return op("*", node, op("ln", op("select", nothing, one, x)))
 
 
 def _of_function(graph: Graph, node: Node, operation: str, x: Node) -> Node:
