@@ -27,13 +27,18 @@ TIME, SCALE, STATE = 0, 1, 2
 
 @dataclass(frozen=True)
 class EventNodes:
-    """One event: its trigger, delay and priority, and (position in the state, new stored value)."""
+    """One event: its trigger, delay and priority, and (position in the state, new stored value).
+
+    `values`: the new values as they stand in math, and what each is worth in the state: the two are not taken at the
+    same time where an event has a delay.
+    """
 
     event: Event
     trigger: Node
     delay: Node | None
     priority: Node | None
     assignments: tuple[tuple[int, Node], ...]
+    values: tuple[tuple[Node, Node], ...]
 
 
 @dataclass(frozen=True)
@@ -300,16 +305,18 @@ class System:
         def optional(tree):
             return None if tree is None else resolver.of(tree)
 
-        assignments = []
+        assignments, values = [], []
         for a in e.assignments:
-            value, thing = a.math, self.network[a.variable]
+            thing, worth = self.network[a.variable], 1.0
             if isinstance(thing, Species) and not thing.substance_only:
-                value = ["*", value, thing.compartment]
+                worth = thing.compartment
             elif a.variable in self.network.compartment_ids:
-                value = ["/", value, "scale:"]
-            assignments.append((self.state_at[a.variable], resolver.of(value)))
+                worth = ["/", 1.0, "scale:"]
+            value, worth = resolver.of(a.math), resolver.of(worth)
+            assignments.append((self.state_at[a.variable], self.graph.op("*", value, worth)))
+            values.append((value, worth))
         trigger = resolver.condition(e.trigger)
-        return EventNodes(e, trigger, optional(e.delay), optional(e.priority), tuple(assignments))
+        return EventNodes(e, trigger, optional(e.delay), optional(e.priority), tuple(assignments), tuple(values))
 
 
 def varies(network: ReactionNetwork, compartment: str) -> bool:

@@ -44,7 +44,7 @@ class Conditions:
     Attributes:
         derivative: d(state)/dt with the locked conditions as inputs.
         triggers: of the events, likewise; truth values.
-        formulas: of every event its delay, priority (or None) and new values, likewise.
+        formulas: of every event its delay, priority (or None), new values and what they are worth in the state.
         locked: conditions on time.
         watched: numbers that change where a condition does.
         side: the input that says which side of now `Locked.value` is about.
@@ -66,7 +66,7 @@ class Conditions:
         self.watched: list[Node] = []
         triggers = [e.trigger for e in system.events]
         formulas = [f for e in system.events for f in (e.delay, e.priority) if f is not None]
-        formulas += [node for e in system.events for _, node in e.assignments]
+        formulas += [node for e in system.events for pair in e.values for node in pair]
         of_rates, of_triggers = set(graph.needed(system.derivative)), set(graph.needed(triggers))
         new = self._rewritten([*system.derivative, *triggers, *formulas], of_rates, of_triggers)
         self.derivative = [new[n] for n in system.derivative]
@@ -75,7 +75,7 @@ class Conditions:
             (
                 None if e.delay is None else new[e.delay],
                 None if e.priority is None else new[e.priority],
-                [new[n] for _, n in e.assignments],
+                [(new[value], new[worth]) for value, worth in e.values],
             )
             for e in system.events
         ]
@@ -104,9 +104,9 @@ class Conditions:
                 new[node] = self._in_time(operation, parts)
             elif parts != operands:
                 new[node] = graph.op(operation, *parts)
-            if jumps and new[node] not in self._held and smooth.intersection(operands):
-                if node in of_triggers or (node in timed and node in of_rates):
-                    self._watch(operation, new[node], node in of_triggers)
+            looked_at = node in of_triggers or (node in timed and node in of_rates)
+            if jumps and looked_at and new[node] not in self._held and smooth.intersection(operands):
+                self._watch(operation, new[node], node in of_triggers)
         return new
 
     def _watch(self, operation: str, node: Node, triggers: bool) -> None:

@@ -32,8 +32,8 @@ _HIGH_BITS = np.uint64(32)
 
 MODES, WATCH, ACTIONS = range(3)
 # As in `events`
-_PERSISTENT, _FROM_TRIGGER, _DELAYED, _RANKED, _FIRST, _COUNT = range(6)
-_X, _T, _SIDE, _Z, _NEXT, _ZN, _M, _D, _Q, _A = range(10)
+_PERSISTENT, _FROM_TRIGGER, _DELAYED, _RANKED, _FIRST, _COUNT, _RESIZES = range(7)
+_X, _T, _SIDE, _Z, _NEXT, _ZN, _M, _D, _Q, _A, _U = range(11)
 
 
 class Switches(NamedTuple):
@@ -43,7 +43,7 @@ class Switches(NamedTuple):
         addresses: of `modes`, `watch` and `actions`.
         places: offsets in the block.
         events, watched, locked, slots, width: how many; numbers in a slot.
-        table, targets, looked_at: of `EventCode`.
+        table, targets, resizing, looked_at: of `EventCode`.
         key: of the random numbers that decide between events of equal priority.
     """
 
@@ -56,6 +56,7 @@ class Switches(NamedTuple):
     width: int
     table: np.ndarray
     targets: np.ndarray
+    resizing: np.ndarray
     looked_at: np.ndarray
     key: np.uint64
 
@@ -134,14 +135,19 @@ def settle(block, switches, history, memory, lane, y, states, now, side):
         e = int(memory[at]) - 1
         memory[at] = 0.0
         history.event[lane] = e
-        for k in range(s.table[e, _COUNT]):
-            k_all = s.table[e, _FIRST] + k
-            value = (
-                memory[at + 2 + k] if s.table[e, _FROM_TRIGGER] else block[places[_A] + k_all * LANES + lane]
-            )
-            i = s.targets[k_all]
-            block[places[_X] + i * LANES + lane] = value
-            block[y + i * LANES + lane] = value
+        for a in range(s.table[e, _COUNT]):
+            if not s.table[e, _FROM_TRIGGER]:
+                memory[at + 2 + a] = block[places[_A] + (s.table[e, _FIRST] + a) * LANES + lane]
+        # sizes of compartments first: a concentration that is assigned with them is one in the new size
+        for turn in range(2):
+            if turn == 1 and s.table[e, _RESIZES]:
+                call(s.addresses[ACTIONS], address)  # pyright: ignore[reportCallIssue]
+            for a in range(s.table[e, _COUNT]):
+                k = s.table[e, _FIRST] + a
+                if s.resizing[k] == (turn == 0):
+                    value = memory[at + 2 + a] * block[places[_U] + k * LANES + lane]
+                    block[places[_X] + s.targets[k] * LANES + lane] = value
+                    block[y + s.targets[k] * LANES + lane] = value
         result = CHANGED
         done += 1
         if done > _MOST_AT_ONCE or _accumulates(history, lane, e, now):
@@ -173,10 +179,10 @@ def _due(s, memory, k, now):
 
 @njit(error_model="numpy", nogil=True)
 def _any_due(s, memory, now):
+    due = False
     for k in range(s.slots):
-        if _due(s, memory, k, now):
-            return True
-    return False
+        due = due or _due(s, memory, k, now)
+    return due
 
 
 @njit(error_model="numpy", nogil=True)

@@ -16,7 +16,15 @@ import numpy as np
 from mechanistic.jit import njit, prange
 from mechanistic.solvers.blocks import LANES, call, dense_value, dense_weights
 from mechanistic.solvers.instants import (
-    AFTER, AT, CHANGED, NOTHING, WATCH, History, Switches, has_turned, next_change, settle,
+    AFTER,
+    AT,
+    CHANGED,
+    NOTHING,
+    WATCH,
+    History,
+    has_turned,
+    next_change,
+    settle,
 )  # fmt: skip
 
 _BLOCK = 256  # cells that one thread takes at a time

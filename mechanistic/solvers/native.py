@@ -126,7 +126,7 @@ class NativeStepper:
             self._drive(task, part, columns, seed)
             for array, own in zip(batch, part):
                 array[rows] = own
-        failed = {int(k): self._failure(batch, k) for k in np.flatnonzero(batch.status)}
+        failed = {int(k): self._failure(batch, int(k)) for k in np.flatnonzero(batch.status)}
         return batch.course, batch.memory, failed
 
     def _drive(self, task: lockstep.Task, batch: lockstep.Batch, columns: np.ndarray, seed: int) -> None:
@@ -135,7 +135,7 @@ class NativeStepper:
         switches = instants.Switches(
             self._event_functions, events.places, events.events, events.watched, events.locked,
             max(0, batch.memory.shape[1] - TRIGGERS - events.events) // width, width,
-            events.table, events.targets, events.looked_at, stream_key(seed, "order of events"),
+            events.table, events.targets, events.resizing, events.looked_at, stream_key(seed, "order of events"),
         )  # fmt: skip
         code = lockstep.Code(
             program.functions, program.places, program.numbers, program.dense, self._shared,
