@@ -33,7 +33,8 @@ def read_network(path_or_text: str | os.PathLike) -> ReactionNetwork:
         ModelError: with every fault found, each with its line and id.
     """
     data, kind, file = _source(path_or_text)
-    answer = ask_child(data, kind, file)
+    folder = os.path.dirname(os.path.abspath(file)) if kind == "sbml" and file != "<text>" else ""
+    answer = ask_child(data, kind, file, folder)
     if "problems" in answer:
         raise ModelError(file, [ModelProblem(**p) for p in answer["problems"]])
     source = answer["sbml"] or _decoded(data)
@@ -104,13 +105,15 @@ def _nearest(file: str) -> str:
     return f"; did you mean '{close[0]}'?" if close else ""
 
 
-def ask_child(data: bytes, kind: str, file: str) -> dict:
+def ask_child(data: bytes, kind: str, file: str, folder: str = "") -> dict:
     """What the guarded child says of `data`; see `mechanistic.reading.reader.answer`.
+
+    `folder`: in which it looks for models that `data` takes from files beside it; "" for nowhere.
 
     Raises:
         ModelError: it came to no answer.
     """
-    command = [sys.executable, "-I", str(_CHILD), kind, str(_MEGABYTES), str(_CPU_SECONDS)]
+    command = [sys.executable, "-I", str(_CHILD), kind, str(_MEGABYTES), str(_CPU_SECONDS), folder]
     try:
         child = subprocess.run(
             command,

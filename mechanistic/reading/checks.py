@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from mechanistic.reading.algebraic import solve
 from mechanistic.reading.functions import Functions, find_cycle, references
 from mechanistic.reading.problems import Problems, closest
@@ -206,11 +208,13 @@ class Checker:
         if any(r["rate"] is None for r in self.data["reactions"]):
             # a flux balance alone, in which amounts and sizes do not occur
             determined |= self.compartments | self.species
+        used = self._used()
         for c in self.data["compartments"]:
             if c["id"] in determined or c["dimensions"] == 0:
                 continue
             if c["size"] is None:
-                add("a compartment without a size", c["line"], c["id"])
+                if self._needs_size(c["id"], used):
+                    add("a compartment without a size", c["line"], c["id"])
             elif not 1e-300 < c["size"] < 1e300:
                 add(f"the size of a compartment must be above 0 (got {c['size']:g})", c["line"], c["id"])
         for s in self.data["species"]:
@@ -223,10 +227,26 @@ class Checker:
                 add(
                     f"the initial value of a species must not be negative (got {value:g})", s["line"], s["id"]
                 )
-        used = self._used()
+        used |= set(self.rated) | self._set_by_events()
         for p in self.data["parameters"]:
-            if p["value"] is None and p["id"] not in determined and p["id"] in used:
+            if p["id"] in determined or p["id"] not in used:
+                continue
+            if p["value"] is None:
                 add("a parameter without a value", p["line"], p["id"])
+            elif not math.isfinite(p["value"]):
+                add(f"value must be finite (got {p['value']:g})", p["line"], p["id"])
+
+    def _needs_size(self, compartment: str, used: set[str]) -> bool:
+        """Whether the size turns an amount that counts into a concentration, or one into the other."""
+        set_by_math = {*self.assigned, *self.rated, *self.initialised} | self._set_by_events()
+        within = [s for s in self.data["species"] if s["compartment"] == compartment]
+        return compartment in used | set_by_math or any(
+            s["concentration"] is not None or (not s["substance_only"] and s["id"] in used | set_by_math)
+            for s in within
+        )
+
+    def _set_by_events(self) -> set[str]:
+        return {a["variable"] for e in self.data["events"] for a in e["assignments"]}
 
     def _trees(self):
         for r in self.data["reactions"]:
@@ -244,14 +264,19 @@ class Checker:
                 yield a["math"], a["line"], e["id"]
 
     def _used(self) -> set[str]:
-        used = set()
+        """The ids whose values count for something."""
+        used = {holder["conversion_factor"] for holder in [self.data, *self.data["species"]]}
         for tree, _, _ in self._trees():
             used |= references(tree)
         return used
 
     def _math(self) -> None:
-        events = {e["id"] for e in self.data["events"]}
-        bounds = set() if self.data["flux_balance"] is None else self._bounds()
+        # what an event sets is judged when it fires
+        harmless = {e["id"] for e in self.data["events"]}
+        # a flux may be without bound
+        harmless |= set() if self.data["flux_balance"] is None else self._bounds()
+        # what nothing uses may be anything
+        harmless |= set(self.parameters) - self._used() - set(self.rated) - self._set_by_events()
         for tree, line, key in self._trees():
             for name in sorted(references(tree)):
                 if name not in self.names:
@@ -259,8 +284,7 @@ class Checker:
                     self.problems.add(
                         f"'{name}' is used in math but not declared{hint}", line, f"{key}.{name}"
                     )
-            # what an event sets is judged when it fires; a flux may be without bound
-            if not_finite(tree) and key not in events and key not in bounds:
+            if not_finite(tree) and key not in harmless:
                 self.problems.add("math holds an infinite or undefined constant", line, key)
 
     def _bounds(self) -> set[str]:

@@ -1,6 +1,6 @@
 """The guarded child: the bytes of a file on standard input, one JSON object on standard output.
 
-Run by path in an isolated interpreter (`python -I child.py KIND MEGABYTES SECONDS`), so that a crash, a
+Run by path in an isolated interpreter (`python -I child.py KIND MEGABYTES SECONDS FOLDER`), so that a crash, a
 loop or a flood of memory in a parser ends this process alone.
 """
 
@@ -12,7 +12,7 @@ import sys
 
 
 def main() -> None:
-    kind, megabytes, seconds = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
+    kind, megabytes, seconds, folder = sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4]
     resource.setrlimit(resource.RLIMIT_AS, (megabytes << 20, megabytes << 20))
     resource.setrlimit(resource.RLIMIT_CPU, (seconds, seconds))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -29,7 +29,7 @@ def main() -> None:
 
     # written in a pipe, to which the limit on file size does not apply
     with os.fdopen(answer, "w", encoding="utf-8") as out:
-        json.dump(answer_to(data, kind), out)
+        json.dump(answer_to(data, kind, folder), out)
 
 
 if __name__ == "__main__":

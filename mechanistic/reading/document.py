@@ -19,6 +19,7 @@ _SID = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _CORE = "http://www.sbml.org/sbml/level"
 _KNOWN_VERSIONS = {2: range(1, 6), 3: range(1, 3)}  # Level 1 is converted before it gets here
 _PACKAGE = re.compile(r"http://www\.sbml\.org/sbml/level3/version\d/([a-z]+)/version\d")
+_MOST_DIMENSIONS = 100
 _HARMLESS_PACKAGES = frozenset({"layout", "render", "groups", "annot"})
 
 
@@ -133,11 +134,14 @@ class Document:
             self.lines[text] = e.line
         return text
 
-    def _number(self, e: Element, attribute: str, key: str, default: float | None = None) -> float | None:
+    def _number(
+        self, e: Element, attribute: str, key: str, default: float | None = None, any_value: bool = False
+    ) -> float | None:
         if attribute not in e.attributes:
             return default
         try:
-            return number(e.attributes[attribute], infinite=key in self.flux_bounds)
+            infinite = any_value or key in self.flux_bounds
+            return number(e.attributes[attribute], infinite, any_value and key not in self.flux_bounds)
         except ValueError as error:
             self.problems.add(f"{attribute} {error}", e.line, key)
             return 1.0
@@ -181,8 +185,10 @@ class Document:
     def _compartment(self, e: Element) -> dict:
         name = self._id(e)
         dimensions = self._number(e, "spatialDimensions", name, 3.0)
-        if dimensions is None or not 0 <= dimensions <= 3:
-            self.problems.add(f"spatialDimensions must lie in 0..3 (got {dimensions:g})", e.line, name)
+        # Level 3 takes any number, and says nothing of what more than 3 mean
+        most = 3 if self.level < 3 else _MOST_DIMENSIONS
+        if dimensions is None or not 0 <= dimensions <= most:
+            self.problems.add(f"spatialDimensions must lie in 0..{most} (got {dimensions:g})", e.line, name)
             dimensions = 3.0
         # a point has no size: concentrations in it are amounts
         size = self._number(e, "size", name, 1.0 if dimensions == 0 else None)
@@ -227,7 +233,8 @@ class Document:
         return {
             "id": name,
             "name": e.attributes.get("name", ""),
-            "value": self._number(e, "value", name),
+            # what is not finite is refused where it is used
+            "value": self._number(e, "value", name, any_value=True),
             "constant": self._flag(e, "constant", True),
             "unit": self.units.text(e.attributes.get("units"), e.line, name),
             "local": False,
@@ -274,10 +281,11 @@ class Document:
     def _reference(self, e: Element, reaction: str) -> dict:
         name = self._id(e, required=False)
         value: object = self._number(e, "stoichiometry", reaction, None if self.level > 2 else 1.0)
-        if isinstance(value, float) and not 0 <= value < 1e100:
-            self.problems.add(
-                f"stoichiometry must be 0 or more, and below 1e100 (got {value:g})", e.line, reaction
-            )
+        # in Level 3 Version 2 a negative one means what it says; before, it is a slip more often than not
+        lowest = -1e100 if (self.level, self.version) >= (3, 2) else 0.0
+        if isinstance(value, float) and not lowest <= value < 1e100:
+            wanted = "0 or more, and below 1e100" if lowest == 0.0 else "within 1e100"
+            self.problems.add(f"stoichiometry must be {wanted} (got {value:g})", e.line, reaction)
         formula = e.child("stoichiometryMath")
         if formula is not None:
             value = self.math.read(formula, reaction)

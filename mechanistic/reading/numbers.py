@@ -8,10 +8,14 @@ _DOUBLE = re.compile(r"[+-]?([0-9]+(\.[0-9]*)?|\.[0-9]+)([eE][+-]?[0-9]+)?")
 _SPECIAL = {"INF": float("inf"), "-INF": float("-inf"), "+INF": float("inf"), "NaN": float("nan")}
 
 
-def number(text: str, infinite: bool = False) -> float:
-    """The number that `text` writes, finite unless `infinite`; ValueError says in words why it is none."""
+def number(text: str, infinite: bool = False, undefined: bool = False) -> float:
+    """The number that `text` writes; ValueError says in words why it is none.
+
+    Args:
+        infinite, undefined: whether it may be so.
+    """
     text = text.strip(" \t\r\n")
-    if infinite and _SPECIAL.get(text) in (float("inf"), float("-inf")):
+    if text in _SPECIAL and (undefined if text == "NaN" else infinite):
         return _SPECIAL[text]
     if text in _SPECIAL:
         raise ValueError(f"must be finite (got {text})")

@@ -14,18 +14,19 @@ from mechanistic.reading.submodels import flattened, has_submodels
 from mechanistic.reading.xmltree import parse
 
 
-def answer(data: bytes, kind: str) -> dict:
+def answer(data: bytes, kind: str, folder: str = "") -> dict:
     """What the parent asked for: a model ("sbml", "antimony", "omex", "changed") or the experiments of a file.
 
     Args:
         data: the file as it is; of "changed" a JSON object: "model" (base64), "kind", "changes" (see `sedml`).
+        folder: of the file, in which submodels are looked for; "" where there is none.
     """
     if kind == "experiments":
         return _guarded(lambda problems: _experiments(data, problems))
     if kind == "changed":
         request = json.loads(data)
         return read(base64.b64decode(request["model"]), request["kind"], request["changes"])
-    return read(data, kind)
+    return read(data, kind, folder=folder)
 
 
 def _experiments(data: bytes, problems: Problems) -> dict:
@@ -56,18 +57,19 @@ def _failed(message: str, key: str) -> dict:
     return {"problems": [{"message": message, "line": None, "key": key}]}
 
 
-def read(data: bytes, kind: str, changes: list[dict] | None = None) -> dict:
+def read(data: bytes, kind: str, changes: list[dict] | None = None, folder: str = "") -> dict:
     """{"problems": [...]} or {"network": {...}, "sbml": text or None}.
 
     Args:
         data: the file as it is.
         kind: "sbml", "antimony" or "omex". Unless the file is SBML itself, its SBML is handed back too.
         changes: what a SED-ML file changes in it (see `changes.changed`).
+        folder: see `answer`.
     """
-    return _guarded(lambda problems: _read(data, kind, changes or [], problems))
+    return _guarded(lambda problems: _read(data, kind, changes or [], folder, problems))
 
 
-def _read(data: bytes, kind: str, changes: list[dict], problems: Problems) -> dict:
+def _read(data: bytes, kind: str, changes: list[dict], folder: str, problems: Problems) -> dict:
     network, sbml = None, None
     try:
         if kind == "omex":
@@ -93,7 +95,7 @@ def _read(data: bytes, kind: str, changes: list[dict], problems: Problems) -> di
             sbml = data.decode()
             root, namespaces = parse(data, problems)
         if has_submodels(root):
-            data = flattened(root, data, problems)
+            data = flattened(root, data, folder, problems)
             sbml = data.decode()
             root, namespaces = parse(data, problems)
         network = Document(root, namespaces, problems).data

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from mechanistic.reading.externals import included
 from mechanistic.reading.functions import find_cycle
 from mechanistic.reading.numbers import shown
 from mechanistic.reading.problems import MOST_SUBMODELS, Problems
-from mechanistic.reading.xmltree import Element
+from mechanistic.reading.xmltree import Element, parse
 
 COMP = "http://www.sbml.org/sbml/level3/version1/comp/version1"
 
@@ -15,15 +16,15 @@ def has_submodels(root: Element) -> bool:
     return any(e.namespace == COMP or any(uri == COMP for uri, _ in e.prefixed) for e in root.walk())
 
 
-def flattened(root: Element, data: bytes, problems: Problems) -> bytes:
+def flattened(root: Element, data: bytes, folder: str, problems: Problems) -> bytes:
     """The same model without submodels, or Refused with the fault noted. Lines are those of the result.
 
-    The element `x` of the submodel `s` is called `s__x`. Nothing but `data` is read.
+    The element `x` of the submodel `s` is called `s__x`. Nothing but `data` and models of `folder` is read.
     """
-    for e in root.walk():
-        if e.tag == "externalModelDefinition":
-            # libsbml would go and open what this names
-            raise problems.refuse("comp: an external model definition is not followed", e.line, "external")
+    if any(e.tag == "externalModelDefinition" for e in root.walk()):
+        # put in here: libsbml would go and open whatever they name
+        data = included(root, data, folder, problems)
+        root, _ = parse(data, problems)
     _refuse_without_end(root, problems)
     import libsbml
 

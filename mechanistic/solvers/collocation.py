@@ -116,7 +116,8 @@ def _factorised(identity: np.ndarray | None, jacobian: np.ndarray, h: float):
 
         factors = lu_factor(identity - h * np.kron(_MATRIX, jacobian), check_finite=False)
         return lambda right: lu_solve(factors, right, check_finite=False)
-    from scipy.sparse import csc_matrix, identity as eye, kron
+    from scipy.sparse import csc_matrix, kron
+    from scipy.sparse import identity as eye
     from scipy.sparse.linalg import splu
 
     matrix = eye(STAGES * len(jacobian), format="csc") - h * kron(_MATRIX, csc_matrix(jacobian), format="csc")

@@ -54,9 +54,9 @@ class CourseSolver:
         self.held = {node: i for i, node in enumerate(relations)}
         fast = system.fast.pivots if system.fast is not None else []
         triggers = [e.trigger for e in system.events]
-        watched = {
-            n: None for n in [*relations, *fast, *self._relations([*triggers, *self._fast_rates()], moving)]
-        }
+        watched = dict.fromkeys(
+            [*relations, *fast, *self._relations([*triggers, *self._fast_rates()], moving)]
+        )
         self.watched = list(watched)
         self._refuse_equalities(triggers, moving)
         self.rates = Formulas(graph, system.derivative, self.held)
@@ -321,7 +321,7 @@ class _Course:
 
     def _advance(self, h: float, last: Step | None) -> tuple[Step, float]:
         """The next step, up to the next thing that happens, and the length to try after it."""
-        past, solver = self.past, self.solver
+        past = self.past
         time, state = past.time, past.state
         ends = float(self.times[-1])
         longest = min(ends - time, self.span * _LONGEST, self.queue.next_due - time)
