@@ -24,7 +24,9 @@ _COURSE: dict[int, str] = {
     ),
     **dict.fromkeys((27, 29, 241), "ssa"),
 }
-_REST: dict[int, str] = dict.fromkeys((99, 282, 283, 355, 356, 407, 408, 409, 410, 411, 412, 413, 432, 568, 569), "rest")
+_REST: dict[int, str] = dict.fromkeys(
+    (99, 282, 283, 355, 356, 407, 408, 409, 410, 411, 412, 413, 432, 568, 569), "rest"
+)
 _OPTIONS = {209: "rtol", 211: "atol", 488: "seed"}
 #: how another integrator walks: the result depends on the tolerances alone
 _WITHOUT_MEANING = frozenset({107, 216, 219, 220, 332, 415, 467, 475, 485, 486, 559, 571, 656, 671})
@@ -52,7 +54,7 @@ def _consistency(data: bytes, problems: Problems) -> None:
     for i in range(document.getNumErrors()):
         error = document.getError(i)
         if error.getSeverity() >= libsedml.LIBSEDML_SEV_ERROR:
-            message = shown(" ".join(error.getMessage().split()))
+            message = " ".join(error.getMessage().split())[:300]
             problems.add(f"not valid SED-ML: {message}", error.getLine() or None, "sedML")
 
 
