@@ -68,23 +68,77 @@ class Grid:
 
 
 @dataclass(frozen=True)
-class Boundary:
-    """What happens at the faces of the box: each is "no_flux", "periodic", or a fixed value at the face
-    itself.
+class Permeable:
+    """A face that lets through in proportion to the difference (Robin): flow = permeability (outside − value).
 
-    Periodic faces come in pairs. A face of a 2-D field's third axis is ignored.
+    Attributes:
+        permeability: [um/min], not negative.
+        outside: what lies beyond [value].
     """
 
-    x_min: float | Literal["no_flux", "periodic"] = "no_flux"
-    x_max: float | Literal["no_flux", "periodic"] = "no_flux"
-    y_min: float | Literal["no_flux", "periodic"] = "no_flux"
-    y_max: float | Literal["no_flux", "periodic"] = "no_flux"
-    z_min: float | Literal["no_flux", "periodic"] = "no_flux"
-    z_max: float | Literal["no_flux", "periodic"] = "no_flux"
+    permeability: float
+    outside: float = 0.0
+
+    def __post_init__(self) -> None:
+        if not (np.isfinite(self.permeability) and self.permeability >= 0):
+            raise ValueError(f"permeability must be finite and not negative (got {self.permeability})")
+        if not np.isfinite(self.outside):
+            raise ValueError(f"outside must be finite (got {self.outside})")
+
+
+@dataclass(frozen=True)
+class Inflow:
+    """A face through which a fixed flow comes (Neumann); negative: leaves.
+
+    Attributes:
+        flow: [value um/min], amount per area and time.
+    """
+
+    flow: float
+
+    def __post_init__(self) -> None:
+        if not np.isfinite(self.flow):
+            raise ValueError(f"flow must be finite (got {self.flow})")
+
+
+Face = float | Literal["no_flux", "periodic"] | Permeable | Inflow
+
+
+def face_exchange(face: Face, diffusion: float, spacing: float) -> tuple[float, float]:
+    """What a face does to the voxel behind it: du/dt = gain − conductance u; (conductance, gain) per minute.
+
+    The face is half a voxel away from the voxel's centre.
+    """
+    half = 2.0 * diffusion / spacing**2
+    if isinstance(face, Inflow):
+        return 0.0, face.flow / spacing
+    if isinstance(face, Permeable):
+        through = face.permeability / spacing
+        conductance = half * through / (half + through) if through > 0 else 0.0
+        return conductance, conductance * face.outside
+    return (0.0, 0.0) if isinstance(face, str) else (half, half * face)
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """What happens at the faces of the box.
+
+    Each is "no_flux", "periodic", a fixed value at the face itself, `Permeable` or `Inflow`. Periodic faces come in
+    pairs. A face of a 2-D field's third axis is ignored.
+    """
+
+    x_min: Face = "no_flux"
+    x_max: Face = "no_flux"
+    y_min: Face = "no_flux"
+    y_max: Face = "no_flux"
+    z_min: Face = "no_flux"
+    z_max: Face = "no_flux"
 
     def __post_init__(self) -> None:
         for face in FACES:
             value = getattr(self, face)
+            if isinstance(value, (Permeable, Inflow)):
+                continue
             if isinstance(value, str):
                 if value not in ("no_flux", "periodic"):
                     raise ValueError(f"{face}: no_flux, periodic or a number (got {value!r})")
@@ -98,11 +152,11 @@ class Boundary:
                 )
 
     @classmethod
-    def everywhere(cls, value: float | Literal["no_flux", "periodic"]) -> Boundary:
+    def everywhere(cls, value: Face) -> Boundary:
         """The same at all faces."""
         return cls(value, value, value, value, value, value)
 
-    def of_axis(self, axis: int) -> tuple[float | str, float | str]:
+    def of_axis(self, axis: int) -> tuple[Face, Face]:
         """The lower and upper face of axis 0 = x, 1 = y or 2 = z."""
         return getattr(self, FACES[2 * axis]), getattr(self, FACES[2 * axis + 1])
 

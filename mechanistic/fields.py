@@ -3,10 +3,9 @@
 A field is an array u (nz, ny, nx) of voxel means in the field's own unit; a 2-D field has nz = 1. A voxel's
 amount is its value times `Grid.voxel_volume` [value·um^3]. Time is in minutes and length in um.
 
-Space is discretised by finite volumes (second order, exact in mass). Time is not: the operators of the three
-axes commute on a box, so exp(t(Ax + Ay + Az − decay)) is the product of one exponential per axis, each
-computed once per step size. Those exponentials have no negative entry and columns that sum to one, hence any
-step is stable, keeps positive values positive and keeps mass (Dirichlet faces and decay aside).
+Space is discretised by finite volumes (second order, exact in mass). Time is not: the exponential of the operator
+is applied as a whole (`_spreading`), hence any step is stable, keeps positive values positive and keeps mass (faces
+that let something through and decay aside).
 """
 
 from __future__ import annotations
@@ -14,9 +13,10 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from mechanistic._dense_kernels import laplacian
 from mechanistic._exchange import book, exchange, exchange_rates, membrane_exchange, relax
-from mechanistic._fields_kernels import along_axis, along_rows
-from mechanistic._grid import FACES, Boundary, Grid, gradient, sample
+from mechanistic._grid import FACES, Boundary, Grid, Inflow, Permeable, face_exchange, gradient, sample
+from mechanistic._spreading import Axis, Lines, Step, mend, multiply, step_of
 from mechanistic.jit import threads_for
 
 __all__ = [
@@ -24,6 +24,8 @@ __all__ = [
     "Boundary",
     "DiffusionSolver",
     "Grid",
+    "Inflow",
+    "Permeable",
     "exchange",
     "gradient",
     "membrane_exchange",
@@ -57,19 +59,20 @@ class DiffusionSolver:
         self.diffusion = float(diffusion)
         self.decay = float(decay)
         self.boundary = boundary or Boundary()
+        self._axes = [self._axis(axis) for axis in range(3)]
+        self._modes = [axis.modes() for axis in self._axes]
         self._inflow = np.zeros(grid.shape)
-        self._modes: list[tuple[Array, Array]] = []
-        for axis in range(3):
-            matrix, inflow = self._operator(axis)
-            self._modes.append(_symmetric_modes(matrix, conserves=not self._has_fixed_face(axis)))
-            shape = [1, 1, 1]
-            shape[2 - axis] = grid.shape[2 - axis]
-            self._inflow += inflow.reshape(shape)
+        for k, axis in enumerate(self._axes):
+            self._inflow += np.expand_dims(axis.inflow, tuple({0, 1, 2} - {2 - k}))
         x, y, z = (values for values, _ in self._modes)
         self._eigenvalues = x[None, None, :] + y[None, :, None] + z[:, None, None]
-        self._scratch = np.empty(grid.shape)
-        self._resting = self._rest() if self._inflow.any() else None
-        self._propagators: dict[float, tuple[list[Array], Array | None]] = {}
+        self._faces = (
+            self.diffusion / grid.spacing**2,
+            np.array([axis.low for axis in self._axes]),
+            np.array([axis.high for axis in self._axes]),
+            np.array([axis.periodic for axis in self._axes]),
+        )
+        self._steps: dict[float, tuple[Step, Array | None]] = {}
 
     def step(self, u: Array, dt: float, source: Array | None = None) -> Array:
         """Advances u (nz, ny, nx) by dt [min], in place, and returns it.
@@ -83,11 +86,12 @@ class DiffusionSolver:
         self._check(u)
         if source is not None:
             return self._step_with_source(u, float(dt), source)
-        factors, gain = self._propagator(float(dt))
-        self._apply(factors, u)
-        u *= np.exp(-self.decay * dt)
+        step, gain = self._step(float(dt))
+        step.apply(u)
         if gain is not None:
             u += gain
+        if isinstance(step, Lines):
+            mend(u)
         return u
 
     def _step_with_source(self, u: Array, dt: float, source: Array) -> Array:
@@ -96,8 +100,8 @@ class DiffusionSolver:
             raise ValueError(f"dt must be finite and not negative (got {dt})")
         into = [vectors.T for _, vectors in self._modes]
         coming = self._inflow + source
-        self._apply(into, u)
-        self._apply(into, coming)
+        multiply(into, u)
+        multiply(into, coming)
         exponent = (self._eigenvalues - self.decay) * dt
         u *= np.exp(exponent)
         u += (
@@ -105,7 +109,7 @@ class DiffusionSolver:
             * dt
             * np.where(exponent == 0, 1.0, np.expm1(exponent) / np.where(exponent == 0, 1.0, exponent))
         )
-        self._apply([vectors for _, vectors in self._modes], u)
+        multiply([vectors for _, vectors in self._modes], u)
         return u
 
     def step_with_cells(
@@ -140,8 +144,8 @@ class DiffusionSolver:
             seen += relax(u, rate, gain, half)
         else:
             steady = self.steady(u.copy(), gain.reshape(u.shape), rate.reshape(u.shape), 1e-12)
-            unbalanced = self._inflow + gain.reshape(u.shape) + self._laplacian(steady)
-            unbalanced -= (self.decay + rate.reshape(u.shape)) * steady
+            unbalanced = self._inflow + gain.reshape(u.shape)
+            unbalanced -= self._lost(steady, self.decay + rate.reshape(u.shape))
             seen = steady.reshape(-1) * dt
             u -= steady
             scale = max(float(steady.max()), float(np.abs(u).max()))
@@ -165,8 +169,7 @@ class DiffusionSolver:
             part = min(2.0 ** np.floor(np.log2(max(allowed, _SHORTEST_SUBSTEP))), left)
             h = part * dt
             seen += relax(u, rate, nothing, 0.5 * (before + h))
-            self._apply(self._propagator(h)[0], u)
-            u *= np.exp(-self.decay * h)
+            self._step(h)[0].apply(u)
             before, left = h, left - part
         seen += relax(u, rate, nothing, 0.5 * before)
         return seen
@@ -205,7 +208,7 @@ class DiffusionSolver:
         if not right.any():
             u.fill(0.0)  # nothing comes in, and a relative residual of nothing has no meaning
             return u
-        residual = right - loss * u + self._laplacian(u)
+        residual = right - self._lost(u, loss)
         limit = tolerance * np.sqrt(_dot(right, right)) + 1e-300
         direction, before = np.zeros_like(u), 1.0
         for _ in range(500):
@@ -215,7 +218,7 @@ class DiffusionSolver:
             now = _dot(residual, ahead)
             direction *= now / before
             direction += ahead
-            image = loss * direction - self._laplacian(direction)
+            image = self._lost(direction, loss)
             length = now / _dot(direction, image)
             u += length * direction
             residual -= length * image
@@ -226,96 +229,52 @@ class DiffusionSolver:
             np.maximum(u, 0.0, out=u)  # the solution is not negative; the last digits of an iterate may be
         return u
 
-    def _operator(self, axis: int) -> tuple[Array, Array]:
-        """The matrix of diffusion along one axis, symmetric (n, n) [1/min], and what fixed faces bring
-        (n,)."""
+    def _axis(self, axis: int) -> Axis:
         n = self.grid.shape[2 - axis]
-        matrix, inflow = np.zeros((n, n)), np.zeros(n)
         if axis == 2 and self.grid.dims == 2:
-            return matrix, inflow
-        rate = self.diffusion / self.grid.spacing**2
-        for i in range(n - 1):
-            matrix[i, i] -= rate
-            matrix[i + 1, i + 1] -= rate
-            matrix[i, i + 1] += rate
-            matrix[i + 1, i] += rate
-        for face, i in zip(self.boundary.of_axis(axis), (0, n - 1)):
-            if face == "periodic" and i == 0 and n > 1:
-                matrix[0, 0] -= rate
-                matrix[-1, -1] -= rate
-                matrix[0, -1] += rate
-                matrix[-1, 0] += rate
-            elif not isinstance(face, str):
-                matrix[i, i] -= 2 * rate  # the face is half a voxel away from the centre
-                inflow[i] += 2 * rate * face
-        return matrix, inflow
+            return Axis(n, 0.0, 0.0, 0.0, False, np.zeros(n))
+        rate, inflow, passing = self.diffusion / self.grid.spacing**2, np.zeros(n), []
+        faces = self.boundary.of_axis(axis)
+        for face, i in zip(faces, (0, n - 1)):
+            conductance, gain = face_exchange(face, self.diffusion, self.grid.spacing)
+            passing.append(conductance)
+            inflow[i] += gain
+        return Axis(n, rate, *passing, faces[0] == "periodic" and n > 1, inflow)
 
-    def _has_fixed_face(self, axis: int) -> bool:
-        used = axis < self.grid.dims
-        return used and any(not isinstance(face, str) for face in self.boundary.of_axis(axis))
-
-    def _propagator(self, dt: float) -> tuple[list[Array], Array | None]:
-        """Per axis exp(dt A), and what the fixed faces add in dt; kept for the last few step sizes."""
+    def _step(self, dt: float) -> tuple[Step, Array | None]:
+        """The exponential for dt, and what the faces add in dt; kept for the last few step sizes."""
         if not (np.isfinite(dt) and dt >= 0):
             raise ValueError(f"dt must be finite and not negative (got {dt})")
-        if dt not in self._propagators:
-            factors = [_exponential(values, vectors, dt) for values, vectors in self._modes]
-            gain = None
-            if self._resting is not None:
-                gone = self._resting.copy()
-                self._apply(factors, gone)
-                gain = np.maximum(
-                    self._resting - gone * np.exp(-self.decay * dt), np.minimum(self._resting, 0.0)
-                )
-            while len(self._propagators) >= _KEPT_STEP_SIZES:
-                self._propagators.pop(next(iter(self._propagators)))
-            self._propagators[dt] = (factors, gain)
-        return self._propagators[dt]
+        if dt not in self._steps:
+            step = step_of(self._axes, self._modes, dt, self.decay)
+            gain = self._gain(step, dt) if self._inflow.any() else None
+            while len(self._steps) >= _KEPT_STEP_SIZES:
+                self._steps.pop(next(iter(self._steps)))
+            self._steps[dt] = (step, gain)
+        return self._steps[dt]
 
-    def _apply(self, matrices: list[Array], u: Array) -> None:
-        """u becomes (X ⊗ Y ⊗ Z) u, given the matrices along x, y and z."""
-        nz, ny, nx = u.shape
-        x, y, z = matrices
-        scratch = self._scratch
-        with threads_for(u.size * (nx + ny + nz), each=500_000):
-            along_rows(u.reshape(nz * ny, nx), np.ascontiguousarray(x.T), scratch.reshape(nz * ny, nx))
-            along_axis(scratch, np.ascontiguousarray(y), u)
-            if nz > 1:
-                along_axis(
-                    u.reshape(1, nz, ny * nx), np.ascontiguousarray(z), scratch.reshape(1, nz, ny * nx)
-                )
-                u[...] = scratch
+    def _gain(self, step: Step, dt: float) -> Array:
+        """What the faces bring in dt: with it the steady field without cells stays as it is, if there is one."""
+        if self.decay - self._eigenvalues.max() > 1e-14 * max(1.0, -self._eigenvalues.min()):
+            resting = self._inverse(self._inflow, self.decay)
+            gone = resting.copy()
+            step.apply(gone)
+            return np.maximum(resting - gone, np.minimum(resting, 0.0))
+        return self._step_with_source(np.zeros(self.grid.shape), dt, np.zeros(self.grid.shape))
 
     def _inverse(self, u: Array, shift: float) -> Array:
         """(shift − A)⁻¹ u by the modes of the three axes (fast diagonalisation)."""
         out = u.copy()
-        self._apply([vectors.T for _, vectors in self._modes], out)
+        multiply([vectors.T for _, vectors in self._modes], out)
         out /= shift - self._eigenvalues
-        self._apply([vectors for _, vectors in self._modes], out)
+        multiply([vectors for _, vectors in self._modes], out)
         return out
 
-    def _rest(self) -> Array:
-        """The steady field without cells."""
-        return self._inverse(self._inflow, self.decay)
-
-    def _laplacian(self, u: Array) -> Array:
-        """A u: diffusion with homogeneous faces."""
-        out = np.zeros_like(u)
-        rate = self.diffusion / self.grid.spacing**2
-        for axis in range(self.grid.dims):
-            v, w = np.moveaxis(u, 2 - axis, 0), np.moveaxis(out, 2 - axis, 0)
-            flow = rate * (v[1:] - v[:-1])
-            w[:-1] += flow
-            w[1:] -= flow
-            low, high = self.boundary.of_axis(axis)
-            if low == "periodic":
-                around = rate * (v[0] - v[-1])
-                w[-1] += around
-                w[0] -= around
-            if not isinstance(low, str):
-                w[0] -= 2 * rate * v[0]
-            if not isinstance(high, str):
-                w[-1] -= 2 * rate * v[-1]
+    def _lost(self, u: Array, loss: Array) -> Array:
+        """loss u − A u: what leaves each voxel by itself and to its neighbours, faces leading to nothing."""
+        out = np.empty_like(u)
+        with threads_for(u.size, each=20_000):
+            laplacian(u, *self._faces, loss, out)
         return out
 
     def _check(self, u: Array) -> None:
@@ -324,31 +283,6 @@ class DiffusionSolver:
                 f"a field must be a C-contiguous float64 array of shape {self.grid.shape} "
                 f"(got {u.shape}, {u.dtype})"
             )
-
-
-def _symmetric_modes(matrix: Array, conserves: bool) -> tuple[Array, Array]:
-    """Eigenvalues (n,), none above zero, and orthonormal vectors (n, n) in columns.
-
-    Where nothing is lost the slowest mode is the mean, which stays: put in exactly, it keeps mass to the last
-        digit.
-    """
-    values, vectors = np.linalg.eigh(matrix)
-    if conserves and matrix.any():
-        values[-1], vectors[:, -1] = 0.0, len(values) ** -0.5
-    return np.minimum(values, 0.0), vectors
-
-
-def _exponential(values: Array, vectors: Array, dt: float) -> Array:
-    """exp(dt A) of a symmetric A with no negative entry off its diagonal: symmetric and not negative.
-
-    Where nothing is lost rows sum to one; the diagonal takes up the rounding so that they do to the last
-    digit.
-    """
-    out = (vectors * np.exp(dt * values)) @ vectors.T
-    out = np.maximum(0.5 * (out + out.T), 0.0)
-    if values[-1] == 0.0:
-        out[np.diag_indices_from(out)] -= out.sum(axis=1) - 1.0
-    return out
 
 
 def _dot(a: Array, b: Array) -> float:
