@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     import torch
     import xarray
 
+    from mechanistic.adjoint import Adjoint, Course
     from mechanistic.sensitivity import Sensitivities
 
 
@@ -191,8 +192,8 @@ class PathwayModel:
                 which does not say what is pending.
         """
         assert state.step is not None
-        method = self._stepper.method(self.method)
         self.network.refuse_delays("a tissue, which keeps no past of its cells,")
+        method = self._stepper.method(self.method)
         if method == "roadrunner":
             self._refuse_delays()
         if state.memory is None:
@@ -250,6 +251,22 @@ class PathwayModel:
         `options`: cells, initial, values, rtol, atol, scaled; see `mechanistic.sensitivity.Sensitivities`.
         """
         return self._sensitivities(times, parameters, **options)
+
+    def adjoint(self, times: Iterable[float], parameters: Sequence[str], **options: Any) -> Course:
+        """The time course, ready for the gradient of anything computed from it.
+
+            run = model.adjoint(times, ("k1", "k2"))
+            run.pull_back({"S": 2 * (run.course["S"] - measured)})   # of the sum of squares
+
+        `options`: cells, initial, values, outputs, rtol, atol; see `mechanistic.adjoint.Adjoint`.
+        """
+        return self._adjoint(times, parameters, **options)
+
+    @cached_property
+    def _adjoint(self) -> Adjoint:
+        from mechanistic.adjoint import Adjoint
+
+        return Adjoint(self.network)
 
     @cached_property
     def _sensitivities(self) -> Sensitivities:

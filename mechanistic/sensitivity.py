@@ -32,6 +32,7 @@ class Sensitivities:
 
     def __init__(self, network: ReactionNetwork):
         self.network = network
+        self._start = Start(network)
         self._follower = Follower(network, transposed=False)
 
     def __call__(
@@ -77,7 +78,7 @@ class Sensitivities:
         parameters = checked_parameters(network, parameters)
         given = {**(values or {}), **(initial or {})}
         state, constants = initial_values(network, given, cells)
-        sizes, tangents, directions = at_the_start(network, given, parameters, cells, state, constants)
+        sizes, tangents, directions = self._start(given, parameters, state, constants)
         grid, where = np.unique(np.append(asked, min(0.0, asked[0])), return_inverse=True)
         names, observe = self._observer()
         count = len(parameters)
@@ -162,27 +163,55 @@ def checked_parameters(network: ReactionNetwork, parameters: Sequence[str]) -> t
     return asked
 
 
-def at_the_start(network, given, parameters, cells, state, constants):
-    """Values (cell, parameter), dx0/dp (cell, parameter, state_ids), dc/dp (cell, parameter, settable_ids)."""
-    system, names = System(network), (*network.state_ids, *network.settable_ids)
-    now = [0.0, 1.0, *state.T, *constants.T]
-    values = np.empty((cells, len(parameters)))
-    slopes = np.zeros((cells, len(parameters), len(names)))
-    for p, parameter in enumerate(parameters):
-        # one at a time: to set a computed parameter cuts what it is computed from
-        others = {k: v for k, v in given.items() if _bare(k) != _bare(parameter)}
-        InitialValues(network, {parameter: 1.0})  # refuses what cannot be set, by name
-        values[:, p] = evaluate(system.graph, [system.quantity(parameter)], now)[0]
-        start = InitialValues(network, {**others, parameter: np.abs(values[:, p])})
-        inputs = [np.asarray(v, dtype=float) for v in (*others.values(), values[:, p])]
-        stored = [start.stored(name) for name in names]
-        try:
-            entries = jacobian(start.graph, stored, [start.graph.input(start.inputs[parameter])])
-        except NotDifferentiable as error:
-            raise ModelError(network.file, f"no sensitivities: {error}") from None
-        for (i, _), value in zip(entries, evaluate(start.graph, list(entries.values()), inputs)):
-            slopes[:, p, i] = value
-    return values, slopes[:, :, : len(network.state_ids)], slopes[:, :, len(network.state_ids) :]
+class Start:
+    """How the state and the constants at the start follow from parameters; what it takes is made once."""
+
+    def __init__(self, network: ReactionNetwork):
+        self.network = network
+        self._system = System(network)
+        self._slopes: dict[tuple, tuple] = {}
+
+    def __call__(
+        self,
+        given: Mapping[str, Any],
+        parameters: Sequence[str],
+        state: np.ndarray,
+        constants: np.ndarray,
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Values (cell, parameter), dx0/dp (cell, parameter, state_ids), dc/dp (cell, parameter, settable_ids).
+
+        Raises:
+            ModelError: an id is not in the model or cannot be set; an operation without a derivative.
+        """
+        states, system = state.shape[1], self._system
+        for parameter in parameters:
+            self._of(parameter, {})  # refuses what cannot be set, by name
+        now = [0.0, 1.0, *state.T, *constants.T]
+        found = evaluate(system.graph, [system.quantity(p) for p in parameters], now)
+        values = np.stack([np.broadcast_to(v, len(state)) for v in found], 1)
+        slopes = np.zeros((len(state), len(parameters), states + constants.shape[1]))
+        for p, parameter in enumerate(parameters):
+            # one at a time: to set a computed parameter cuts what it is computed from
+            others = {k: v for k, v in given.items() if _bare(k) != _bare(parameter)}
+            graph, entries = self._of(parameter, others)
+            inputs = [np.asarray(v, dtype=float) for v in (*others.values(), values[:, p])]
+            for (i, _), value in zip(entries, evaluate(graph, list(entries.values()), inputs)):
+                slopes[:, p, i] = value
+        return values, slopes[:, :, :states], slopes[:, :, states:]
+
+    def _of(self, parameter: str, others: Mapping[str, Any]):
+        key = (parameter, *others)
+        if key not in self._slopes:
+            network = self.network
+            # values that are allowed, whatever the ones are that will be given
+            start = InitialValues(network, {**dict.fromkeys(others, 1.0), parameter: 1.0})
+            stored = [start.stored(name) for name in (*network.state_ids, *network.settable_ids)]
+            try:
+                variable = start.graph.input(start.inputs[parameter])
+                self._slopes[key] = start.graph, jacobian(start.graph, stored, [variable])
+            except NotDifferentiable as error:
+                raise ModelError(network.file, f"no sensitivities: {error}") from None
+        return self._slopes[key]
 
 
 def _bare(name: str) -> str:

@@ -131,16 +131,9 @@ class SwitchedSystem:
 
     def _refuse_jump(self, system: System, node: Node, operation: str) -> None:
         graph, network = system.graph, self.network
-        for name, output in zip(network.state_ids, system.derivative):
-            if node in graph.needed([output]):
-                break
-        else:
-            event = next(
-                e
-                for e in system.events
-                if node in graph.needed([e.trigger, *(value for _, value in e.assignments)])
-            )
-            name = event.event.id
+        uses = [(name, [rate]) for name, rate in zip(network.state_ids, system.derivative)]
+        uses += [(e.event.id, [e.trigger, *(new for _, new in e.assignments)]) for e in system.events]
+        name = next(name for name, nodes in uses if node in graph.needed(nodes))
         words = {"==": "an equality", "!=": "an inequation", "floor": "'floor'", "ceil": "'ceil'"}
         message = (
             f"'{name}' has {words[operation]} of numbers that change: its sensitivity jumps there, which is "

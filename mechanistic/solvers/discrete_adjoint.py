@@ -37,14 +37,16 @@ class Differentiated:
     """The compiled step of one network.
 
     Attributes:
-        code: functions `prepare`, `step`, `conditions` (in "now", 1 where a watched switch holds at w), and
-            `tangent` (s to ws, after `step`) or `adjoint` (after `step`: "lam", what is asked of w, "asked", of the
-            stages, and "kept", of y itself, to "lam", what that asks of y; adds to "pbar").
+        code: functions `prepare`, `step`, `measure` ("error" of the step, and of its tangent, over the tolerances),
+            `conditions` (in "now", 1 where a watched switch holds at w), and
+            `tangent` (s to ws, after `step`) or `adjoint` ("lam", what is asked of w, "asked", of the stages,
+            and "kept", of y itself, to "lam", what that asks of y; adds to "pbar"; given the tape of the step as
+            its second argument).
         rows: states, time included where the rates depend on it, as the last.
         timed: whether they do.
         layout: where the arrays lie. "p" (scale, constants), "d" (their direction; tangent alone) and "on"
-            (switches) follow one another; "y" and "s", "w" and "ws", "K" and "T" do too. y, w, K, M are one
-            stretch.
+            (switches) follow one another; "y" and "s", "w" and "ws", "K" and "T" do too. y, K, M are one
+            stretch, with which the block begins.
         tape: vectors of that stretch.
     """
 
@@ -168,15 +170,13 @@ class _Build:
         layout.place("y", rows)
         if not transposed:
             layout.place("s", rows)
-        layout.place("w", rows)
-        if not transposed:
-            layout.place("ws", rows)
         layout.place("K", STAGES * rows)
         if not transposed:
             layout.place("T", STAGES * rows)
         layout.place("M", len(self.plan.entries))
         tape = layout.size
-        sizes = {"dM": len(self.entries)}
+        layout.place("w", rows)
+        sizes = {"ws": rows, "dM": len(self.entries)}
         if transposed:
             sizes = {"lam": rows, "kept": rows, "asked": STAGES * rows, "pbar": constants, "u": rows,
                      "v": rows, "pv": constants, "sum": rows, "B": STAGES * rows,
@@ -187,7 +187,8 @@ class _Build:
         layout.place("d", 0 if transposed else constants)
         layout.place("on", len(self.equations.switches))
         layout.place("now", self.equations.sided)
-        layout.place("h", 1)
+        for name, length in (("h", 1), ("rtol", 1), ("error", 1), ("atol", rows if transposed else 2 * rows)):
+            layout.place(name, length)
         layout.place("c", len(fixed))
         most = max(len(graph.needed([node for node, _ in o])) for o, _ in self._functions.values())
         layout.place("spill", max(most, len(graph.needed(fixed))))
@@ -203,10 +204,12 @@ class _Build:
         _emit_step(module, rows)
         if transposed:
             _emit_transposed_solve(module, self.plan)
-            _emit_outer(module, list(self.entries))
-            _emit_adjoint(module, rows, constants, len(self.entries))
+            _emit_outer(module, rows, list(self.entries))
+            _emit_measure(module, rows, [("y", "w", "K")])
+            _emit_adjoint(module, rows, constants)
         else:
             _emit_second(module, list(self.entries))
+            _emit_measure(module, rows, [("y", "w", "K"), ("s", "ws", "T")])
             _emit_tangent(module, rows)
         return Differentiated(Compiled(str(module.ir)), rows, self.equations.timed, layout, tape // LANES)
 
@@ -301,6 +304,34 @@ def _emit_tangent(module: Module, rows: int) -> None:
     r.end()
 
 
+def _emit_measure(module: Module, rows: int, parts: list[tuple[str, str, str]]) -> None:
+    """error := the largest root mean square, over the parts, of the last stage over the tolerance.
+
+    Not a number where anything is not finite.
+    """
+    r = module.routine("measure")
+    tolerances, rtol, worst = r.array("atol"), r.load(r.block, r.at("rtol")), constant(0.0)
+    for k, (before, after, stages) in enumerate(parts):
+        y, w, last = r.array(before), r.array(after), _stages(r, stages, rows)[-1]
+        atol = r.pointer(tolerances, k * rows)
+
+        def body(i, total, y=y, w=w, last=last, atol=atol):
+            old, new = r.load(y, i), r.load(w, i)
+            level = r.larger(r.abs(old), r.abs(new))
+            ratio = r.div(r.load(last, i), r.add(r.load(atol, i), r.mul(rtol, level)))
+            # 0, or not a number where the new state is not finite
+            nothing = r.builder.fsub(new, new)
+            return [r.add(r.add(total, nothing), r.mul(ratio, ratio))]
+
+        (total,) = r.loop(rows, body, [constant(0.0)])
+        error = r.sqrt(r.mul(total, constant(1.0 / rows)))
+        # the difference is 0, or not a number
+        worst = r.add(r.builder.select(r.builder.fcmp_ordered("<=", error, worst), worst, error),
+                      r.builder.fsub(worst, worst))  # fmt: skip
+    r.store(worst, r.block, r.at("error"))
+    r.end()
+
+
 def _emit_second(module: Module, entries: list[tuple[int, int]]) -> None:
     """target += dJ source."""
     lines: dict[int, list[tuple[int, int]]] = {}
@@ -317,19 +348,24 @@ def _second_line(r, line) -> None:
     r.store(value, r.target, i)
 
 
-def _emit_outer(module: Module, entries: list[tuple[int, int]]) -> None:
-    """G += u source^T, on the entries of the Jacobian."""
+def _emit_outer(module: Module, rows: int, entries: list[tuple[int, int]]) -> None:
+    """G := the sum over the stages of B K^T, on the entries of the Jacobian; source is the tape."""
 
     def one(r, numbered) -> None:
         k, (i, j) = numbered
-        product = r.mul(r.load(r.block, r.at("u", i)), r.load(r.source, j))
-        r.store(r.add(r.load(r.block, r.at("G", k)), product), r.block, r.at("G", k))
+        total = None
+        for q in range(STAGES):
+            product = r.mul(
+                r.load(r.block, r.at("B", q * rows + i)), r.load(r.source, r.at("K", q * rows + j))
+            )
+            total = product if total is None else r.add(total, product)
+        r.store(total, r.block, r.at("G", k))
 
     _in_pieces(module, "outer", list(enumerate(entries)), one)
 
 
 def _emit_transposed_solve(module: Module, plan: Elimination) -> None:
-    """target := the solution with the transposed matrix for the right-hand side in target."""
+    """target := the solution with the transposed matrix for the right-hand side in target; source is the tape."""
     entries = {at: i for i, at in enumerate(plan.entries)}
     above: dict[int, list[int]] = {k: [] for k in plan.order}
     for k in plan.order:
@@ -339,13 +375,13 @@ def _emit_transposed_solve(module: Module, plan: Elimination) -> None:
     def forward(r, j) -> None:
         x = r.load(r.target, j)
         for k in above[j]:
-            x = r.sub(x, r.mul(r.load(r.block, r.at("M", entries[k, j])), r.load(r.target, k)))
-        r.store(r.mul(x, r.load(r.block, r.at("M", entries[j, j]))), r.target, j)
+            x = r.sub(x, r.mul(r.load(r.source, r.at("M", entries[k, j])), r.load(r.target, k)))
+        r.store(r.mul(x, r.load(r.source, r.at("M", entries[j, j]))), r.target, j)
 
     def backward(r, k) -> None:
         x = r.load(r.target, k)
         for i in plan.below[k]:
-            x = r.sub(x, r.mul(r.load(r.block, r.at("M", entries[i, k])), r.load(r.target, i)))
+            x = r.sub(x, r.mul(r.load(r.source, r.at("M", entries[i, k])), r.load(r.target, i)))
         r.store(x, r.target, k)
 
     lines = [(forward, j) for j in plan.order] + [(backward, k) for k in plan.order[::-1]]
@@ -363,13 +399,14 @@ def _in_pieces(module: Module, name: str, lines: list, one) -> None:
     module.sequence(name, pieces)
 
 
-def _emit_adjoint(module: Module, rows: int, constants: int, slopes: int) -> None:
+def _emit_adjoint(module: Module, rows: int, constants: int) -> None:
+    """Source is the tape of the step."""
     r = module.routine("adjoint")
-    y, w, lam, kept, u, v, total, G = (
-        r.array(name) for name in ("y", "w", "lam", "kept", "u", "v", "sum", "G")
-    )
+    w, lam, kept, u, v, total = (r.array(name) for name in ("w", "lam", "kept", "u", "v", "sum"))
     pbar, pv = r.array("pbar"), r.array("pv")
-    K, B, asked = (_stages(r, name, rows) for name in ("K", "B", "asked"))
+    B, asked = (_stages(r, name, rows) for name in ("B", "asked"))
+    y = r.pointer(r.source, r.at("y"))
+    K = [r.pointer(r.source, r.at("K", q * rows)) for q in range(STAGES)]
 
     def start(i):
         value = r.load(lam, i)
@@ -378,8 +415,6 @@ def _emit_adjoint(module: Module, rows: int, constants: int, slopes: int) -> Non
             r.store(r.add(r.load(asked[q], i), r.mul(constant(_NEW[q]), value)), B[q], i)
 
     r.loop(rows, start)
-    if slopes:
-        r.loop(slopes, lambda i: r.store(constant(0.0), G, i))
     inverse = _inverse_step(r)
     for q in range(STAGES - 1, -1, -1):
 
@@ -388,19 +423,21 @@ def _emit_adjoint(module: Module, rows: int, constants: int, slopes: int) -> Non
             r.store(_combined(r, y, _A[q], K, i), w, i)
 
         r.loop(rows, before)
-        r.call("solve_transposed", y, u)
-        r.call("outer", K[q])
+        r.call("solve_transposed", r.source, u)
         r.call("pulled", w)
 
         def after(i, q=q):
-            back, solved = r.load(v, i), r.mul(r.load(u, i), inverse)
+            back, solution = r.load(v, i), r.load(u, i)
             r.store(r.add(r.load(total, i), back), total, i)
+            r.store(solution, B[q], i)
+            solved = r.mul(solution, inverse)
             for j in range(q):
                 value = r.add(r.load(B[j], i), r.mul(constant(_A[q][j]), back))
                 r.store(r.add(value, r.mul(constant(_C[q][j]), solved)), B[j], i)
 
         r.loop(rows, after)
         _added(r, pv, pbar, constants)
+    r.call("outer", r.source)
     r.call("pulled_jacobian", y)
     r.loop(rows, lambda i: r.store(r.add(r.load(total, i), r.load(v, i)), lam, i))
     _added(r, pv, pbar, constants)

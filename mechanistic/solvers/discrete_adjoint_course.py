@@ -48,10 +48,12 @@ class Follower:
         self.states, self.rows = len(network.state_ids), program.rows
         self.columns = self.rows if transposed else 2 * self.rows
         offset, address = program.layout.offset, program.code.address
-        names = ["y", "w", "K", "h", "p", "now"] + (["lam", "kept", "asked", "pbar"] if transposed else [])
+        names = ["y", "w", "K", "h", "p", "now", "error", "rtol", "atol"] + (
+            ["lam", "kept", "asked", "pbar"] if transposed else []
+        )
         places = [program.layout.size, program.tape * LANES, self.rows, *(offset[n] for n in names)]
         self._code = driver.Code(
-            address("prepare"), address("step"), address("adjoint" if transposed else "tangent"),
+            address("prepare"), address("step"), address("measure"), address("adjoint" if transposed else "tangent"),
             address("conditions"), np.array(places, dtype=np.int64), np.array(DENSE), self.equations.sided,
             (offset["on"] - offset["p"]) // LANES,
         )  # fmt: skip

@@ -10,6 +10,9 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from llvmlite import ir
+from numba.core import types
+from numba.extending import intrinsic
 
 from mechanistic.jit import njit, prange
 from mechanistic.solvers.lockstep import call
@@ -20,14 +23,14 @@ _BLOCK = 64  # cells that one thread takes at a time
 DONE, FULL, SWITCHED, TOO_MANY_STEPS, STEP_TOO_SMALL = range(5)
 
 # Positions in `Code.places`
-SIZE, TAPE, ROWS, Y, W, K, H, P, NOW, LAM, KEPT, ASKED, PBAR = range(13)
+SIZE, TAPE, ROWS, Y, W, K, H, P, NOW, ERROR, RTOL, ATOL, LAM, KEPT, ASKED, PBAR = range(16)
 
 
 class Code(NamedTuple):
     """A compiled network.
 
     Attributes:
-        prepare, step, after, conditions: addresses; `after` is `tangent` or `adjoint`.
+        prepare, step, measure, after, conditions: addresses; `after` is `tangent` or `adjoint`.
         places: see above; offsets in the block from Y on.
         dense: (coefficients, stages) of the continuous extension.
         sided: switches to watch; switched: where their values begin in a row of constants.
@@ -35,6 +38,7 @@ class Code(NamedTuple):
 
     prepare: int
     step: int
+    measure: int
     after: int
     conditions: int
     places: np.ndarray
@@ -44,7 +48,7 @@ class Code(NamedTuple):
 
 
 class Cells(NamedTuple):
-    """What is integrated; changed in place. Columns of a state: the states, then (with tangents) the tangent.
+    """What is integrated; changed in place. Columns: the states, then the tangent where there is one.
 
     Attributes:
         state: (cell, columns).
@@ -92,6 +96,20 @@ class Round(NamedTuple):
     count: np.ndarray
 
 
+@intrinsic
+def _call_on(_context, address, block, source):
+    """As `call`, with a second block for the function to read."""
+
+    def generate(context, builder, _signature, arguments):
+        pointer = ir.DoubleType().as_pointer()
+        function = builder.inttoptr(arguments[0], ir.FunctionType(ir.VoidType(), [pointer] * 3).as_pointer())
+        block, source = (builder.inttoptr(a, pointer) for a in arguments[1:])
+        builder.call(function, [block, source, block])
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, types.intp), generate
+
+
 @njit(error_model="numpy", nogil=True)
 def _aligned(size):
     """A block that starts where the processor reads eight doubles in one piece."""
@@ -112,25 +130,6 @@ def _stage(places, dense, i):
     """Where the stages of column i begin."""
     rows = places[ROWS]
     return places[K] + (i % rows + i // rows * dense.shape[1] * rows) * LANES
-
-
-@njit(error_model="numpy", nogil=True)
-def _error(block, places, dense, lane, columns, rtol, atol):
-    """The larger of the root mean squares of the errors of state and tangent; NaN where not finite."""
-    rows, worst, total = places[ROWS], 0.0, 0.0
-    last = (dense.shape[1] - 1) * rows * LANES
-    for i in range(columns):
-        at = i * LANES + lane
-        level = max(abs(block[places[Y] + at]), abs(block[places[W] + at]))
-        if not level < np.inf:
-            return np.nan
-        ratio = block[_stage(places, dense, i) + last + lane] / (atol[i] + rtol * level)
-        total += ratio * ratio
-        if (i + 1) % rows == 0:
-            if not total < np.inf:
-                return np.nan
-            worst, total = max(worst, np.sqrt(total / rows)), 0.0
-    return worst
 
 
 @njit(error_model="numpy", nogil=True)
@@ -158,10 +157,10 @@ def _read(block, code, lane, share, weights, result):
 
 @njit(error_model="numpy", nogil=True)
 def _turned(block, code, lane, fixed):
+    count = 0
     for k in range(code.sided):
-        if block[code.places[NOW] + k * LANES + lane] != fixed[code.switched + k]:
-            return True
-    return False
+        count += block[code.places[NOW] + k * LANES + lane] != fixed[code.switched + k]
+    return count > 0
 
 
 @njit(error_model="numpy", nogil=True)
@@ -175,6 +174,9 @@ def _record_block(code, cells, grid, rtol, atol, most, first, end):
     keep = cells.sizes.shape[1]
     waiting, active, fresh = first, 0, True
     for lane in range(LANES):
+        block[places[RTOL] + lane] = rtol
+        for i in range(columns):
+            block[places[ATOL] + i * LANES + lane] = atol[i]
         # a lane without a cell of its own computes along with the first one's numbers
         k = min(waiting, end - 1)
         _load(block, places, lane, cells.state[k], cells.fixed[k])
@@ -200,13 +202,24 @@ def _record_block(code, cells, grid, rtol, atol, most, first, end):
         call(code.step, address)  # pyright: ignore[reportCallIssue]
         if columns > places[ROWS]:
             call(code.after, address)  # pyright: ignore[reportCallIssue]
+        call(code.measure, address)  # pyright: ignore[reportCallIssue]
         if code.sided:
             call(code.conditions, address)  # pyright: ignore[reportCallIssue]
+        # most often all lanes go on, and none has an output to read off the step
+        together = code.sided == 0
+        for lane in range(LANES):
+            k = own[lane]
+            if k >= 0:
+                f = cells.following[k]
+                together &= block[places[ERROR] + lane] <= 1.0
+                together &= f == len(grid) or grid[f] > cells.time[k] + used[lane]
+        if together:
+            block[places[Y] : places[Y] + columns * LANES] = block[places[W] : places[W] + columns * LANES]
         for lane in range(LANES):
             k = own[lane]
             if k < 0:
                 continue
-            error = _error(block, places, code.dense, lane, columns, rtol, atol)
+            error = block[places[ERROR] + lane]
             if error > 0.0:
                 factor = min(6.0, max(0.2, 0.9 * error**-0.2))
             else:
@@ -234,9 +247,10 @@ def _record_block(code, cells, grid, rtol, atol, most, first, end):
                     cells.count[k] += 1
                     cells.time[k] = now
                     cells.h[k] = max(cells.h[k], used[lane] * factor) if arrives else used[lane] * factor
-                    for i in range(columns):
-                        at = i * LANES + lane
-                        block[places[Y] + at] = block[places[W] + at]
+                    if not together:
+                        for i in range(columns):
+                            at = i * LANES + lane
+                            block[places[Y] + at] = block[places[W] + at]
                     if arrives or f == len(grid):
                         cells.status[k] = DONE
                         ended = True
@@ -330,20 +344,25 @@ def _pull_group(code, part, grid, weights, lam, pbar, members, block, tape):
             block[places[H] + lane] = part.sizes[r, k if k < part.count[r] else 0]
         call(code.step, address)  # pyright: ignore[reportCallIssue]
         tape[k] = block[:length]
+        together = True
+        for lane in range(LANES):
+            together &= k < part.count[members[min(lane, active - 1)]]
         for lane in range(LANES):
             r = members[min(lane, active - 1)]
             if k < part.count[r]:
                 times[k + 1, lane] = times[k, lane] + part.sizes[r, k]
-                for i in range(rows):
-                    at = i * LANES + lane
-                    block[places[Y] + at] = block[places[W] + at]
-    constants = pbar.shape[1]
+                if not together:
+                    for i in range(rows):
+                        at = i * LANES + lane
+                        block[places[Y] + at] = block[places[W] + at]
+        if together:
+            block[places[Y] : places[Y] + rows * LANES] = block[places[W] : places[W] + rows * LANES]
+    constants, seeded = pbar.shape[1], True
     for k in range(most - 1, -1, -1):
-        block[:length] = tape[k]
-        for i in range(places[KEPT], places[KEPT] + rows * LANES):
-            block[i] = 0.0
-        for i in range(places[ASKED], places[ASKED] + len(extra) * rows * LANES):
-            block[i] = 0.0
+        if seeded:
+            block[places[KEPT] : places[KEPT] + rows * LANES] = 0.0
+            block[places[ASKED] : places[ASKED] + len(extra) * rows * LANES] = 0.0
+            seeded = False
         for lane in range(LANES):
             r = members[min(lane, active - 1)]
             block[places[H] + lane] = part.sizes[r, k if k < part.count[r] else 0]
@@ -356,12 +375,14 @@ def _pull_group(code, part, grid, weights, lam, pbar, members, block, tape):
                 for i in range(constants):
                     block[places[PBAR] + i * LANES + lane] = pbar[c, i] if begins else 0.0
             if lane < active and k < part.count[r]:
-                low = part.marks[r, k - 1] if k else part.following[r]
-                _seed(
-                    block, code, lane, part.cells[r], times[k, lane], part.sizes[r, k], low,
-                    part.marks[r, k], grid, weights, extra,
-                )  # fmt: skip
-        call(code.after, address)  # pyright: ignore[reportCallIssue]
+                low, high = part.marks[r, k - 1] if k else part.following[r], part.marks[r, k]
+                if high > low:
+                    seeded = True
+                    _seed(
+                        block, code, lane, part.cells[r], times[k, lane], part.sizes[r, k], low, high, grid,
+                        weights, extra,
+                    )  # fmt: skip
+        _call_on(code.after, address, tape[k].ctypes.data)  # pyright: ignore[reportCallIssue]
     for lane in range(active):
         c = part.cells[members[lane]]
         for i in range(rows):

@@ -121,9 +121,9 @@ class Jumps:
         fired = []
         for _ in range(_MOST_AT_ONCE):
             holds = np.array(self._triggers(m.inputs), dtype=bool).reshape(-1)
-            risen = [e for e in np.flatnonzero(holds & ~before)]
+            risen = np.flatnonzero(holds & ~before)
             before = holds
-            if not risen:
+            if not len(risen):
                 return fired, m, before
             together = tuple(int(e) for e in risen if self.equations.events[e].from_trigger_time)
             alone = [(int(e),) for e in risen if not self.equations.events[e].from_trigger_time]
