@@ -14,7 +14,7 @@ from mechanistic.errors import IntegrationError, ModelError
 from mechanistic.sedml import read_experiments, run
 
 # Every task of tellurium's has a model of its own: there, what a repeated task sets stays set for later tasks of
-# the same model.
+# the same model. And no species is set without a reset: there, that sets all others back as well.
 INLINE = """
 model m
   compartment c = 2;
@@ -41,7 +41,7 @@ t4 = run whole on m4
 t5 = run whole on m5
 t6 = run one on m6
 r4 = repeat t4 for k in uniform(0.1, 1, 3), reset=true
-r5 = repeat t5 for S1 in [1, 5], reset=false
+r5 = repeat t5 for b in [0.1, 0.5], reset=false
 r6 = repeat t6 for local.i in uniform(1, 3, 2), reset=false
 report t1.time, t1.S1, t1.S1 / (t1.S1 + t1.S2), t1.S1 * t1.S2
 report t2.time, t2.S1, t2.S2

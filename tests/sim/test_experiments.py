@@ -120,7 +120,7 @@ def test_validate_tells_all_faults_of_an_experiment_with_their_lines(cellweave, 
     lines = done.err.splitlines()
     assert len(lines) == 2
     assert f"{study}:9: r: 'kk' is not in the model; did you mean 'k'?" in lines[0]
-    assert f"{study}:15: a: 'B' is not in the model" in lines[1]
+    assert f"{study}:16: a: 'B' is not in the model" in lines[1]
 
 
 def test_a_flux_balance_is_one_row_by_reaction(cellweave, fluxes):
