@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from mechanistic.event_memory import STREAM, fresh_memory
 from sim.core.process import Process
 from sim.core.quantity import Quantity
 from sim.errors import SimulationError
@@ -86,6 +87,11 @@ class PathwayProcess(Process):
             ),
             Quantity(self.steps, "model time", f"last step of the integrator of {settings.name}"),
         )
+        self.memory = f"integrator.{settings.name}.events"
+        self._unstarted = fresh_memory(network.events, 1)[0]
+        if network.events:
+            what = f"triggers and waiting events of {settings.name}"
+            self.states += (Quantity(self.memory, "1", what, width=len(self._unstarted)),)
         self.inputs = tuple(
             Quantity(
                 f"{prefix}.{i}",
@@ -137,6 +143,8 @@ class PathwayProcess(Process):
         for k, name in enumerate(start.active):
             state[f"pathway.{self.settings.name}.{name}"][rows] = start.parameters[:, k]
         state[self.block][rows] = start.amounts
+        if self.network.events:
+            state[self.memory][rows] = self._unstarted
 
     def advance(self, state, signals, dt: float) -> None:
         from mechanistic.errors import IntegrationError
@@ -151,6 +159,19 @@ class PathwayProcess(Process):
             self._give_up(state, rows, error)
         state[self.block][rows] = cells.amounts
         state[self.steps][rows] = cells.step
+        if self.network.events:
+            self._remember(state, rows, cells.memory)
+
+    def _remember(self, state, rows: np.ndarray, memory: np.ndarray) -> None:
+        """Keep what is left of events; a cell has room for so many that wait."""
+        width = len(self._unstarted)
+        if np.any(memory[:, width:]):
+            cell = state.ids[rows[np.argmax(np.any(memory[:, width:], axis=1))]]
+            raise SimulationError(
+                f"{self.name}: too many delayed events wait in cell {cell} at t = {state.time:g} min; shorten the "
+                "delay, or make the trigger turn less often"
+            )
+        state[self.memory][rows] = memory[:, :width]
 
     def _give_up(self, state, rows: np.ndarray, error: IntegrationError) -> None:
         """Stop the run, or take the cells that failed out of the tissue; all others have been advanced."""
@@ -214,7 +235,17 @@ class PathwayProcess(Process):
             scale=self._scale(state, rows),
             time=time,
             step=state[self.steps][rows],
+            memory=self._memory(state, rows),
         )
+
+    def _memory(self, state, rows: np.ndarray) -> np.ndarray | None:
+        """What the rows remember of events; every cell draws its own lots between events of equal priority."""
+        if not self.network.events:
+            return None
+        memory = state[self.memory][rows]
+        lots = self.streams.uniforms(f"order of events.{self.settings.name}", 0, state.ids[rows])[:, 0]
+        memory[:, STREAM] = np.floor(lots * 2.0**53)
+        return memory
 
     def _scale(self, state, rows: np.ndarray) -> np.ndarray:
         """Volume of each cell relative to the model's (cell,)."""

@@ -205,3 +205,40 @@ perturbations: [{{at: 0 min, set: pathway.q.k, to: 1e-3}}, {change}]"""
     assert (failed.lineage["cause"][gone] == CAUSES.index("failure")).all()
     kept = np.isin(whole.ids, failed.ids)
     assert np.array_equal(whole["pathway.q.state"][kept], failed["pathway.q.state"])
+
+
+TIMER = """model timer
+  compartment c = 1; species E in c; E = 4; n = 0; k = 0;
+  J: E -> ; 0.1 * c * E;
+  late: at 30 after E < 2: E = 4, n = n + 1;
+  told: at k > 1: n = n + 100;
+end
+"""
+TIMED = "pathways: {q: {model: timer.ant, time_unit: min, growth: keeps_concentration}}"
+
+
+def test_delayed_events_wait_in_every_cell(folder):
+    """E falls below 2 at 10 ln 2 = 6.93 min; 30 min later it is set back, in a daughter born in between too."""
+    (folder / "timer.ant").write_text(TIMER)
+    simulation = started(scene(TIMED, cells=DIVIDING.replace("4e-3 /min", "0 /min"), folder=folder))
+    advance(simulation, 18)
+    (daughter,) = simulation.state.divide(np.array([0]))
+    advance(simulation, 36)
+    from mechanistic import load_model
+
+    alone = load_model(TIMER).simulate([54.0])
+    for row in (0, 1, daughter):
+        assert simulation.signals["pathway.q.n"][row] == 1
+        assert simulation.signals["pathway.q.E"][row] == pytest.approx(alone["E"].values[0, 0], rel=1e-4)
+
+
+def test_a_coupling_sets_off_an_event(folder):
+    (folder / "timer.ant").write_text(TIMER)
+    driven = scene(
+        TIMED, "couplings: [{from: pathway.q.E, to: pathway.q.k, linear: {slope: -1, intercept: 4}}]",
+        cells=QUIET, folder=folder,
+    )  # fmt: skip
+    simulation = started(driven)
+    advance(simulation, 18)
+    # k = 4 - E passes 1 once, and stays above
+    assert np.all(simulation.signals["pathway.q.n"] == 100)
