@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from mechanistic.solvers.delay import CourseSolver
 
 _SETTLED = 1e-11  # of the rates at first
+_FURTHEST = 1e9  # amounts, relative to those at first
 _LONGEST = 1e12  # in units of the time that the amounts would need at first
 _SINGULAR = 1e-9
 
@@ -114,11 +115,20 @@ class Equilibrium:
         def rests(_, at):
             return np.abs(numbers(self._rates, at)[active]).max() / largest - _SETTLED
 
-        rests.terminal = True  # type: ignore[attr-defined]
+        def runs_away(_, at):
+            return _FURTHEST * (amount + 1.0) - np.abs(at).max()
+
+        rests.terminal = runs_away.terminal = True  # type: ignore[attr-defined]
         done = solve_ivp(
-            change, (0.0, _LONGEST), state, method="BDF", rtol=1e-8, atol=1e-11 * amount, events=rests
+            change,
+            (0.0, _LONGEST),
+            state,
+            method="BDF",
+            rtol=1e-8,
+            atol=1e-11 * amount,
+            events=(rests, runs_away),
         )
-        if done.status != 1:
+        if done.status != 1 or len(done.t_events[0]) == 0:
             self._refuse(time, "come to no rest")
         return done.y[:, -1]
 

@@ -125,7 +125,7 @@ def test_output_times_change_nothing():
 
 
 def test_a_negative_delay_is_named():
-    with pytest.raises(IntegrationError, match="cell 0: the delay in the math of 'x'.*time") as caught:
+    with pytest.raises(IntegrationError, match=r"cell 0: the delay in the math of 'x'.*time") as caught:
         course("x = 1; x' = -delay(x, 1 - time);", [0, 2.0])
     assert caught.value.time is not None
     assert caught.value.time > 1
