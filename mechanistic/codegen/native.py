@@ -24,11 +24,11 @@ SOURCE, TARGET = "source", "target"
 Place = tuple[str, int]  # (array of the layout, or SOURCE or TARGET for what a function is given, position)
 _PIECE = 400  # operations in one function
 
-# The code is straight lines of shared terms already: LLVM's passes over its own form add time and no speed. Its
-# choice of instructions matters, but takes minutes on long code.
-_THOROUGH, _QUICK, _LONG_TEXT = 2, 1, 3_000_000
+# The code is straight lines of shared terms already: neither LLVM's passes over its own form nor a more thorough
+# choice of instructions make it faster, and both take several times as long.
+_EFFORT = 1
 
-_DOUBLE, _INDEX = ir.DoubleType(), ir.IntType(64)
+_DOUBLE, _INDEX, _SHORT = ir.DoubleType(), ir.IntType(64), ir.IntType(32)
 VECTOR, _MASK = ir.VectorType(_DOUBLE, LANES), ir.VectorType(ir.IntType(1), LANES)
 _POINTER = VECTOR.as_pointer()
 _INTRINSICS = {
@@ -112,6 +112,47 @@ class Routine:
         module, full = self.module.ir, f"llvm.{name}.v{LANES}f64"
         function = module.globals.get(full) or ir.Function(module, ir.FunctionType(VECTOR, [VECTOR]), full)
         return self.builder.call(function, [x])
+
+    def number(self, value: int):
+        return ir.Constant(_INDEX, value)
+
+    def next(self, index):
+        return self.builder.add(index, ir.Constant(_INDEX, 1))
+
+    def table(self, numbers: Sequence[int]):
+        """Whole numbers that are part of the code, read with `entry`."""
+        kind = ir.ArrayType(_SHORT, len(numbers))
+        table = ir.GlobalVariable(self.module.ir, kind, self.module.piece_name())
+        table.global_constant, table.linkage = True, "internal"
+        table.initializer = ir.Constant(kind, list(numbers))  # pyright: ignore[reportAttributeAccessIssue]
+        return table
+
+    def entry(self, table, index):
+        at = self.builder.gep(table, [ir.Constant(_INDEX, 0), index], inbounds=True)
+        return self.builder.zext(self.builder.load(at), _INDEX)
+
+    def span(self, first, end, body: Callable, carried: Sequence = ()) -> list:
+        """`body(i, *values)` for i from `first` below `end`, which may not be above it; see `loop`."""
+        builder = self.builder
+        start = builder.block
+        test, inside, after = (builder.append_basic_block() for _ in range(3))
+        builder.branch(test)
+        builder.position_at_end(test)
+        index = builder.phi(_INDEX)
+        index.add_incoming(first, start)
+        values = [builder.phi(value.type) for value in carried]
+        for value, before in zip(values, carried):
+            value.add_incoming(before, start)
+        builder.cbranch(builder.icmp_unsigned("<", index, end), inside, after)
+        builder.position_at_end(inside)
+        ends = list(body(index, *values) or ())
+        following = builder.add(index, ir.Constant(_INDEX, 1))
+        index.add_incoming(following, builder.block)
+        for value, end_value in zip(values, ends):
+            value.add_incoming(end_value, builder.block)
+        builder.branch(test)
+        builder.position_at_end(after)
+        return values
 
     def loop(self, count: int, body: Callable, carried: Sequence = ()) -> list:
         """`body(i, *values)` for i = 0, 1, ... below `count`, which is at least 1.
@@ -367,7 +408,7 @@ class Compiled:
     """Machine code of one module; keeps it alive. Taken from the user's private cache if made before."""
 
     def __init__(self, text: str):
-        machine = _machine(_THOROUGH if len(text) < _LONG_TEXT else _QUICK)
+        machine = _machine()
         stamp = (text, llvmlite.__version__, llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
         name = hashlib.sha256("\0".join(stamp).encode()).hexdigest()
         folder = private_folder("pathways")
@@ -388,12 +429,12 @@ class Compiled:
         return self._engine.get_function_address(name)
 
 
-def _machine(effort: int):
+def _machine():
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     # "jitdefault" lets the code lie anywhere in memory relative to the mathematics library
     return llvm.Target.from_default_triple().create_target_machine(
-        opt=effort,
+        opt=_EFFORT,
         jit=True,
         reloc="pic",
         codemodel="jitdefault",

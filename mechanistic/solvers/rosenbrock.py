@@ -16,6 +16,7 @@ from mechanistic.codegen.sparse import Elimination, eliminate
 from mechanistic.codegen.system import SCALE, STATE, TIME, System
 from mechanistic.solvers import explicit
 from mechanistic.solvers.events import EventCode
+from mechanistic.solvers.linear import emit_factor, emit_solve
 from mechanistic.solvers.program import (
     Method,
     OutOfScope,
@@ -74,10 +75,9 @@ NAME, _STAGES = "stiff", len(_C)
 # |h lambda| below which an explicit method would do, and steps after which this is believed
 _EASY, _BELIEVED = 2.0, 5
 METHOD = Method(NAME, order=5, dense=DENSE, scaled=False, limit=_EASY, leaves=-_BELIEVED)
-_ROWS = 150  # matrix rows eliminated or solved in one function
 
 # Beyond these, machine code takes minutes to make.
-MOST_OPERATIONS = 150_000
+MOST_OPERATIONS, MOST_ELIMINATIONS = 300_000, 3_000_000
 
 
 def build(system: System) -> Program:
@@ -102,9 +102,10 @@ def build(system: System) -> Program:
     entries = {at: i for i, at in enumerate(plan.entries)}
     outputs: list[tuple[Node, Place]] = [(r, ("stiff.K", i)) for i, r in enumerate(rates)]
     outputs += [(graph.op("neg", d), ("M", entries[at])) for at, d in derivatives.items()]
-    operations = plan.operations + len(graph.needed([node for node, _ in outputs]))
-    if operations > MOST_OPERATIONS:
-        raise OutOfScope(f"it is too large ({operations} operations a step, at most {MOST_OPERATIONS})")
+    operations = len(graph.needed([node for node, _ in outputs]))
+    if operations > MOST_OPERATIONS or plan.operations > MOST_ELIMINATIONS:
+        sizes = f"{operations} operations and {plan.operations} of linear algebra a step"
+        raise OutOfScope(f"it is too large ({sizes}, at most {MOST_OPERATIONS} and {MOST_ELIMINATIONS})")
     return _emit(system, states, rates, outputs, plan, derivatives, events)
 
 
@@ -139,8 +140,8 @@ def _emit(system, states, rates, outputs, plan: Elimination, derivatives, events
     slope.end()
     timed = events.conditions.timed
     states = size - timed
-    _emit_factor(module, plan, set(derivatives))
-    _emit_solve(module, plan)
+    emit_factor(module, plan, set(derivatives), 1.0 / GAMMA, "stiff.stiffness")
+    emit_solve(module, plan)
     _emit_step(module, size, states)
     emit_accept(module, NAME, size)
     explicit.emit(module, size, states)
@@ -161,85 +162,6 @@ def _fixed(graph: Graph, outputs: list[Node], states: set[Node]) -> list[Node]:
     return [
         n for n in order if n in used and n not in changing and graph.nodes[n][0] not in ("const", "input")
     ]
-
-
-def _emit_factor(module: Module, plan: Elimination, filled: set) -> None:
-    """M := the factors of g + M, with the inverse of every pivot on the diagonal; and the stiffness.
-
-    Where all is first order and nothing is made from nothing no eigenvalue exceeds twice the largest loss rate
-    (S. Gerschgorin's circles around the columns).
-    """
-    entries = {at: i for i, at in enumerate(plan.entries)}
-    start = module.routine("shift")
-    h, largest = start.load(start.block, start.at("h")), constant(0.0)
-    g = start.div(constant(1.0 / GAMMA), h)
-    for at, i in entries.items():
-        place = start.at("M", i)
-        if at[0] == at[1]:
-            value = g
-            if at in filled:
-                loss = start.load(start.block, place)
-                value, largest = start.add(g, loss), start.larger(start.abs(loss), largest)
-            start.store(value, start.block, place)
-        elif at not in filled:
-            start.store(constant(0.0), start.block, place)
-    start.store(start.mul(start.mul(constant(2.0), h), largest), start.block, start.at("stiff.stiffness"))
-    start.end()
-    pieces = ["shift"]
-    work, r = 0, None
-    for k in plan.order:
-        if r is None:
-            r = module.routine(module.piece_name())
-            pieces.append(r.name)
-            work = 0
-        _eliminate_one(r, plan, entries, k)
-        work += 1 + len(plan.below[k]) * (1 + len(plan.right[k]))
-        if work > 4 * _ROWS:
-            r.end()
-            r = None
-    if r is not None:
-        r.end()
-    module.sequence("factor", pieces)
-
-
-def _eliminate_one(r, plan: Elimination, entries: dict, k: int) -> None:
-    def place(i: int, j: int) -> int:
-        return r.at("M", entries[i, j])
-
-    inverse = r.div(constant(1.0), r.load(r.block, place(k, k)))
-    r.store(inverse, r.block, place(k, k))
-    row = {j: r.load(r.block, place(k, j)) for j in plan.right[k]}
-    for i in plan.below[k]:
-        factor = r.mul(r.load(r.block, place(i, k)), inverse)
-        r.store(factor, r.block, place(i, k))
-        for j, value in row.items():
-            r.store(r.sub(r.load(r.block, place(i, j)), r.mul(factor, value)), r.block, place(i, j))
-
-
-def _emit_solve(module: Module, plan: Elimination) -> None:
-    """target := the solution for the right-hand side in target."""
-    entries = {at: i for i, at in enumerate(plan.entries)}
-    rank = {k: i for i, k in enumerate(plan.order)}
-    left: dict[int, list[int]] = {k: [] for k in plan.order}
-    for k in plan.order:
-        for i in plan.below[k]:
-            left[i].append(k)
-    pieces = []
-    for forward in (True, False):
-        order = plan.order if forward else plan.order[::-1]
-        for start in range(0, len(order), _ROWS):
-            r = module.routine(module.piece_name())
-            pieces.append(r.name)
-            for i in order[start : start + _ROWS]:
-                x = r.load(r.target, i)
-                for j in sorted(left[i] if forward else plan.right[i], key=rank.__getitem__):
-                    term = r.mul(r.load(r.block, r.at("M", entries[i, j])), r.load(r.target, j))
-                    x = r.sub(x, term)
-                if not forward:
-                    x = r.mul(x, r.load(r.block, r.at("M", entries[i, i])))
-                r.store(x, r.target, i)
-            r.end()
-    module.sequence("solve", pieces)
 
 
 def _emit_step(module: Module, size: int, states: int) -> None:
