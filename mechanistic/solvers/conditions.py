@@ -4,8 +4,9 @@ A relation, floor or ceil of time is *locked*: it keeps its value during a step,
 at which it changes next. That time is exact where the two sides differ by something straight in time, with
 coefficients that stay the same between events (conditions nested in one another count as such, so `rem(time, 24)
 < 12` does). Every other condition that an event or, together with time, a rate law depends on is *watched*: it is
-looked at along each step, and the step ends where one changes (T. Park and P. I. Barton, ACM Trans. Model.
-Comput. Simul. 6, 137, 1996, lock and locate in this way).
+looked at four times along each step, and the step ends where one changes (T. Park and P. I. Barton, ACM Trans. Model.
+Comput. Simul. 6, 137, 1996, lock and locate in this way). What turns and turns back between two looks is missed;
+steps are kept short beside the rhythm of what depends on time alone.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from mechanistic.solvers.program import OutOfScope
 NEVER = 1e300  # the time of what does not happen
 _ROUNDING = 8 * 2.0**-52
 _STEPPED = ("floor", "ceil")
+_PACE = 0.1  # radians in a step
 
 
 @dataclass(frozen=True)
@@ -143,6 +145,7 @@ class Conditions:
         except NotDifferentiable:
             return None
         if self.time in self._inputs([slope]):
+            self._pace(slope)
             return None
         leaf = graph.input(self._first + 1 + len(self.locked))
         # in finding the change, conditions that this one depends on are computed along with it
@@ -151,6 +154,29 @@ class Conditions:
         make = self._relation if operation in RELATIONS else self._step
         self.locked.append(Locked(leaf, *make(operation, parts, ahead, slope)))
         return leaf
+
+    def _pace(self, slope: Node) -> None:
+        """Keeps steps short beside the rhythm of something that depends on time alone, but not in a straight line.
+
+        The derivatives d1, d2, ... of A sin(w t + p) give d2^2 - d1 d3 = A^2 w^4 and d3^2 - d2 d4 = A^2 w^6 at all
+        times; those of an exponential give nothing.
+        """
+        graph, op = self.graph, self.graph.op
+        slopes = [slope]
+        try:
+            for _ in range(3):
+                slopes.append(jacobian(graph, slopes[-1:], [self.time]).get((0, 0), graph.const(0.0)))
+        except NotDifferentiable:
+            return
+        first, second, third, fourth = slopes
+        fourfold = op("-", op("*", second, second), op("*", first, third))
+        sixfold = op("-", op("*", third, third), op("*", second, fourth))
+        following = op("+", self.time, op("*", graph.const(_PACE), op("sqrt", op("/", fourfold, sixfold))))
+        following = op("select", op("<", self.time, following), following, graph.const(NEVER))
+        inner = {one.leaf: one.value for one in self.locked}
+        (following,) = substituted(graph, [following], inner)
+        leaf = graph.input(self._first + 1 + len(self.locked))
+        self.locked.append(Locked(leaf, graph.const(0.0), following))
 
     def _inputs(self, outputs: Iterable[Node]) -> set[Node]:
         return {n for n in self.graph.needed(outputs) if self.graph.nodes[n][0] == "input"}
