@@ -1,13 +1,16 @@
-"""RoadRunner as stepper: the oracle for our own solvers, and the way for what they do not cover.
+"""RoadRunner, as the oracle for our own solvers and as the way for what they do not cover.
 
-One RoadRunner instance per network and thread; a cell's state is set in bulk before every call and read
-back after it, so nothing of one cell can reach another.
+`time_course`, `steady_state` and `control_coefficients` ask tellurium, as its users do; our own numbers are held
+against theirs in the tests. `RoadRunnerStepper` takes RoadRunner itself, which tellurium brings: one instance per
+network and thread; a cell's state is set in bulk before every call and read back after it, so nothing of one cell
+can reach another.
 """
 
 from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -23,6 +26,108 @@ _WINDOW_STEPS = 2000
 # So many gaps between firings of one event, each smaller than the last, down to this share of the course.
 _SHRINKING = 8
 _ACCUMULATES = 1e-5
+
+
+def time_course(
+    network: ReactionNetwork,
+    times: Sequence[float],
+    parameters: Mapping[str, float] | None = None,
+    *,
+    rtol: float = 1e-10,
+    atol: float = 1e-14,
+) -> dict[str, np.ndarray]:
+    """Concentrations (time,) of every species by id, by tellurium from the model's initial state at times[0].
+
+    Args:
+        parameters: parameters by id. Initial assignments that use them follow.
+
+    Raises:
+        ModelError: RoadRunner cannot load the model.
+        IntegrationError: CVODE fails.
+    """
+    runner = _by_tellurium(network, parameters)
+    runner.setIntegrator("cvode")
+    for name, value in (
+        ("relative_tolerance", rtol),
+        ("absolute_tolerance", atol),
+        ("maximum_num_steps", 10**6),
+    ):
+        runner.getIntegrator().setValue(name, value)
+    runner.timeCourseSelections = ["time", *(f"[{s}]" for s in network.species_ids)]
+    try:
+        result = np.asarray(runner.simulate(times=[float(t) for t in times]))
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise IntegrationError(f"RoadRunner cannot integrate this model: {reason}") from None
+    return {s: result[:, i + 1].copy() for i, s in enumerate(network.species_ids)}
+
+
+def steady_state(network: ReactionNetwork, parameters: Mapping[str, float] | None = None) -> dict[str, float]:
+    """Concentrations of every species by id at the steady state, by tellurium; conserved sums are kept.
+
+    Raises:
+        ModelError: RoadRunner cannot load the model.
+        IntegrationError: it finds no steady state.
+    """
+    return _settled(network, parameters)[1]
+
+
+def control_coefficients(
+    network: ReactionNetwork, parameters: Mapping[str, float] | None = None
+) -> dict[str, np.ndarray]:
+    """Scaled control coefficients at the steady state, by tellurium, which takes them by finite differences.
+
+    Returns:
+        "flux_control" (reaction_ids, reaction_ids): of the fluxes (rows) by the reactions (columns);
+        "concentration_control" (state_ids, reaction_ids).
+
+    Raises:
+        ModelError, IntegrationError: as `steady_state`.
+    """
+    runner, _ = _settled(network, parameters)
+    found = {
+        "flux_control": (runner.getScaledFluxControlCoefficientMatrix(), network.reaction_ids),
+        "concentration_control": (runner.getScaledConcentrationControlCoefficientMatrix(), network.state_ids),
+    }
+    sorted_by_id = {}
+    for name, (matrix, rows) in found.items():
+        row_at = {r: i for i, r in enumerate(matrix.rownames)}
+        column_at = {c: i for i, c in enumerate(matrix.colnames)}
+        columns = [column_at[r] for r in network.reaction_ids]
+        sorted_by_id[name] = np.asarray(matrix)[[row_at[r] for r in rows]][:, columns]
+    return sorted_by_id
+
+
+def _by_tellurium(network: ReactionNetwork, parameters: Mapping[str, float] | None) -> Any:
+    """A model of tellurium's own, whose local parameters are named as the network names them."""
+    import roadrunner
+    import tellurium
+
+    # else every id of a model becomes a property of the class: a parameter "reset" hides reset()
+    roadrunner.Config.setValue(roadrunner.Config.ROADRUNNER_DISABLE_PYTHON_DYNAMIC_PROPERTIES, True)
+    try:
+        source = roadrunner.RoadRunner().getParamPromotedSBML(network.source)
+        runner = tellurium.loadSBMLModel(source)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise ModelError(network.file, f"RoadRunner cannot load this model: {reason}") from None
+    for name, value in (parameters or {}).items():
+        runner[f"init({name})"] = value
+    return runner
+
+
+def _settled(
+    network: ReactionNetwork, parameters: Mapping[str, float] | None
+) -> tuple[Any, dict[str, float]]:
+    runner = _by_tellurium(network, parameters)
+    # without this the Jacobian of a model with conserved sums has no inverse
+    runner.conservedMoietyAnalysis = True
+    try:
+        runner.steadyState()
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())
+        raise IntegrationError(f"RoadRunner finds no steady state: {reason}") from None
+    return runner, {s: float(runner[f"[{s}]"]) for s in network.species_ids}
 
 
 class RoadRunnerStepper:

@@ -41,6 +41,18 @@ def read_network(path_or_text: str | os.PathLike) -> ReactionNetwork:
     return from_data(answer["network"], source, file)
 
 
+def antimony_of(network: ReactionNetwork) -> str:
+    """The model as Antimony text; what Antimony has no words for is left out by it (layout, fbc, notes).
+
+    Raises:
+        ModelError: Antimony cannot say the model.
+    """
+    answer = ask_child(network.source.encode(), "text", network.file)
+    if "problems" in answer:
+        raise ModelError(network.file, [ModelProblem(**p) for p in answer["problems"]])
+    return answer["text"]
+
+
 def _source(path_or_text: str | os.PathLike) -> tuple[bytes, str, str]:
     if isinstance(path_or_text, str) and re.search(r"[\n<;=]", path_or_text) and not _is_file(path_or_text):
         kind = "sbml" if path_or_text.lstrip("\ufeff \t\r\n").startswith("<") else "antimony"

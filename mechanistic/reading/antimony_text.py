@@ -1,4 +1,4 @@
-"""Antimony to SBML text, by the antimony library, after a look at what must not reach it."""
+"""Antimony to SBML and back, by the antimony library, after a look at what must not reach it."""
 
 from __future__ import annotations
 
@@ -24,6 +24,16 @@ def to_sbml(data: bytes, problems: Problems) -> bytes:
         line = int(match[1]) if match else 1
         raise problems.refuse(shown(message.removeprefix("Error in model string, ")), line, "antimony")
     return (antimony.getSBMLString(antimony.getMainModuleName()) or "").encode()
+
+
+def from_sbml(data: bytes, problems: Problems) -> str:
+    """The Antimony text of an SBML document, or Refused with the fault noted."""
+    import antimony
+
+    if antimony.loadSBMLString(data.decode("utf-8-sig", "replace")) < 0:
+        message = " ".join((antimony.getLastError() or "").split())
+        raise problems.refuse(f"Antimony cannot say this model: {message[:300]}", None, "antimony")
+    return antimony.getAntimonyString(antimony.getMainModuleName()) or ""
 
 
 def _decoded(data: bytes, problems: Problems) -> str:

@@ -15,18 +15,27 @@ from mechanistic.reading.xmltree import parse
 
 
 def answer(data: bytes, kind: str, folder: str = "") -> dict:
-    """What the parent asked for: a model ("sbml", "antimony", "omex", "changed") or the experiments of a file.
+    """What the parent asked for: a model ("sbml", "antimony", "omex", "changed"), a file's "experiments", or "text".
 
     Args:
-        data: the file as it is; of "changed" a JSON object: "model" (base64), "kind", "changes" (see `sedml`).
+        data: the file as it is; of "text" an SBML document, to be told in Antimony; of "changed" a JSON object:
+            "model" (base64), "kind", "changes" (see `sedml`).
         folder: of the file, in which submodels are looked for; "" where there is none.
     """
     if kind == "experiments":
         return _guarded(lambda problems: _experiments(data, problems))
+    if kind == "text":
+        return _guarded(lambda problems: _text(data, problems))
     if kind == "changed":
         request = json.loads(data)
         return read(base64.b64decode(request["model"]), request["kind"], request["changes"])
     return read(data, kind, folder=folder)
+
+
+def _text(data: bytes, problems: Problems) -> dict:
+    from mechanistic.reading.antimony_text import from_sbml
+
+    return {"text": from_sbml(data, problems)}
 
 
 def _experiments(data: bytes, problems: Problems) -> dict:
