@@ -21,7 +21,7 @@ from mechanistic.courses import Courses
 from mechanistic.errors import ModelError, ModelProblem
 from mechanistic.network import ReactionNetwork
 from mechanistic.reading.problems import closest
-from mechanistic.sbml import read_network
+from mechanistic.sbml import antimony_of, read_network
 from mechanistic.stepping import Cells, Stepper
 
 if TYPE_CHECKING:
@@ -301,6 +301,16 @@ class PathwayModel:
         from mechanistic.flux_balance import flux_balance
 
         return flux_balance(self.network, objective, parameters, cells, **options)
+
+    # ---- as text
+
+    def to_sbml(self) -> str:
+        """The model as SBML, submodels joined and algebraic rules solved where it has any."""
+        return self.network.source
+
+    def to_antimony(self) -> str:
+        """The model as Antimony text, which reads back to the same equations; see `mechanistic.sbml.antimony_of`."""
+        return antimony_of(self.network)
 
     # ---- helpers
 
