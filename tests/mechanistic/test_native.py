@@ -143,6 +143,54 @@ def test_a_failing_cell_leaves_the_others_alone():
     assert state.time[7] == 0.0
 
 
+BLOWS_UP = ENZYME.replace("end\n", "  a = 0; grow: -> P; a * P^2;\nend\n")
+
+
+def test_one_cell_of_a_thousand_that_fails():
+    """It is named with variable and time, and no other cell feels it, in short calls and along a course."""
+    model = load_model(BLOWS_UP)
+    a = np.zeros(1000)
+    a[357] = 1e3
+    state, calm = model.initial_state(1000, {"a": a}), model.initial_state(1000, {"a": np.zeros(1000)})
+    model.advance(calm, 2.0)
+    with pytest.raises(IntegrationError, match="cell 357 at time 0.0.*'P' cannot be followed") as caught:
+        model.advance(state, 2.0)
+    error = caught.value
+    assert (error.cell, error.species, error.failed) == (357, "P", (357,))
+    others = np.arange(1000) != 357
+    np.testing.assert_array_equal(state.amounts[others], calm.amounts[others])
+    np.testing.assert_array_equal(state.step[others], calm.step[others])
+    np.testing.assert_array_equal(state.amounts[357], [5.0, 1.0, 0.0, 0.0])
+    with pytest.raises(IntegrationError, match="cell 357 at time 0.0.*'P' cannot be followed"):
+        model.simulate([0.0, 1.0], cells=1000, parameters={"a": a})
+
+
+def test_a_cell_that_fails_once_is_tried_with_finer_tolerances(monkeypatch):
+    from mechanistic.solvers.native import Failure, NativeStepper
+
+    model, plain = load_model(ENZYME), load_model(ENZYME)
+    states, expected = model.initial_state(20), plain.initial_state(20)
+    plain.advance(expected, 1.0)
+    run, calls = NativeStepper.run, []
+
+    def fails_first(self, state, *arguments):
+        before = state[7].copy() if not calls else None
+        course, memory, failed = run(self, state, *arguments)
+        calls.append(len(state))
+        if before is not None:
+            state[7] = before
+            failed = {7: Failure("for the test", 0.0, "S")}
+        return course, memory, failed
+
+    monkeypatch.setattr(NativeStepper, "run", fails_first)
+    model.advance(states, 1.0)
+    assert calls == [20, 1]
+    others = np.arange(20) != 7
+    np.testing.assert_array_equal(states.amounts[others], expected.amounts[others])
+    np.testing.assert_allclose(states.amounts[7], expected.amounts[7], rtol=1e-5, atol=1e-8)
+    assert not np.array_equal(states.amounts[7], expected.amounts[7])
+
+
 def test_short_calls_add_up():
     model = load_model(ENZYME)
     short, long = model.initial_state(3), model.initial_state(3)
