@@ -48,14 +48,14 @@ class Equilibrium:
         """The relaxed state.
 
         Args:
-            course: evaluates formulas, see `delay._Course._one`.
+            course: evaluates formulas, see `delay_course.Course.one`.
 
         Raises:
             IntegrationError: there is no rest that is stable and unique; names the first fast reaction.
         """
 
         def numbers(formula, at: np.ndarray) -> np.ndarray:
-            return np.array(course._one(formula, time, at))
+            return np.array(course.one(formula, time, at))
 
         def columns(at: np.ndarray) -> np.ndarray:
             result = np.zeros((len(state), self._count))

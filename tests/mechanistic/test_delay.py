@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from math import e, factorial
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from mechanistic.solvers import collocation
 
 def course(text: str, times, name: str = "x", **options) -> np.ndarray:
     """(time,) of one quantity at tight tolerances."""
-    tight = {"rtol": 1e-8, "atol": 1e-12} | options
+    tight: dict[str, Any] = {"rtol": 1e-8, "atol": 1e-12} | options
     result = load_model(f"model m\n{text}\nend").simulate(times, **tight)
     assert result.attrs["method"] == "radau"
     return result[name].values[0]

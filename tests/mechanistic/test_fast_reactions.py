@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import numpy as np
 import pytest
@@ -23,7 +24,7 @@ def fast(text: str, *names: str) -> str:
 
 
 def course(model: str, times, **options):
-    tight = {"rtol": 1e-9, "atol": 1e-12} | options
+    tight: dict[str, Any] = {"rtol": 1e-9, "atol": 1e-12} | options
     result = load_model(model).simulate(times, **tight)
     assert result.attrs["method"] == "radau"
     return result

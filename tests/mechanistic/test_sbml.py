@@ -277,3 +277,76 @@ def test_submodels_without_end_are_refused():
     assert the_fault(with_submodels("d0", levels)).key == "submodels"
     external = _definition("x", "m") + '<comp:externalModelDefinition comp:id="e" comp:source="/etc/passwd"/>'
     assert the_fault(with_submodels("x", external)).key == "external"
+
+
+def test_models_beside_the_model_are_joined(tmp_path):
+    """Two levels of files, one of them in a folder below."""
+    main = tmp_path / "main.xml"
+    main.write_text(_with_external("parts/inner.xml", "x"))
+    (tmp_path / "parts").mkdir()
+    (tmp_path / "parts" / "inner.xml").write_text(
+        with_submodels("m", _definition("x", "m m"))
+    )
+    network = read_network(main)
+    assert network.species_ids == ("s0__s0__S1", "s0__s0__S2", "s0__s1__S1", "s0__s1__S2")
+    assert the_fault(main.read_text()).key == "external"
+
+
+@pytest.mark.parametrize(
+    "source",
+    ["../outside.xml", "/etc/passwd", "http://127.0.0.1:9/x.xml", "gone.xml", "link.xml", "main.xml", "."],
+)
+def test_other_models_are_not_followed(tmp_path, source):
+    """Out of the folder, over the network, by a link, in a circle, to nothing."""
+    (tmp_path / "outside.xml").write_text(BASE)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    (folder / "link.xml").symlink_to(tmp_path / "outside.xml")
+    main = folder / "main.xml"
+    main.write_text(_with_external(source, ""))
+    fault = the_fault(main)
+    assert fault.key == "external"
+
+
+def _with_external(source: str, name: str) -> str:
+    reference = f' comp:modelRef="{name}"' if name else ""
+    external = f'<comp:externalModelDefinition comp:id="e" comp:source="{source}"{reference}/>'
+    return (
+        f'<sbml xmlns="http://www.sbml.org/sbml/level3/version1/core" level="3" version="1" xmlns:comp="{COMP}" '
+        f'comp:required="true"><model id="main">{_submodels("e")}</model><comp:listOfExternalModelDefinitions>'
+        f"{external}</comp:listOfExternalModelDefinitions></sbml>"
+    )
+
+
+def test_a_size_that_nothing_uses_may_be_missing():
+    without = changed('size="1" ', "")
+    assert the_fault(without).key == "c"
+    amounts = without.replace("initialConcentration", "initialAmount")
+    assert the_fault(amounts).key == "c"
+    counted = amounts.replace('hasOnlySubstanceUnits="false"', 'hasOnlySubstanceUnits="true"')
+    assert read_network(counted)["c"].size is None
+    assert the_fault(counted.replace("<ci>k</ci>", "<ci>c</ci>")).key == "c"
+
+
+@pytest.mark.parametrize("value", ["INF", "-INF", "NaN"])
+def test_a_constant_that_nothing_uses_may_be_anything(value):
+    unused = changed('<parameter id="x" value="1"', f'<parameter id="x" value="{value}"')
+    assert not abs(read_network(unused)["x"].value) < float("inf")
+    used = changed('<parameter id="k" value="1"', f'<parameter id="k" value="{value}"')
+    fault = the_fault(used)
+    assert fault.key == "k"
+    assert "finite" in fault.message
+
+
+def test_negative_stoichiometries_are_read_where_the_level_has_them():
+    negative = changed('stoichiometry="1"', 'stoichiometry="-1"').replace(' fast="false"', "")
+    assert "0 or more" in faults(negative)[0].message
+    newer = negative.replace(
+        'level3/version1/core" level="3" version="1"', 'level3/version2/core" level="3" version="2"'
+    )
+    assert read_network(newer)["R1"].reactants[0].stoichiometry == -1.0
+
+
+def test_more_than_three_dimensions_are_a_matter_of_the_level():
+    assert read_network(changed('spatialDimensions="3"', 'spatialDimensions="7"'))["c"].dimensions == 7
+    assert "0..100" in the_fault(changed('spatialDimensions="3"', 'spatialDimensions="1e9"')).message
