@@ -172,7 +172,8 @@ class Course:
             self.times, self._states[:, self._where], self._constants, weights
         )
         asked = np.zeros(self._states.shape)
-        np.add.at(asked, (slice(None), self._where), by_state)
+        for k, at in enumerate(self._where):
+            asked[:, at] += by_state[:, k]
         states, more = self._follower.pull_back(self._tape, self._grid, asked)
         gradient = np.einsum("ci,cpi->cp", states, self._start.states)
         return gradient + np.einsum("ci,cpi->cp", constants + more, self._start.constants)

@@ -131,10 +131,12 @@ class PathwayModel:
             parameters: parameters, compartments and boundary species by id, likewise.
             method: "native", "roadrunner", or "auto": native where it can run the model, RoadRunner elsewhere,
                 "radau" for delays in math and fast reactions; "ssa": exact stochastic simulation of amounts as
-                whole numbers. `attrs["method"]` says which ran.
+                whole numbers; "tau-leaping" and "langevin": the same approximately, for large amounts, see
+                `mechanistic.solvers.leaping`. `attrs["method"]` says which ran.
             rtol, atol: tolerances of the integrator. `atol` is a concentration; where the largest initial
                 concentration of the model is below 1 it is multiplied by it.
-            seed: of "ssa"; cell i of a seed gets the same course whatever the number of cells.
+            seed: of "ssa" and of what the model draws from distributions; cell i of a seed gets the same course
+                whatever the number of cells.
 
         Returns:
             Dims cell and time. A variable for every species (concentration), `amount.<id>` beside it, every
@@ -148,7 +150,7 @@ class PathwayModel:
         times = _checked_times(times)
         given = {**(parameters or {}), **(initial or {})}
         _check_lengths(given, cells, self.network.file)
-        state, constants = initial_values(self.network, given, cells)
+        state, constants = initial_values(self.network, given, cells, seed)
         grid = np.unique(np.concatenate([[min(0.0, float(times[0]))], times]))
         method, courses = self._courses.run(
             method, state, constants, grid, rtol, atol * self._atol_unit, seed, given
@@ -193,6 +195,7 @@ class PathwayModel:
         """
         assert state.step is not None
         self.network.refuse_delays("a tissue, which keeps no past of its cells,")
+        self.network.refuse_draws("a tissue")
         method = self._stepper.method(self.method)
         if method == "roadrunner":
             self._refuse_delays()
@@ -261,6 +264,23 @@ class PathwayModel:
         `options`: cells, initial, values, outputs, rtol, atol; see `mechanistic.adjoint.Adjoint`.
         """
         return self._adjoint(times, parameters, **options)
+
+    def differentiable(
+        self,
+        times: Iterable[float],
+        parameters: Sequence[str],
+        outputs: Sequence[str] | None = None,
+        **options: Any,
+    ) -> torch.nn.Module:
+        """The time course as a torch module: (cell, parameters) to (cell, time, outputs), with its gradient.
+
+        Args:
+            outputs: ids of any quantities; all species, as concentrations, where None.
+            options: initial, rtol, atol; see `mechanistic.adjoint.Adjoint`.
+        """
+        from mechanistic.codegen.torch_course import PathwayCourse
+
+        return PathwayCourse(self._adjoint, np.array(list(times)), parameters, outputs, options)
 
     @cached_property
     def _adjoint(self) -> Adjoint:

@@ -82,7 +82,7 @@ class SwitchedSystem:
             if operation in ("floor", "ceil", "==", "!="):
                 self._refuse_jump(system, node, operation)
         time = old.input(TIME)
-        sides = {node: _time_side(old.nodes[node][1:], time, moves) for node in found}
+        sides = {node: _time_side(old.nodes[node][1], old.nodes[node][2], time, moves) for node in found}
         found.sort(key=lambda node: bool(sides[node]))
         at = {node: self._first + k for k, node in enumerate(found)}
 
@@ -95,7 +95,8 @@ class SwitchedSystem:
         went = copied(old, [*outputs, *sides_of], graph, held)
         self.rates = [went[node] for node in system.derivative]
         self.switches = tuple(
-            Switch(old.nodes[node][0], *(went[o] for o in old.nodes[node][1:]), sides[node]) for node in found
+            Switch(old.nodes[node][0], went[old.nodes[node][1]], went[old.nodes[node][2]], sides[node])
+            for node in found
         )
         self.sided = sum(not s.time for s in self.switches)
         self.events = tuple(
@@ -142,8 +143,8 @@ class SwitchedSystem:
         raise ModelError(network.file, [ModelProblem(message, network.line_of(name), name)])
 
 
-def _time_side(operands: list[Node], time: Node, moves: set[Node]) -> str:
-    for side, mine, other in (("lower", *operands), ("upper", *operands[::-1])):
+def _time_side(lower: Node, upper: Node, time: Node, moves: set[Node]) -> str:
+    for side, mine, other in (("lower", lower, upper), ("upper", upper, lower)):
         if mine == time and other not in moves:
             return side
     return ""

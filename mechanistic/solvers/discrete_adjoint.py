@@ -21,7 +21,7 @@ from mechanistic.codegen.sparse import Elimination, eliminate
 from mechanistic.codegen.switched import SwitchedSystem
 from mechanistic.codegen.system import SCALE
 from mechanistic.errors import ModelError
-from mechanistic.solvers import rosenbrock
+from mechanistic.solvers import linear, rosenbrock
 
 _C = rosenbrock._C
 STAGES = len(_C)
@@ -38,7 +38,8 @@ class Differentiated:
 
     Attributes:
         code: functions `prepare`, `step`, `measure` ("error" of the step, and of its tangent, over the tolerances),
-            `conditions` (in "now", 1 where a watched switch holds at w), and
+            `conditions` (in "now", 1 where a watched switch holds at the states given
+            as its second argument), and
             `tangent` (s to ws, after `step`) or `adjoint` ("lam", what is asked of w, "asked", of the stages,
             and "kept", of y itself, to "lam", what that asks of y; adds to "pbar"; given the tape of the step as
             its second argument).
@@ -187,7 +188,13 @@ class _Build:
         layout.place("d", 0 if transposed else constants)
         layout.place("on", len(self.equations.switches))
         layout.place("now", self.equations.sided)
-        for name, length in (("h", 1), ("rtol", 1), ("error", 1), ("atol", rows if transposed else 2 * rows)):
+        for name, length in (
+            ("h", 1),
+            ("rtol", 1),
+            ("error", 1),
+            ("stiffness", 1),
+            ("atol", rows if transposed else 2 * rows),
+        ):
             layout.place(name, length)
         layout.place("c", len(fixed))
         most = max(len(graph.needed([node for node, _ in o])) for o, _ in self._functions.values())
@@ -199,8 +206,8 @@ class _Build:
         running = leaves | {node: ("c", i) for i, node in enumerate(fixed)}
         for name, (outputs, own) in self._functions.items():
             module.graph_function(name, graph, outputs, running | own, "spill")
-        _emit_factor(module, self.plan, set(self.entries))
-        rosenbrock._emit_solve(module, self.plan)
+        linear.emit_factor(module, self.plan, set(self.entries), 1.0 / rosenbrock.GAMMA, "stiffness")
+        linear.emit_solve(module, self.plan)
         _emit_step(module, rows)
         if transposed:
             _emit_transposed_solve(module, self.plan)
@@ -231,32 +238,11 @@ def _inverse_step(r):
     return r.div(constant(1.0), r.load(r.block, r.at("h")))
 
 
-def _emit_factor(module: Module, plan: Elimination, filled: set) -> None:
-    """M := the factors of 1 / (gamma h) + M, with the inverse of every pivot on the diagonal."""
-    lines = list(enumerate(plan.entries))
-
-    def shifted(r, line) -> None:
-        k, at = line
-        place = r.at("M", k)
-        if at[0] == at[1]:
-            g = r.div(constant(1.0 / rosenbrock.GAMMA), r.load(r.block, r.at("h")))
-            r.store(r.add(g, r.load(r.block, place)) if at in filled else g, r.block, place)
-        elif at not in filled:
-            r.store(constant(0.0), r.block, place)
-
-    _in_pieces(module, "shift", lines, shifted)
-    entries = {at: i for i, at in lines}
-    _in_pieces(
-        module, "eliminate", list(plan.order), lambda r, k: rosenbrock._eliminate_one(r, plan, entries, k)
-    )
-
-
 def _emit_step(module: Module, rows: int) -> None:
     r = module.routine("step")
     y, w, K = r.array("y"), r.array("w"), _stages(r, "K", rows)
     r.call("jacobian", y)
-    r.call("shift")
-    r.call("eliminate")
+    r.call("factor")
     r.call("solve", y, K[0])
     inverse = _inverse_step(r)
     for q in range(1, STAGES):

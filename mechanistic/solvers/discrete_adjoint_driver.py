@@ -204,7 +204,7 @@ def _record_block(code, cells, grid, rtol, atol, most, first, end):
             call(code.after, address)  # pyright: ignore[reportCallIssue]
         call(code.measure, address)  # pyright: ignore[reportCallIssue]
         if code.sided:
-            call(code.conditions, address)  # pyright: ignore[reportCallIssue]
+            _call_on(code.conditions, address, address + 8 * places[W])  # pyright: ignore[reportCallIssue]
         # most often all lanes go on, and none has an output to read off the step
         together = code.sided == 0
         for lane in range(LANES):
