@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from mechanistic.solvers.delay import CourseSolver
     from mechanistic.solvers.stochastic import StochasticStepper
 
-
 class Courses:
     """Time courses of the network of `system`.
 
@@ -55,7 +54,12 @@ class Courses:
             ModelError: the method cannot run the model.
             IntegrationError: a cell could not be integrated; names cell, time and species.
         """
+        if method == "auto" and self.network.event_draws:
+            method = "ssa"
         looks_back = bool(self.network.delays or self.network.fast_reactions)
+        if method != "ssa":
+            only_events = not looks_back and method in ("auto", "native")
+            self.network.refuse_draws(f"the method '{method}'", only_events)
         if method == "auto" and looks_back:
             method = "radau"
         elif method != "radau":

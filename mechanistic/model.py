@@ -131,8 +131,7 @@ class PathwayModel:
             parameters: parameters, compartments and boundary species by id, likewise.
             method: "native", "roadrunner", or "auto": native where it can run the model, RoadRunner elsewhere,
                 "radau" for delays in math and fast reactions; "ssa": exact stochastic simulation of amounts as
-                whole numbers; "tau-leaping" and "langevin": the same approximately, for large amounts, see
-                `mechanistic.solvers.leaping`. `attrs["method"]` says which ran.
+                whole numbers. `attrs["method"]` says which ran.
             rtol, atol: tolerances of the integrator. `atol` is a concentration; where the largest initial
                 concentration of the model is below 1 it is multiplied by it.
             seed: of "ssa" and of what the model draws from distributions; cell i of a seed gets the same course
@@ -174,8 +173,9 @@ class PathwayModel:
             initial: species by id (a concentration) or `amount.<id>`.
 
         Raises:
-            ModelError: an id is not in the model or cannot be set.
+            ModelError: an id is not in the model or cannot be set; delays in math or fast reactions.
         """
+        self.network.refuse_delays("a tissue, which keeps no past of its cells,")
         given = {**(parameters or {}), **(initial or {})}
         _check_lengths(given, cells, self.network.file)
         state, constants = initial_values(self.network, given, cells)

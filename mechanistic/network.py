@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
+from mechanistic.draws import draws_in
 from mechanistic.errors import ModelError, ModelProblem
 
 Tree = Any  # float | str | list
@@ -266,6 +267,27 @@ class ReactionNetwork:
     @cached_property
     def fast_reactions(self) -> tuple[Reaction, ...]:
         return tuple(r for r in self.reactions if r.fast)
+
+    @cached_property
+    def draws(self) -> tuple[tuple[Tree, int, str], ...]:
+        """Every draw of the math, once; with its line and whose math it is."""
+        found = {d[1]: (d, line, key) for tree, line, key in self._math() for d in draws_in(tree)}
+        return tuple(found.values())
+
+    @cached_property
+    def event_draws(self) -> tuple[tuple[Tree, int, str], ...]:
+        """Those of `draws` that an event makes when it fires."""
+        names = {e.id for e in self.events}
+        return tuple(d for d in self.draws if d[2] in names)
+
+    def refuse_draws(self, what: str, only_events: bool = False) -> None:
+        """ModelError with the line of each draw from a distribution, which `what` does not make."""
+        problems = [
+            ModelProblem(f"{what} makes no draws from distributions ({tree[0]})", line, f"{key}.{tree[0]}")
+            for tree, line, key in (self.event_draws if only_events else self.draws)
+        ]
+        if problems:
+            raise ModelError(self.file, problems)
 
     def refuse_delays(self, what: str) -> None:
         """ModelError with the line of each delay in math and fast reaction, which `what` does not take."""

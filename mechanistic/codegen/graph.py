@@ -11,6 +11,8 @@ from collections.abc import Callable, Iterable
 from itertools import pairwise
 from typing import Any
 
+from mechanistic.draws import KINDS
+
 Node = int
 
 # Operations of one and of two numbers; "select" takes (condition, number, number).
@@ -87,14 +89,15 @@ class Graph:
 
         Args:
             lookup: the node of an id.
-            special: the node of a leaf that depends on the model: ["time"], ["rateOf", id], ["delay", ...].
+            special: the node of a leaf that depends on the model: ["time"], ["rateOf", id], ["delay", ...],
+                draws.
         """
         if isinstance(tree, str):
             return lookup(tree)
         if not isinstance(tree, list):
             return self.const(tree)
         operator = tree[0]
-        if operator in ("time", "rateOf", "delay"):
+        if operator in ("time", "rateOf", "delay") or operator in KINDS:
             return special(tree)
         parts = []
         for part in tree[1:]:

@@ -9,14 +9,14 @@ import numpy as np
 
 from mechanistic.codegen.graph import Graph, Node
 from mechanistic.codegen.numeric import evaluate
-from mechanistic.codegen.system import Resolver, rate_of, stoichiometric_changes, varies
+from mechanistic.codegen.system import Resolver, draw_nodes, rate_of, stoichiometric_changes, varies
 from mechanistic.errors import ModelError, ModelProblem
 from mechanistic.network import ReactionNetwork, Species
 from mechanistic.reading.problems import closest
 
 
 def initial_values(
-    network: ReactionNetwork, given: Mapping[str, Any], cells: int
+    network: ReactionNetwork, given: Mapping[str, Any], cells: int, seed: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
     """The stored state (cell, state_ids) and constants (cell, settable_ids).
 
@@ -25,14 +25,17 @@ def initial_values(
 
     Args:
         given: values by id, each a scalar or one a cell; a species as concentration, or as `amount.<id>`.
+        seed: of what initial assignments draw from distributions; a cell's draws are its own in any company.
 
     Raises:
-        ModelError: an id that is not in the model, or that a rule determines; a value that is not finite.
+        ModelError: an id that is not in the model, or that a rule determines; a value that is not finite; the
+            parameters of a draw have no meaning.
     """
     initial = InitialValues(network, given)
     names = (*network.state_ids, *network.settable_ids)
     nodes = [initial.stored(name) for name in names]
     inputs = [np.asarray(v, dtype=float) for v in given.values()]
+    inputs += _drawn(initial, nodes, inputs, cells, seed)
     values = evaluate(initial.graph, nodes, inputs)
     table = np.empty((cells, len(names)))
     for i, value in enumerate(values):
@@ -41,8 +44,47 @@ def initial_values(
     return np.ascontiguousarray(table[:, :states]), np.ascontiguousarray(table[:, states:])
 
 
+def _drawn(initial: InitialValues, nodes: list[Node], inputs: list, cells: int, seed: int) -> list:
+    """(cell,) for every draw of the model; those that nothing at the start needs are not made."""
+    network, graph = initial.network, initial.graph
+    if not network.draws:
+        return []
+    from mechanistic._quantiles import fill
+    from mechanistic.random import stream_key
+
+    draws = [draw_nodes(initial.resolver, *found) for found in network.draws]
+    values: list = [np.nan] * len(draws)
+    leaves = {d.leaf: i for i, d in enumerate(draws)}
+
+    def missing(needed: list[Node]) -> list[int]:
+        found = (leaves.get(node) for node in graph.needed(needed))
+        return [i for i in found if i is not None and values[i] is np.nan]
+
+    waiting = missing(nodes)
+    while waiting:
+        i = waiting[-1]
+        first = missing(list(draws[i].parameters))
+        if first:
+            # what one draw depends on may be drawn itself
+            waiting += first
+            continue
+        waiting.pop()
+        if values[i] is np.nan:
+            d, out = draws[i], np.empty(cells)
+            found = evaluate(graph, d.parameters, [*inputs, *values])
+            rows = [np.ascontiguousarray(np.broadcast_to(v, cells), dtype=float) for v in found]
+            fill(out, stream_key(seed, "draw"), d.site, d.kind, *rows)
+            if np.any(np.isnan(out)):
+                cell = int(np.flatnonzero(np.isnan(out))[0])
+                got = ", ".join(f"{row[cell]:g}" for row in rows)
+                message = f"the parameters of a draw have no meaning (got {got}; the last two are its bounds)"
+                raise ModelError(network.file, [ModelProblem(message, d.line, d.key)])
+            values[i] = out
+    return values
+
+
 class InitialValues:
-    """The graph of everything at the start; its inputs are the values of `given`, in order.
+    """The graph of everything at the start; its inputs are the values of `given`, in order, then all draws.
 
     Or of everything at a `time` before it, which delays look at: rules and initial assignments hold, nothing
     changes by itself.
@@ -57,6 +99,7 @@ class InitialValues:
         self.network, self.graph, self.inputs, self.time = network, graph, inputs, time
         self.initial = {a.variable: a.math for a in network.initial_assignments}
         self.changes = stoichiometric_changes(network)
+        self.drawn = {f"{tree[1]:.0f}": len(inputs) + i for i, (tree, _, _) in enumerate(network.draws)}
         self.delayed = {repr(tree): tree for tree, _, _ in network.delays}
         self.resolver = Resolver(graph, self._formula, network.file)
 
@@ -85,6 +128,8 @@ class InitialValues:
             return self._amount(network[rest])
         if kind == "delay":
             return self._delay(self.delayed[rest])
+        if kind == "draw":
+            return self.graph.input(self.drawn[rest])
         if rest:
             # the other name with a colon is that of a rate of change
             return rate_of(network, self.changes, rest) if self.time is None else 0.0

@@ -7,7 +7,8 @@ Inputs of the graph, in order: time, scale, the state, the constants.
   boundary and constant species as they stand in math (as amounts where their compartment changes in time).
 - *scale*: volume of the cell relative to the model's; every compartment is multiplied by it.
 
-Where a time course is asked for, delays in math follow as inputs: who integrates looks their values up.
+Where a time course is asked for, delays in math follow as inputs, whose values the integrator looks up; then the
+draws of events, which who fires them makes.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from typing import Any
 from mechanistic.codegen.derivatives import NotDifferentiable
 from mechanistic.codegen.fast import FastReactions
 from mechanistic.codegen.graph import Graph, Node
+from mechanistic.draws import KINDS, NUMBERS, parameters
 from mechanistic.errors import ModelError, ModelProblem
 from mechanistic.network import Event, Reaction, ReactionNetwork, Species
 
@@ -52,11 +54,29 @@ class DelayNodes:
     key: str
 
 
+@dataclass(frozen=True)
+class DrawNodes:
+    """`leaf` stands for a draw of `kind` (`mechanistic.draws.NUMBERS`) with two parameters and two bounds."""
+
+    leaf: Node
+    site: int
+    kind: int
+    parameters: tuple[Node, ...]
+    line: int
+    key: str
+
+
+def draw_nodes(resolver: Resolver, tree: list, line: int, key: str) -> DrawNodes:
+    values, bounds = parameters(tree)
+    nodes = tuple(resolver.of(part) for part in (*values, *bounds))
+    return DrawNodes(resolver.of(tree), int(tree[1]), NUMBERS[tree[0]], nodes, line, key)
+
+
 class Resolver:
     """Nodes of named formulas, made in order of dependence; chains of any length.
 
     Names with a colon are internal: "amount:S" (amount of a species), "rateOf:x", "state:x" (derivative of
-    the stored value of x), "delay:" with the tree, "time:" and "scale:".
+    the stored value of x), "delay:" with the tree, "draw:" with the site, "time:" and "scale:".
     """
 
     def __init__(self, graph: Graph, formula, file: str):
@@ -119,7 +139,7 @@ def dependencies(tree: Any) -> list[str]:
         if isinstance(part, str):
             found[part] = None
         elif isinstance(part, list):
-            if part[0] in ("rateOf", "time", "delay"):
+            if part[0] in ("rateOf", "time", "delay") or part[0] in KINDS:
                 found[_name_of(part)] = None
             else:
                 waiting.extend(reversed(part[1:]))
@@ -128,6 +148,8 @@ def dependencies(tree: Any) -> list[str]:
 
 def _name_of(leaf: list) -> str:
     """The internal name of what depends on the model."""
+    if leaf[0] in KINDS:
+        return f"draw:{leaf[1]:.0f}"
     return f"{leaf[0]}:{leaf!r}" if leaf[0] == "delay" else f"{leaf[0]}:{''.join(leaf[1:])}"
 
 
@@ -139,6 +161,7 @@ class System:
         derivative: nodes of d(state)/dt.
         events: their nodes.
         delays: their nodes, in the order of their inputs, which follow the constants.
+        draws: those of events, in the order of their inputs, which follow the delays.
         fast: what the fast reactions do, or None where there are none.
 
     Args:
@@ -151,6 +174,7 @@ class System:
     def __init__(self, network: ReactionNetwork, course: bool = False):
         if not course:
             network.refuse_delays("this method")
+            network.refuse_draws("this method")
         self.network = network
         self.graph = Graph()
         self.state_at = {name: i for i, name in enumerate(network.state_ids)}
@@ -158,6 +182,10 @@ class System:
         self.constant_at = {name: first_constant + i for i, name in enumerate(network.settable_ids)}
         first_delay = first_constant + len(network.settable_ids)
         self._delay_at = {repr(tree): first_delay + i for i, (tree, _, _) in enumerate(network.delays)}
+        first_draw = first_delay + len(network.delays)
+        self._draw_at = {
+            f"{tree[1]:.0f}": first_draw + i for i, (tree, _, _) in enumerate(network.event_draws)
+        }
         self._changes = stoichiometric_changes(network)
         self._resolver = Resolver(self.graph, self._formula, network.file)
         self.derivative = [self._resolver.node(f"state:{name}") for name in network.state_ids]
@@ -175,6 +203,7 @@ class System:
             )
             for tree, line, key in network.delays
         )
+        self.draws = tuple(draw_nodes(self._resolver, *found) for found in network.event_draws)
 
     def quantity(self, name: str) -> Node:
         """The node of what users call `name`: the concentration of a species, `amount.<species>`, or any id.
@@ -210,6 +239,8 @@ class System:
         kind, _, rest = name.partition(":")
         if kind == "delay":
             return graph.input(self._delay_at[rest])
+        if kind == "draw":
+            return graph.input(self._draw_at[rest])
         if rest:
             return {"amount": self._amount, "state": self._state_change, "rateOf": self._rate}[kind](rest)
         if name in network.references:
@@ -316,7 +347,9 @@ class System:
             assignments.append((self.state_at[a.variable], self.graph.op("*", value, worth)))
             values.append((value, worth))
         trigger = resolver.condition(e.trigger)
-        return EventNodes(e, trigger, optional(e.delay), optional(e.priority), tuple(assignments), tuple(values))
+        return EventNodes(
+            e, trigger, optional(e.delay), optional(e.priority), tuple(assignments), tuple(values)
+        )
 
 
 def varies(network: ReactionNetwork, compartment: str) -> bool:

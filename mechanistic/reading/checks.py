@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from mechanistic.reading.algebraic import solve
+from mechanistic.reading.chance import bounds_of_draws, refuse_continuous, without_bounds
 from mechanistic.reading.functions import Functions, find_cycle, references
 from mechanistic.reading.problems import Problems, closest
 
@@ -30,6 +31,7 @@ class Checker:
         self._moving_stoichiometries()
         self._ownership()
         self._structure()
+        refuse_continuous(self.data, self.problems)
         self._values()
         self._math()
         self._cycles()
@@ -228,12 +230,13 @@ class Checker:
                     f"the initial value of a species must not be negative (got {value:g})", s["line"], s["id"]
                 )
         used |= set(self.rated) | self._set_by_events()
+        open_ends = bounds_of_draws(tree for tree, _, _ in self._trees())
         for p in self.data["parameters"]:
             if p["id"] in determined or p["id"] not in used:
                 continue
             if p["value"] is None:
                 add("a parameter without a value", p["line"], p["id"])
-            elif not math.isfinite(p["value"]):
+            elif not math.isfinite(p["value"]) and not (p["id"] in open_ends and not math.isnan(p["value"])):
                 add(f"value must be finite (got {p['value']:g})", p["line"], p["id"])
 
     def _needs_size(self, compartment: str, used: set[str]) -> bool:
@@ -284,7 +287,7 @@ class Checker:
                     self.problems.add(
                         f"'{name}' is used in math but not declared{hint}", line, f"{key}.{name}"
                     )
-            if not_finite(tree) and key not in harmless:
+            if not_finite(without_bounds(tree)) and key not in harmless:
                 self.problems.add("math holds an infinite or undefined constant", line, key)
 
     def _bounds(self) -> set[str]:

@@ -20,7 +20,7 @@ _CORE = "http://www.sbml.org/sbml/level"
 _KNOWN_VERSIONS = {2: range(1, 6), 3: range(1, 3)}  # Level 1 is converted before it gets here
 _PACKAGE = re.compile(r"http://www\.sbml\.org/sbml/level3/version\d/([a-z]+)/version\d")
 _MOST_DIMENSIONS = 100
-_HARMLESS_PACKAGES = frozenset({"layout", "render", "groups", "annot"})
+_HARMLESS_PACKAGES = frozenset({"layout", "render", "groups", "annot", "distrib"})
 
 
 class Document:

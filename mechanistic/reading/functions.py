@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from mechanistic.draws import is_draw
 from mechanistic.reading.problems import MOST_TERMS, Problems, closest
 
 
@@ -11,6 +12,7 @@ class Functions:
     def __init__(self, definitions: list[dict], problems: Problems):
         self.problems = problems
         self.known = {f["id"]: f for f in definitions}
+        self._draws = 0
         self.broken = {f["id"] for f in definitions if f["body"] is None}
         for f in definitions:
             self._check_body(f)
@@ -41,6 +43,10 @@ class Functions:
         for part in tree[1:]:
             # rateOf names a quantity rather than taking its value
             result.append(self._expand(part, bound))
+        if is_draw(result):
+            # every call of a function draws anew, every use of its argument is the same draw
+            result[1] = float(self._draws)
+            self._draws += 1
         return result
 
     def _call(self, tree: list, bound: dict | None):

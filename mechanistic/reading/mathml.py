@@ -3,7 +3,7 @@
 A tree is a number (float), an id (str) or a list [operator, argument, ...]. Operators: + - * / ^ and the
 functions and relations named below; "piecewise" holds value, condition, ..., [otherwise]; "time" is a
 leaf; "call" is a call of a function definition: ["call", id, argument, ...]; ["delay", x, lag] is the value
-that the expression x had `lag` ago.
+that the expression x had `lag` ago; for draws see `mechanistic.draws`.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 
+from mechanistic.draws import KINDS, draw
 from mechanistic.reading.numbers import number, shown
 from mechanistic.reading.problems import MOST_ARGUMENTS, Problems
 from mechanistic.reading.xmltree import Element
@@ -196,6 +197,11 @@ class MathReader:
             if not isinstance(target, str):
                 raise _Wrong("rateOf takes one id", head.line, "rateOf")
             return ["rateOf", target]
+        if name in KINDS and "/distrib/" in head.attributes["definitionURL"]:
+            try:
+                return draw(name, self._all(rest))
+            except ValueError as error:
+                raise _Wrong(str(error), head.line, name) from None
         raise _Wrong(
             f"unknown csymbol {shown(head.attributes.get('definitionURL', ''))}", head.line, "csymbol"
         )

@@ -154,7 +154,11 @@ def test_a_rate_that_switches_with_time():
 @pytest.mark.parametrize(
     ("text", "says"),
     [
-        (_decay("r = 1; r' = 1;"), "rate rules \\('r'\\)"),
+        (_decay("r = 1; r' = r;"), "rate rule of 'r' changes between firings"),
+        (
+            _decay("r = 0; r' = 1; at (r * r > 2): r = 0;"),
+            "trigger of 'event_1' changes|trigger of '_E0' changes",
+        ),
         (_decay("more: -> 0.5 X; k;"), "stoichiometry of 'X' in 'more' must be a whole number \\(got 0.5\\)"),
         (_decay("at 1 after (X < 40): X = 50;"), "delays of events"),
         (_decay("at (X < 40), priority = 1: X = 50; at (X < 30): X = 40;"), "priorities of events"),
