@@ -41,6 +41,7 @@ class Plan:
         measured: curves to lay over the instruments' in the report.
         hashes: sha256 of each model and weights file by its name in the scenario.
         notes: explicit conversions and choices made, for `describe` and `validate`.
+        places: where the cells of a type start [um], for the types whose places are in a file.
     """
 
     scenario: Scenario
@@ -60,6 +61,7 @@ class Plan:
     outputs: Outputs
     hashes: dict[str, str]
     notes: list[str]
+    places: dict[str, list[tuple[float, float, float]]]
 
     @property
     def seed(self) -> int:
@@ -89,6 +91,7 @@ def plan(scenario: Scenario) -> Plan:
     tissue = scenario.tissue
     tissue_card = findings.card(("tissue", "weights"), tissue.weights, "tissue") if tissue else None
     findings.stop_at_faults()
+    places = settings.places_of(findings, box)
 
     perturbations = settings.perturbations_of(findings)
     life_settings, motion = settings.life_of(scenario), settings.motion_of(scenario)
@@ -107,7 +110,7 @@ def plan(scenario: Scenario) -> Plan:
         *fields,
         Growth(life_settings, step),
         life,
-        Mechanics(motion, box, step),
+        Mechanics(motion, box, step, findings.types),
         Motility(motion, {f.settings.name: f for f in fields}, box.dims, step),
         *pathways,
         *parts.membranes_of(findings, fields, pathways, step),
@@ -143,6 +146,7 @@ def plan(scenario: Scenario) -> Plan:
         outputs=chosen_outputs(scenario.outputs, processes, scenario),
         hashes=findings.hashes,
         notes=findings.notes,
+        places=places,
     )
 
 

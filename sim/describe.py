@@ -16,7 +16,10 @@ def described(plan: Plan) -> str:
         "",
         "cells",
     ]
-    lines += [f"  {name}: {c.number} cells" for name, c in scenario.cells.items()]
+    lines += [
+        f"  {name}: {len(plan.places[name]) if name in plan.places else c.number} cells"
+        for name, c in scenario.cells.items()
+    ]
     lines += ["", "processes (kind, longest step)"]
     for p in plan.processes:
         lines.append(f"  {p.name} ({p.kind}, {max(p.step, plan.step):g} min)")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from sim.core.random import Streams
@@ -9,8 +11,14 @@ from sim.processes.fields import BoxSettings
 from sim.scenario.cells import CellType
 
 
-def placed(cells: CellType, name: str, box: BoxSettings, streams: Streams) -> np.ndarray:
-    """Positions (cell, 3) [um] of the cells of type `name` at time 0, inside the box."""
+def placed(
+    cells: CellType,
+    name: str,
+    box: BoxSettings,
+    streams: Streams,
+    listed: Sequence[tuple[float, float, float]] = (),
+) -> np.ndarray:
+    """Positions (cell, 3) [um] of the cells of type `name` at time 0, inside the box; `listed` are those of a file."""
     from sim.agents.placement import disc, hexagonal, hexagonal_lattice, random_points
 
     lower, upper = np.array(box.lower), np.array(box.upper)
@@ -23,6 +31,8 @@ def placed(cells: CellType, name: str, box: BoxSettings, streams: Streams) -> np
         positions = hexagonal_lattice(lower, upper, float(place.hexagonal.spacing), box.dims)[:count]
     elif place.hexagonal is not None:
         positions = hexagonal(count, float(place.hexagonal.spacing), box.dims, centre)
+    elif place.file is not None:
+        positions = np.array(listed, dtype=float).reshape(-1, 3)
     elif place.points is not None:
         positions = np.array([[*map(float, p), middle[2]][:3] for p in place.points])
     else:

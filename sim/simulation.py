@@ -121,7 +121,11 @@ class Simulation:
     def _placed(self) -> tuple[np.ndarray, np.ndarray]:
         from sim.placing import placed
 
-        parts = [placed(c, name, self.plan.box, self.streams) for name, c in self.plan.scenario.cells.items()]
+        plan = self.plan
+        parts = [
+            placed(c, name, plan.box, self.streams, plan.places.get(name, ()))
+            for name, c in plan.scenario.cells.items()
+        ]
         types = np.repeat(np.arange(len(parts)), [len(p) for p in parts])
         return (np.concatenate(parts) if parts else np.empty((0, 3))), types
 

@@ -102,23 +102,28 @@ class PhaseProgramme:
             elapsed: time in the phase (n,) [min], changed.
             dt: [min].
             u: uniform numbers (n, draws).
-            pace: how fast the cycle runs, 1 as stated, 0 for quiescence; a number or (n,).
+            pace: how fast a phase runs, 1 as stated, 0 for arrest; a number, (n,) for the whole cycle or (n, p) for
+                each phase.
         """
         durations, fixed = np.asarray(self.durations), np.asarray(self.fixed)
-        left = np.broadcast_to(dt * np.asarray(pace, dtype=np.float64), elapsed.shape).copy()
+        pace = np.asarray(pace, dtype=np.float64)
+        paces = np.broadcast_to(pace[:, None] if pace.ndim == 1 else pace, (len(elapsed), len(durations)))
+        left = np.full(elapsed.shape, float(dt))
         divides = np.zeros(elapsed.shape, np.bool_)
         rows = np.flatnonzero(left > 0)
         for draw in range(self.draws):
             at = phase[rows]
             stay = durations[at]
             stay = np.where(fixed[at], stay - elapsed[rows], stay * -np.log1p(-u[rows, draw]))
+            speed = paces[rows, at]
+            stay = np.divide(stay, speed, out=np.full(stay.shape, np.inf), where=speed > 0)
             ends = at == len(durations) - 1
             done = (stay <= left[rows]) & ~(ends & divides[rows])
-            elapsed[rows[~done]] += left[rows[~done]]
+            elapsed[rows[~done]] += left[rows[~done]] * speed[~done]
             divides[rows[done & ends]] = True
             rows, stay = rows[done], stay[done]
             left[rows] -= np.maximum(stay, 0.0)
             elapsed[rows] = 0.0
             phase[rows] = (phase[rows] + 1) % len(durations)
-        elapsed[rows] += left[rows]
+        elapsed[rows] += left[rows] * paces[rows, phase[rows]]
         return divides

@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mechanistic.random import uniforms
 
-__all__ = ["motile_velocity", "random_directions", "turn"]
+__all__ = ["ahead", "motile_velocity", "random_directions", "turn"]
 
 Array = NDArray[np.float64]
 
@@ -50,6 +50,11 @@ def turn(
         ahead[:, 2] = 0.0
     weight = np.asarray(bias, dtype=np.float64)[turning, None]
     direction[turning] = _unit((1.0 - weight) * _on_sphere(u[turning, 1:], dims) + weight * _unit(ahead))
+
+
+def ahead(gradient: Array, raw: NDArray[np.bool_]) -> Array:
+    """Gradients (n, 3) as they count in chemotaxis: by direction alone, by their steepness too where `raw` (n,)."""
+    return np.where(raw[:, None], gradient, _unit(gradient))
 
 
 def motile_velocity(speed: ArrayLike, direction: Array) -> Array:

@@ -7,7 +7,7 @@ from typing import Literal, Protocol
 
 import numpy as np
 
-Mode = Literal["set", "add", "scale"]
+Mode = Literal["set", "add", "scale", "increase", "decrease"]
 
 
 class Response(Protocol):
@@ -86,16 +86,38 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Towards:
+    """The strength (x/K)ⁿ with which a signal draws its target towards `to`; what it comes to depends on the others.
+
+    All signals that increase a target are taken together, and all that decrease it: see `combined`.
+    """
+
+    to: float
+    half_max: float
+    power: float = 4.0
+
+    @property
+    def label(self) -> str:
+        return f"towards {self.to:g}, half-max {self.half_max:g}, power {self.power:g}"
+
+    def __call__(self, x: np.ndarray) -> np.ndarray:
+        with np.errstate(over="ignore"):
+            return (np.maximum(x, 0.0) / self.half_max) ** self.power
+
+
+@dataclass(frozen=True)
 class Coupling:
     """`source → target` with a response.
 
     Attributes:
         source, target: quantity names.
         response: applied to the source's values (cell,).
-        mode: `set` replaces the target's base value, `add` and `scale` act on it.
+        mode: `set` replaces the target's base value, `add` and `scale` act on it; `increase` and `decrease` are rules
+            (the response is `Towards`), which act on what the others give.
         types: codes of cell types it holds for, None for all.
         factor: unit conversion from the source's unit, applied before the response.
         index: position in the scenario, for messages and explanations.
+        applies_to_dead: whether dying and dead cells are driven too.
     """
 
     source: str
@@ -105,6 +127,11 @@ class Coupling:
     types: frozenset[int] | None = None
     factor: float = 1.0
     index: int = 0
+    applies_to_dead: bool = True
+
+    @property
+    def is_rule(self) -> bool:
+        return self.mode in ("increase", "decrease")
 
     @property
     def name(self) -> str:
@@ -121,3 +148,29 @@ class Coupling:
         else:
             driven[where] *= answer
         return driven
+
+
+def combined(base: np.ndarray, up: Combined | None, down: Combined | None) -> np.ndarray:
+    """Values (cell,) under all rules of a target: multivariate Hill responses, up-regulation first.
+
+    U = b₀ + (b₊ − b₀)·u/(1 + u), b = U + (b₋ − U)·d/(1 + d) with u and d the summed strengths of the signals that
+    increase and decrease (Johnson et al. 2025, doi:10.1016/j.cell.2025.06.048).
+    """
+    for part in (up, down):
+        if part is not None:
+            share = 1.0 - 1.0 / (1.0 + part.strength)
+            base = base + (part.to - base) * share
+    return base
+
+
+class Combined:
+    """Strength (cell,) of all rules of one direction, and the value (cell,) they draw to."""
+
+    def __init__(self, cells: int):
+        self.strength, self.to = np.zeros(cells), np.zeros(cells)
+
+    def add(self, coupling: Coupling, source: np.ndarray, where: np.ndarray) -> None:
+        response = coupling.response
+        assert isinstance(response, Towards)
+        self.strength[where] += response(source[where] * coupling.factor)
+        self.to[where] = response.to

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from sim.core.coupling import Coupling
+from sim.core.coupling import Combined, Coupling, combined
 from sim.core.process import Process
 from sim.core.quantity import Quantity, aggregate_of, component_of
 from sim.core.state import State
@@ -41,7 +41,7 @@ class Signals:
             q.name: (p, q) for p in processes for q in p.quantities
         }
         self._couplings: dict[str, list[Coupling]] = {}
-        # "set" first, then "add" and "scale" in the order of the scenario
+        # "set" first, then "add" and "scale" in the order of the scenario; rules act on what these give
         for c in sorted(couplings, key=lambda c: (c.mode != "set", c.index)):
             self._couplings.setdefault(c.target, []).append(c)
         self._known: dict[str, np.ndarray] = {}
@@ -98,12 +98,20 @@ class Signals:
             value = np.full(len(state), quantity.default)
             for code, default in quantity.by_type.items():
                 value[state["cell.type"] == code] = default
+        rules: dict[str, Combined] = {}
         for coupling in self._couplings.get(quantity.name, ()):
             where = process.members(state) & self.members_of(coupling.source)
             if coupling.types is not None:
                 where &= np.isin(state["cell.type"], list(coupling.types))
-            value = coupling.apply(value, self[coupling.source], where)
-        return value
+            if not coupling.applies_to_dead:
+                where &= self["cell.living"] > 0
+            if coupling.is_rule:
+                rules.setdefault(coupling.mode, Combined(len(state))).add(
+                    coupling, self[coupling.source], where
+                )
+            else:
+                value = coupling.apply(value, self[coupling.source], where)
+        return combined(value, rules.get("increase"), rules.get("decrease")) if rules else value
 
     def _aggregate(self, how: str, of: str) -> np.ndarray:
         indptr, indices = self._graph()

@@ -57,7 +57,7 @@ def check(
             )
             continue
         other = setters.get(c.target)
-        if c.mode == "set" and other is not None and _overlap(c.types, other.types):
+        if c.mode == "set" and other is not None and overlap(c.types, other.types):
             faults.append(
                 Fault(
                     f"'{c.target}' is already set by '{other.name}'; use mode: add or scale for one of them",
@@ -160,7 +160,8 @@ def _try(inputs: Sequence[str]) -> str:
     return f"; such as {inputs[0]} can" if inputs else ""
 
 
-def _overlap(a: frozenset[int] | None, b: frozenset[int] | None) -> bool:
+def overlap(a: frozenset[int] | None, b: frozenset[int] | None) -> bool:
+    """Whether two sets of cell types, None for all, have one in common."""
     return a is None or b is None or bool(a & b)
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sim.core import wiring
-from sim.core.coupling import Coupling, Hill, Identity, Linear, Mode, Response, Table
+from sim.core.coupling import Coupling, Hill, Identity, Linear, Mode, Response, Table, Towards
 from sim.core.process import Process
 from sim.core.quantity import Quantity, aggregate_of, component_of
 from sim.model_units import any_unit
@@ -43,6 +43,7 @@ class Coupler:
             key: KeyPath = ("couplings", index)
             factor, response = self._response(key, c)
             self._add(key, c.source, c.target, response, c.mode, self._findings.codes(c.cells), factor)
+        self._rule()
         for m in self._processes:
             if isinstance(m, ManipulatorProcess):
                 self._couple_manipulator(m, tissue)
@@ -53,6 +54,9 @@ class Coupler:
             key = self.keys[fault.coupling] if fault.coupling is not None else ()
             if key[:1] == ("couplings",) and fault.side:
                 key = (*key, fault.side)
+            elif key[:1] == ("rules",) and len(key) == 2 and fault.side:
+                rule = self._findings.scenario.rules[int(key[1])]
+                key = (*key, "file" if rule.file else "signal" if fault.side == "from" else rule.verb)
             self._findings.fault(key, fault.message)
         for p in perturbations:
             self._check_perturbation(p)
@@ -68,9 +72,71 @@ class Coupler:
         mode: Mode = "set",
         types: frozenset[int] | None = None,
         factor: float = 1.0,
+        dead: bool = True,
     ) -> None:
-        self.couplings.append(Coupling(source, target, response, mode, types, factor, len(self.couplings)))
+        index = len(self.couplings)
+        self.couplings.append(Coupling(source, target, response, mode, types, factor, index, dead))
         self.keys.append(key)
+
+    def _rule(self) -> None:
+        """Add the rules, in the order of the scenario and of the files it names."""
+        for index, r in enumerate(self._findings.scenario.rules):
+            key: KeyPath = ("rules", index)
+            if r.file is not None:
+                self._rules_of_file(key, r.file)
+                continue
+            half_max = self._half_max((*key, "half_max"), r.half_max, r.signal or "")
+            to = self._half_max((*key, "to"), r.to, r.behaviour)
+            mode: Mode = "increase" if r.verb == "increases" else "decrease"
+            response = Towards(to, half_max, float(r.power))
+            self._add_rule(
+                key, r.signal or "", r.behaviour, response, mode, self._findings.codes(r.cells), r.dead
+            )
+
+    def _rules_of_file(self, key: KeyPath, file: str) -> None:
+        from sim.rules import Vocabulary, read_rules
+
+        scenario = self._findings.scenario
+        phases = {n: list(c.cycle.programme) if c.cycle else [] for n, c in scenario.cells.items()}
+        path = scenario.resolve((*key, "file"), file)
+        self._findings.note_file(file, path)
+        for row in read_rules(path, str(path), Vocabulary.of(list(scenario.space.fields), phases)):
+            types = frozenset({self._findings.code(row.cells)})
+            target = self._known.get(row.behaviour)
+            if row.base is not None and target is not None:
+                own = target.by_type.get(self._findings.code(row.cells), target.default)
+                if abs(own - row.base) > 1e-9 * max(abs(own), abs(row.base)):
+                    self._findings.notes.append(
+                        f"{file}:{row.line}: {row.behaviour} of {row.cells} is {own:g} without signal, as the scenario "
+                        f"says; the table's base value {row.base:g} is not used"
+                    )
+            mode: Mode = "increase" if row.rises else "decrease"
+            response = Towards(row.to, row.half_max, row.power)
+            self._add_rule(key, row.signal, row.behaviour, response, mode, types, row.dead)
+
+    def _add_rule(
+        self,
+        key: KeyPath,
+        signal: str,
+        behaviour: str,
+        response: Towards,
+        mode: Mode,
+        types: frozenset[int] | None,
+        dead: bool,
+    ) -> None:
+        for c in self.couplings:
+            if c.target != behaviour or c.mode != mode or not wiring.overlap(c.types, types):
+                continue
+            assert isinstance(c.response, Towards)
+            if c.response.to != response.to:
+                self._findings.fault(
+                    key,
+                    f"{behaviour} is to {mode} to {response.to:g} with {signal} but to {c.response.to:g} with "
+                    f"{c.source}; rules of one direction share their saturation value",
+                )
+            elif c.source == signal:
+                self._findings.fault(key, f"{signal} is said to {mode} {behaviour} twice; remove one")
+        self._add(key, signal, behaviour, response, mode, types, 1.0, dead)
 
     def _couple_manipulator(self, m: ManipulatorProcess, tissue: Card | None) -> None:
         name = m.settings.name
@@ -91,7 +157,7 @@ class Coupler:
         if c.hill is not None:
             h = c.hill
             return 1.0, Hill(
-                self._half_max(key, h.half_max, c.source),
+                self._half_max((*key, "hill", "half_max"), h.half_max, c.source),
                 float(h.power),
                 float(h.low),
                 float(h.high),
@@ -126,12 +192,10 @@ class Coupler:
         try:
             given, target = any_unit(written), any_unit(wanted)
         except UnitError:
-            self._findings.notes.append(f"{source}: half_max {value} is taken as it is, in {wanted}")
+            self._findings.notes.append(f"{source}: {value} is taken as it is, in {wanted}")
             return float(value.written)
         if given.exponents != target.exponents:
-            self._findings.fault(
-                (*key, "hill", "half_max"), f"{source} is in {wanted}, which {written} cannot be turned into"
-            )
+            self._findings.fault(key, f"{source} is in {wanted}, which {written} cannot be turned into")
         return float(value.written * float(given.factor / target.factor))
 
     def _factor(self, key: KeyPath, source: str, target: str) -> float:

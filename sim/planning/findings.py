@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 from sim.errors import Problem, ScenarioError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mechanistic.network import ReactionNetwork
     from neural.weights import Card
     from sim.scenario import Scenario
@@ -75,6 +77,10 @@ class Findings:
             return None
         self._hash(weights, path.read_bytes())
         return card
+
+    def note_file(self, name: str, path: Path) -> None:
+        """Remember the hash of a file that was read, by its name in the scenario."""
+        self._hash(name, path.read_bytes())
 
     def code(self, type_name: str) -> int:
         return self.types.index(type_name)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sim.instruments import INCUCYTE_CHANNELS, Incucyte
@@ -17,7 +17,7 @@ from sim.scenario.units import unit
 if TYPE_CHECKING:
     from sim.planning.findings import Findings
     from sim.scenario import Scenario
-    from sim.scenario.cells import CellType
+    from sim.scenario.cells import CellType, Phase
 
 #: longest coupling step that is chosen where the scenario gives none [min]
 DEFAULT_STEP = 6.0
@@ -90,38 +90,35 @@ def field_of(scenario: Scenario, name: str) -> FieldSettings:
 
 
 def life_of(scenario: Scenario) -> LifeSettings:
-    cells = scenario.cells
+    cells = dict(enumerate(scenario.cells.values()))
+    cycling = {code: c.cycle for code, c in cells.items() if c.cycle is not None}
+    resting = {code: c.quiescence for code, c in cycling.items() if c.quiescence is not None}
     phases = ["live"]
-    for c in cells.values():
-        phases += [p for p in (c.cycle.phases or {} if c.cycle else {}) if p not in phases]
-    names = (*phases, "apoptotic", "lysed")
-    cycles = {code: _cycle(c, names) for code, c in enumerate(cells.values()) if c.cycle and c.cycle.phases}
-    division = {
-        code: cycles[code].rate if code in cycles else float(c.cycle.division)  # type: ignore[arg-type]
-        for code, c in enumerate(cells.values())
-        if c.cycle is not None
-    }
+    for cycle in cycling.values():
+        phases += [p for p in cycle.programme if p not in phases]
+    names = (*phases, *(["G0"] if resting and "G0" not in phases else []), "apoptotic", "lysed")
 
     def rates(pick: Callable[[CellType], float]) -> dict[int, float]:
-        return {code: float(pick(c)) for code, c in enumerate(cells.values())}
+        return {code: float(pick(c)) for code, c in cells.items()}
 
     return LifeSettings(
         volume=rates(lambda c: c.volume),
         growth=rates(lambda c: c.growth),
-        cycles=cycles,
-        division=division,
+        cycles={code: _cycle(c.programme, names) for code, c in cycling.items() if c.programme},
+        division={code: c.division_rate for code, c in cycling.items()},
         death=rates(lambda c: c.death.apoptosis),
         lysis=rates(lambda c: c.death.lysis),
         clearance=rates(lambda c: c.death.clearance),
         phase_names=names,
+        arrest={code: float(q.enter) for code, q in resting.items()},
+        release={code: float(q.leave) for code, q in resting.items()},
     )
 
 
-def _cycle(cells: CellType, names: tuple[str, ...]) -> Cycle:
-    phases = (cells.cycle.phases or {}) if cells.cycle else {}
+def _cycle(phases: Mapping[str, Phase], names: tuple[str, ...]) -> Cycle:
     return Cycle(
         codes=tuple(names.index(p) for p in phases),
-        durations=tuple(float(p.mean if p.mean is not None else p.fixed) for p in phases.values()),  # type: ignore[arg-type]
+        durations=tuple(p.length for p in phases.values()),
         fixed=tuple(p.fixed is not None for p in phases.values()),
         doubled=tuple(names.index(p) for p in phases if p in _DOUBLED),
     )
@@ -138,8 +135,32 @@ def motion_of(scenario: Scenario) -> MotionSettings:
         speed={code: float(m.speed) for code, m in moving.items()},
         persistence={code: float(m.persistence) for code, m in moving.items()},
         bias={code: float(c.bias) for code, c in chasing.items()},
-        towards={code: c.field for code, c in chasing.items()},
+        towards={code: c.weights for code, c in chasing.items()},
+        raw=frozenset(code for code, c in chasing.items() if not c.normalised),
     )
+
+
+def places_of(findings: Findings, box: BoxSettings) -> dict[str, list[tuple[float, float, float]]]:
+    """Where cells start [um], by type, for the types whose places are in a file."""
+    from sim.rules import read_cells
+
+    found = {}
+    for name, c in findings.scenario.cells.items():
+        if c.place.file is None:
+            continue
+        key = ("cells", name, "place", "file")
+        path = findings.scenario.resolve(key, c.place.file)
+        findings.note_file(c.place.file, path)
+        found[name] = read_cells(path, str(path), findings.types)[name]
+        low, high = box.lower[: box.dims], box.upper[: box.dims]
+        for point in found[name]:
+            if not all(a <= x <= b for a, x, b in zip(low, point, high)):
+                findings.fault(key, f"the place {point} of a cell lies outside the domain")
+                break
+        if not found[name]:
+            findings.notes.append(f"cells.{name}: {c.place.file} has no cell of this type")
+    findings.stop_at_faults()
+    return found
 
 
 def perturbations_of(findings: Findings) -> list[Perturbation]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -40,6 +40,7 @@ class LifeSettings:
 
     Attributes:
         phase_names: names of all phase codes; the last two are `apoptotic` and `lysed`.
+        arrest, release: rates of entering G0 from the first phase and of return, of the types that can.
         cycles: a type without an entry has the one phase `live`, left by division at `rate.division`;
             with one, `rate.division` relative to its default is the pace of the whole cycle.
     """
@@ -52,6 +53,22 @@ class LifeSettings:
     lysis: Mapping[int, float]
     clearance: Mapping[int, float]
     phase_names: tuple[str, ...]
+    arrest: Mapping[int, float] = field(default_factory=dict)
+    release: Mapping[int, float] = field(default_factory=dict)
+
+    @property
+    def resting(self) -> int:
+        """Code of G0, -1 where no type rests."""
+        return self.phase_names.index("G0") if self.arrest else -1
+
+    @property
+    def exits(self) -> dict[str, dict[int, float]]:
+        """Phase name -> type code -> rate at which cells leave it [1/min], one by its length."""
+        found: dict[str, dict[int, float]] = {}
+        for code, cycle in self.cycles.items():
+            for phase, duration in zip(cycle.codes, cycle.durations):
+                found.setdefault(self.phase_names[phase], {})[code] = 1 / duration
+        return found
 
     @property
     def apoptotic(self) -> int:
@@ -134,9 +151,17 @@ class Life(Process):
             Quantity(
                 "rate.clearance", "1/min", "hazard of debris to vanish", "input", by_type=settings.clearance
             ),
+            Quantity("rate.arrest", "1/min", "hazard of entering G0", "input", by_type=settings.arrest),
+            Quantity("rate.release", "1/min", "hazard of leaving G0", "input", by_type=settings.release),
+            *(
+                Quantity(f"exit.{name}", "1/min", f"rate of leaving {name}", "input", by_type=rates)
+                for name, rates in settings.exits.items()
+            ),
         )
         self.readouts = (
             Quantity("cell.living", "1", "1 for a living cell, 0 for a dying or dead one", "readout"),
+            Quantity("cell.dead", "1", "1 for a dying or dead cell, 0 for a living one", "readout"),
+            Quantity("clock.time", "min", "time since the start", "readout"),
         )
         self.reads = ("cell.position", "cell.volume", "cell.direction")
 
@@ -161,12 +186,16 @@ class Life(Process):
         lyses = (phase == s.apoptotic) & occurs(signals["rate.lysis"], dt, u[:, 1])
         vanishes = (phase == s.lysed) & occurs(signals["rate.clearance"], dt, u[:, 2])
         staying = living & ~dies
+        staying &= ~self._rest(state, signals, living, dt)
         divides = staying & occurs(division, dt, u[:, 3])
         in_phases = np.isin(state["cell.type"], list(s.cycles))
         state["cell.phase_time"][~(staying & in_phases)] += dt
         for code, cycle in s.cycles.items():
             mine = np.flatnonzero(staying & (state["cell.type"] == code))
-            divides[mine] = self._cycle(state, mine, cycle, division[mine] / s.division[code], dt)
+            exits = zip(cycle.codes, cycle.durations)
+            pace = np.stack([signals[f"exit.{s.phase_names[p]}"][mine] / (1 / d) for p, d in exits], axis=1)
+            pace *= (division[mine] / s.division[code])[:, None]
+            divides[mine] = self._cycle(state, mine, cycle, pace, dt)
 
         self._enter(state, np.flatnonzero(dies), s.apoptotic)
         self._enter(state, np.flatnonzero(lyses), s.lysed)
@@ -182,9 +211,33 @@ class Life(Process):
         state.lineage.died(state.time, state.ids[rows], "kill")
 
     def readout(self, name, state, signals) -> np.ndarray:
-        return (state["cell.phase"] < self.settings.apoptotic).astype(float)
+        if name == "clock.time":
+            return np.full(len(state), state.time)
+        living = state["cell.phase"] < self.settings.apoptotic
+        return (~living if name == "cell.dead" else living).astype(float)
 
     # ---- parts
+
+    def _rest(self, state, signals, living: np.ndarray, dt: float) -> np.ndarray:
+        """Let cells enter G0 and leave it; returns which of them rest, or just came back, and do not cycle in dt."""
+        from sim.agents.life import occurs
+
+        s = self.settings
+        if not s.arrest:
+            return np.zeros(len(state), dtype=bool)
+        types, phase = state["cell.type"], state["cell.phase"]
+        first = np.zeros(len(state), dtype=np.int64)
+        for code, cycle in s.cycles.items():
+            first[types == code] = cycle.codes[0]
+        u = self.streams.uniforms("rest", state.tick, state.ids, 2)
+        can = living & np.isin(types, list(s.arrest))
+        rests = can & (phase == s.resting)
+        back = rests & occurs(signals["rate.release"], dt, u[:, 1])
+        enters = can & (phase == first) & occurs(signals["rate.arrest"], dt, u[:, 0])
+        self._enter(state, np.flatnonzero(enters), s.resting)
+        state["cell.phase"][back] = first[back]
+        state["cell.phase_time"][back] = 0.0
+        return rests | enters
 
     def _cycle(self, state, rows: np.ndarray, cycle: Cycle, pace: np.ndarray, dt: float) -> np.ndarray:
         """Let `rows` run through their phases; returns which of them divide."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -19,7 +19,12 @@ REACH = 1.25
 
 @dataclass(frozen=True)
 class MotionSettings:
-    """By cell type code. Strengths and speeds in um/min, persistence in min."""
+    """By cell type code. Strengths and speeds in um/min, persistence in min.
+
+    Attributes:
+        towards: weight of each field that is followed.
+        raw: types for which a gradient counts by its steepness, not by its direction alone.
+    """
 
     repulsion: Mapping[int, float]
     adhesion: Mapping[int, float]
@@ -27,14 +32,16 @@ class MotionSettings:
     speed: Mapping[int, float] = field(default_factory=dict)
     persistence: Mapping[int, float] = field(default_factory=dict)
     bias: Mapping[int, float] = field(default_factory=dict)
-    towards: Mapping[int, str] = field(default_factory=dict)
+    towards: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
+    raw: frozenset[int] = frozenset()
 
 
 class Mechanics(Process):
     """Overdamped centre-based mechanics with the motile velocity added (Ghaffarizadeh et al. 2018)."""
 
-    def __init__(self, settings: MotionSettings, box: BoxSettings, step: float):
+    def __init__(self, settings: MotionSettings, box: BoxSettings, step: float, types: Sequence[str] = ()):
         super().__init__("mechanics", step)
+        self._contacts = Contacts(box, types)
         self.settings = settings
         self.box = box
         self.states = (
@@ -49,7 +56,11 @@ class Mechanics(Process):
                 "mechanics.adhesion", "um/min", "strength of adhesion", "input", by_type=settings.adhesion
             ),
         )
+        self.readouts = self._contacts.quantities
         self.reads = ("cell.radius", "cell.living", "motility.speed")
+
+    def readout(self, name, state, signals) -> np.ndarray:
+        return self._contacts.count(name.removeprefix("contact."), state, signals)
 
     def advance(self, state, signals, dt: float) -> None:
         from sim.agents.mechanics import move
@@ -82,6 +93,46 @@ class Mechanics(Process):
         state["cell.pressure"][:] = pressure
 
 
+class Contacts:
+    """How many cells each cell touches: those within the reach of adhesion, dead ones too.
+
+    The pairs are found anew when somebody moved, grew, came or went; nothing of it outlives the state it was found in.
+    """
+
+    def __init__(self, box: BoxSettings, types: Sequence[str]):
+        self.box = box
+        self.types = tuple(types)
+        names = (*(f"of type {t}" for t in types), "living", "dying or dead")
+        self.quantities = tuple(
+            Quantity(f"contact.{key}", "1", f"{name} cells that touch the cell", "readout")
+            for key, name in zip((*self.types, "live", "dead"), names)
+        )
+        self._version = -1
+
+    def pairs(self, state, signals):
+        """The cells that touch each other, as `sim.agents.neighbours.Neighbours`."""
+        from sim.agents.neighbours import neighbour_graph
+
+        if self._version != state.version:
+            periods = np.array(self.box.upper) - np.array(self.box.lower) if self.box.periodic else None
+            if periods is not None and self.box.dims == 2:
+                periods[2] = 0.0
+            reach = REACH * signals["cell.radius"]
+            self._pairs = neighbour_graph(state["cell.position"], reach, periodic=periods, dims=self.box.dims)
+            self._version = state.version
+        return self._pairs
+
+    def count(self, of: str, state, signals) -> np.ndarray:
+        """Contacts (cell,) with living cells of a type, all `live` or all `dead` ones."""
+        living = signals["cell.living"] > 0
+        if of == "dead":
+            counted = ~living
+        else:
+            counted = living if of == "live" else living & (state["cell.type"] == self.types.index(of))
+        pairs = self.pairs(state, signals)
+        return np.bincount(pairs.rows, weights=counted[pairs.indices], minlength=len(state)).astype(float)
+
+
 class Motility(Process):
     """Biased persistent random walk: when and where a cell turns. The mechanics carry it there."""
 
@@ -102,8 +153,19 @@ class Motility(Process):
             Quantity(
                 "motility.bias", "1", "share of chemotaxis in the direction", "input", by_type=settings.bias
             ),
-        )
-        self.reads = tuple(f"field.{name}" for name in sorted(set(settings.towards.values())))
+            Quantity(
+                "motility.persistence", "min", "mean time in one direction", "input", by_type=settings.persistence
+            ),
+            *(
+                Quantity(
+                    f"chemotaxis.{name}", "1", f"weight of {name} in chemotaxis", "input",
+                    by_type={code: w[name] for code, w in settings.towards.items() if name in w},
+                )
+                for name in fields
+            ),
+        )  # fmt: skip
+        followed = {name for weights in settings.towards.values() for name in weights}
+        self.reads = tuple(f"field.{name}" for name in sorted(followed))
 
     def initialise(self, state, rows) -> None:
         from sim.agents.motility import random_directions
@@ -113,17 +175,19 @@ class Motility(Process):
         )
 
     def advance(self, state, signals, dt: float) -> None:
-        from sim.agents.motility import turn
+        from sim.agents.motility import ahead, turn
 
         if not self.settings.speed or not len(state):
             return
         gradient = np.zeros((len(state), 3))
-        for code, name in self.settings.towards.items():
-            rows = state["cell.type"] == code
-            gradient[rows] = self.fields[name].gradient(state)[rows]
-        persistence = np.full(len(state), np.inf)
-        for code, value in self.settings.persistence.items():
-            persistence[state["cell.type"] == code] = value
+        raw = np.isin(state["cell.type"], list(self.settings.raw))
+        for name, process in self.fields.items():
+            weight = signals[f"chemotaxis.{name}"]
+            if weight.any():
+                gradient += weight[:, None] * ahead(process.gradient(state), raw)
+        persistence = np.where(
+            np.isin(state["cell.type"], list(self.settings.speed)), signals["motility.persistence"], np.inf
+        )
         turn(
             state["cell.direction"],
             gradient,

@@ -6,12 +6,14 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, Strict, model_validator
 
-from sim.scenario.units import RATE, SPEED, VOLUME
+from sim.scenario.units import RATE, SPEED, TIME, VOLUME
 from sim.scenario.values import (
     Duration,
     FieldValue,
+    FilePath,
     Length,
     Name,
+    Number,
     Part,
     Position,
     QuantityName,
@@ -33,6 +35,27 @@ PHASES = (
     "G0", "G0G1", "G1", "S", "G2", "G2M", "M", "quiescent", "cycling",
     "Ki67_negative", "Ki67_positive", "Ki67_positive_premitotic", "Ki67_positive_postmitotic",
 )  # fmt: skip
+
+#: Cycle models by name: phases in the order in which a newborn cell meets them, each with its length and whether that
+#: is the mean of an exponential one or fixed. Values: Ghaffarizadeh et al. 2018, doi:10.1371/journal.pcbi.1005991 (S1).
+CYCLE_MODELS: dict[str, dict[str, tuple[str, str]]] = {
+    "flow_cytometry": {"G0G1": ("mean", "5.15 h"), "S": ("mean", "8 h"), "G2M": ("mean", "5 h")},
+    "flow_cytometry_separated": {
+        "G0G1": ("mean", "4.98 h"),
+        "S": ("mean", "8 h"),
+        "G2": ("mean", "4 h"),
+        "M": ("mean", "1 h"),
+    },
+    "ki67_basic": {"Ki67_negative": ("mean", "4.59 h"), "Ki67_positive": ("fixed", "15.5 h")},
+    "ki67_advanced": {
+        "Ki67_positive_postmitotic": ("fixed", "2.5 h"),
+        "Ki67_negative": ("mean", "3.62 h"),
+        "Ki67_positive_premitotic": ("fixed", "13 h"),
+    },
+    "cycling_quiescent": {"quiescent": ("mean", "4.59 h"), "cycling": ("fixed", "15.5 h")},
+}
+#: rate of division of the model `live` [1/min], same source
+_LIVE = "7.2e-4 /min"
 
 
 _ONE_KEY: dict[str, Any] = {"minProperties": 1, "maxProperties": 1}
@@ -71,7 +94,7 @@ Point = Annotated[tuple[Position, ...], Strict(False), Field(min_length=2, max_l
 
 
 class Place(Part):
-    """Where the cells of a type are at time 0: exactly one of random, disc, hexagonal, points."""
+    """Where the cells of a type are at time 0: exactly one of random, disc, hexagonal, points, file."""
 
     model_config = ConfigDict(json_schema_extra=_ONE_KEY)
 
@@ -81,15 +104,20 @@ class Place(Part):
     points: Annotated[tuple[Point, ...], Strict(False), Field(min_length=1)] | None = Field(
         default=None, description="At these points.", examples=[[["0 um", "0 um"], ["15 um", "0 um"]]]
     )
+    file: FilePath | None = Field(
+        default=None,
+        description="At the places of this type in a table with the columns x, y, z [um] and type (PhysiCell's).",
+        examples=["cells.csv"],
+    )
 
     @model_validator(mode="after")
     def _one(self) -> Place:
-        exactly_one(self, ("random", "disc", "hexagonal", "points"), "way to place cells")
+        exactly_one(self, ("random", "disc", "hexagonal", "points", "file"), "way to place cells")
         return self
 
     @property
     def kind(self) -> str:
-        """random, disc, hexagonal or points."""
+        """random, disc, hexagonal, points or file."""
         return next(iter(self.model_fields_set))
 
 
@@ -108,6 +136,11 @@ class Phase(Part):
         exactly_one(self, ("mean", "fixed"), "length")
         return self
 
+    @property
+    def length(self) -> float:
+        """Its mean or fixed length [min]."""
+        return float(self.mean if self.mean is not None else self.fixed)  # type: ignore[arg-type]
+
 
 def _phase(value: object) -> str:
     if value not in PHASES:
@@ -118,22 +151,70 @@ def _phase(value: object) -> str:
 PhaseName = Annotated[str, Reads(_phase, {"type": "string", "enum": list(PHASES)})]
 
 
+CycleModel = Literal[
+    "live", "flow_cytometry", "flow_cytometry_separated", "ki67_basic", "ki67_advanced", "cycling_quiescent"
+]
+
+
+class Quiescence(Part):
+    """Arrest in G0 out of the first phase (or out of `live`), and the way back."""
+
+    enter: Rate = Field(
+        default=default("0 /min", RATE), description="Rate of leaving the first phase for G0."
+    )
+    leave: Rate = Field(
+        default=default("0 /min", RATE), description="Rate of return from G0 to the first phase."
+    )
+
+
 class Cycle(Part):
-    """The cell cycle: a division rate, or phases in order, the last of which ends with division."""
+    """The cell cycle: a model by name, a division rate, or phases in order, the last of which ends with division."""
 
-    model_config = ConfigDict(json_schema_extra=_ONE_KEY)
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 3})
 
+    model: CycleModel | None = Field(
+        default=None, description="A published cycle model; phases may then change the length of its phases."
+    )
     division: Rate | None = Field(
         default=None, description="Rate of division of a cell with one phase, live."
     )
     phases: dict[PhaseName, Phase] | None = Field(
         default=None, description="Phases in order, by name.", min_length=1
     )
+    quiescence: Quiescence | None = Field(default=None, description="Arrest in G0 and return.")
 
     @model_validator(mode="after")
     def _one(self) -> Cycle:
-        exactly_one(self, ("division", "phases"), "kind of cycle")
+        if self.model is None:
+            exactly_one(self, ("division", "phases", "model"), "kind of cycle")
+            if "G0" in (self.phases or {}) and self.quiescence is not None:
+                raise fault("needs no phase G0 of its own; quiescence makes one", "phases", "G0")
+        elif self.model == "live":
+            if self.phases is not None:
+                raise fault("do not belong to the model live, which has one phase", "phases")
+        elif self.division is not None:
+            raise fault(f"does not belong to the model {self.model}; change its phases", "division")
+        else:
+            known = CYCLE_MODELS[self.model]
+            for name in self.phases or {}:
+                if name not in known:
+                    hint = f"; it has {', '.join(known)}"
+                    raise fault(f"is no phase of the model {self.model}{hint}", "phases", name)
         return self
+
+    @property
+    def programme(self) -> dict[str, Phase]:
+        """The phases in order, those of the model with what the scenario changes; empty for one phase, live."""
+        known = CYCLE_MODELS.get(self.model or "", {})
+        preset = {name: Phase(**{kind: default(length, TIME)}) for name, (kind, length) in known.items()}
+        return preset | dict(self.phases or {})
+
+    @property
+    def division_rate(self) -> float:
+        """Rate of division of the one phase [1/min]; of a programme, divisions per minute at its own pace."""
+        if self.programme:
+            return 1 / sum(phase.length for phase in self.programme.values())
+        return float(self.division if self.division is not None else default(_LIVE, RATE))
 
 
 class Death(Part):
@@ -157,12 +238,32 @@ class Mechanics(Part):
 
 
 class Chemotaxis(Part):
-    """Movement along the gradient of a field."""
+    """Movement along the gradient of a field, or of several by their weights."""
 
-    field: Name = Field(description="The field that is followed.")
+    field: Name | None = Field(default=None, description="The field that is followed.")
+    fields: dict[Name, Number] | None = Field(
+        default=None,
+        description="Several fields, each with its weight; a negative one repels.",
+        min_length=1,
+        examples=[{"oxygen": 1, "waste": -0.5}],
+    )
+    normalised: bool = Field(
+        default=True,
+        description="Whether each gradient counts by its direction alone, or by its steepness too.",
+    )
     bias: Annotated[float, number(low=-1, high=1)] = Field(
         description="From 0 (random direction) to 1 (straight up the gradient); negative: away."
     )
+
+    @model_validator(mode="after")
+    def _one(self) -> Chemotaxis:
+        exactly_one(self, ("field", "fields"), "thing to follow")
+        return self
+
+    @property
+    def weights(self) -> dict[str, float]:
+        """Weight of each field that is followed."""
+        return dict(self.fields) if self.fields is not None else {str(self.field): 1.0}
 
 
 class Motility(Part):
@@ -221,7 +322,8 @@ class CellType(Part):
     """A type of cell."""
 
     count: Annotated[int, whole(0, MOST_CELLS)] | None = Field(
-        default=None, description="Number of cells at time 0; with place.points it may be left out."
+        default=None,
+        description="Number of cells at time 0; with place.points it may be left out, with place.file it must be.",
     )
     place: Place = Field(description="Where they are at time 0.")
     volume: Volume = Field(
@@ -245,7 +347,10 @@ class CellType(Part):
     @model_validator(mode="after")
     def _counted(self) -> CellType:
         points = self.place.points
-        if points is None and self.count is None:
+        if self.place.file is not None:
+            if self.count is not None:
+                raise fault("does not go with place.file, which says how many; remove it", "count")
+        elif points is None and self.count is None:
             raise fault("is missing; add it", "count")
         if points is not None and self.count not in (None, len(points)):
             raise fault(f"differs from the {len(points)} places given in place.points", "count")

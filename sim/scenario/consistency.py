@@ -6,13 +6,15 @@ import os
 from collections.abc import Callable, Iterator
 from pathlib import Path as FilePath
 
-from sim.scenario.files import MODELS, TABLES, WEIGHTS, FileProblem
+from sim.scenario.files import CSV, MODELS, TABLES, WEIGHTS, FileProblem
 from sim.scenario.references import Fault
 from sim.scenario.schema import ScenarioSpec
 from sim.scenario.space import FieldSpec
 from sim.scenario.units import (
     NUMBER,
     RATE,
+    SPEED,
+    TIME,
     VOLUME,
     Dimension,
     Quantity,
@@ -27,7 +29,18 @@ _BYTES_PER_VOXEL = 32  # two states, a right-hand side and one stored copy of a 
 _MOST_REPEATS = 100_000
 _GIB = float(1 << 30)
 
-_KNOWN: dict[str, Dimension] = {"cell.volume": VOLUME, "rate": RATE}
+_KNOWN: dict[str, Dimension] = {
+    "cell.volume": VOLUME,
+    "clock.time": TIME,
+    "motility.speed": SPEED,
+    "motility.persistence": TIME,
+    "mechanics.adhesion": SPEED,
+    "mechanics.repulsion": SPEED,
+    "mechanics.elasticity": RATE,
+    **dict.fromkeys(
+        ("rate", "exit", "attack", "phagocytosis", "fusion", "transform", "uptake", "secretion"), RATE
+    ),
+}
 
 
 def consistency_faults(spec: ScenarioSpec) -> Iterator[Fault]:
@@ -60,6 +73,12 @@ def named_files(spec: ScenarioSpec) -> Iterator[tuple[Path, str, tuple[str, ...]
     for i, coupling in enumerate(spec.couplings):
         if coupling.network is not None:
             yield ("couplings", i, "network", "weights"), coupling.network.weights, WEIGHTS
+    for i, rule in enumerate(spec.rules):
+        if rule.file is not None:
+            yield ("rules", i, "file"), rule.file, CSV
+    for name, cell in spec.cells.items():
+        if cell.place.file is not None:
+            yield ("cells", name, "place", "file"), cell.place.file, CSV
     if spec.measurements is not None:
         yield ("measurements", "file"), spec.measurements.file, TABLES
 
@@ -128,6 +147,14 @@ def _half_maxima(spec: ScenarioSpec) -> Iterator[Fault]:
         if message:
             yield Fault(("couplings", i, "hill", "half_max"), message)
         _replace(coupling.hill, "half_max", value)
+    for i, rule in enumerate(spec.rules):
+        for key, name, given in (("half_max", rule.signal, rule.half_max), ("to", rule.behaviour, rule.to)):
+            if name is None or given is None or name.startswith("pathway."):
+                continue
+            value, message = _in_unit_of(spec, name, given)
+            if message:
+                yield Fault(("rules", i, key), message)
+            _replace(rule, key, value)
 
 
 def _perturbed(spec: ScenarioSpec) -> Iterator[Fault]:
@@ -167,8 +194,8 @@ def _perturbed_value(spec: ScenarioSpec, i: int) -> Iterator[Fault]:
 
 def _in_unit_of(spec: ScenarioSpec, name: str, value: Quantity) -> tuple[Quantity, str | None]:
     """`value` in the unit that the quantity `name` has inside, or what is wrong with it."""
-    if name.startswith("field."):
-        field = spec.space.fields[name.removeprefix("field.")]
+    if name.startswith(("field.", "saturation.")):
+        field = spec.space.fields[name.partition(".")[2]]
         message = _not_in_field(value, field)
         return (value, message) if message else (value.to(field.unit), None)
     wanted = _KNOWN.get(name) or _KNOWN.get(name.partition(".")[0])

@@ -16,6 +16,7 @@ SHIPPED = Path(__file__).resolve().parents[2] / "scenarios"
 MODELS = (".xml", ".sbml", ".ant", ".omex")
 WEIGHTS = (".safetensors",)
 TABLES = (".npz", ".csv")
+CSV = (".csv",)
 _PICKLES = (".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".joblib", ".bin")
 
 _LONGEST_PATH = 1000

@@ -28,15 +28,39 @@ class Fault(NamedTuple):
 
 #: quantities whose names are fixed, by family
 _FIXED = {
-    "cell": ("volume", "pressure", "radius", "living", "phase_time"),
-    "rate": ("division", "death", "lysis", "clearance", "growth"),
-    "motility": ("speed", "bias"),
+    "cell": ("volume", "pressure", "radius", "living", "dead", "phase_time", "damage", "calcified"),
+    "clock": ("time",),
+    "rate": (
+        "division",
+        "death",
+        "lysis",
+        "clearance",
+        "growth",
+        "arrest",
+        "release",
+        "necrosis",
+        "damage",
+        "repair",
+    ),
+    "motility": ("speed", "bias", "persistence"),
     "mechanics": ("adhesion", "repulsion"),
 }
 #: one quantity of each field
-_OF_FIELDS = ("field", "gradient", "internal", "uptake", "secretion", "saturation", "permeability")
+_OF_FIELDS = (
+    "field",
+    "gradient",
+    "internal",
+    "uptake",
+    "secretion",
+    "saturation",
+    "permeability",
+    "chemotaxis",
+)
+#: one quantity of each cell type, of what happens between two cells
+_OF_TYPES = ("contact", "attack", "phagocytosis", "fusion", "transform")
+_OF_ANY_TYPE = {"contact": ("live", "dead"), "phagocytosis": ("dead",)}
 _OF_TISSUE = ("neighbours", "tissue", "message")
-FAMILIES = (*_OF_FIELDS, "pathway", "ur", "decoder", "condition", *_FIXED, *_OF_TISSUE)
+FAMILIES = (*_OF_FIELDS, "pathway", "ur", "decoder", "condition", "exit", *_OF_TYPES, *_FIXED, *_OF_TISSUE)
 COLUMNS = ("type", "position", "volume", "phase")
 
 _PARTS = re.compile(r"([A-Za-z_]\w*)(?:\.(.*))?", re.ASCII | re.DOTALL)
@@ -101,6 +125,14 @@ class Names:
             yield Fault(path, f"is not complete; write {family}.NAME")
         elif family in _OF_FIELDS:
             yield from self.check("field", rest, path)
+        elif family in _OF_TYPES:
+            if rest not in _OF_ANY_TYPE.get(family, ()):
+                yield from self.check("cell type", rest, path)
+        elif family == "exit":
+            phases = {p for c in self.spec.cells.values() if c.cycle is not None for p in c.cycle.programme}
+            if rest not in phases:
+                hint = _dym(rest, phases, before="exit.")
+                yield Fault(path, f"no cell type has a phase '{escaped(rest)}'{hint}")
         elif family == "pathway":
             yield from self._pathway(rest, path, cells)
         elif family == "ur":
@@ -174,9 +206,11 @@ def reference_faults(spec: ScenarioSpec, key_line: Where) -> Iterator[Fault]:
 def _cell(names: Names, name: str, cell: CellType) -> Iterator[Fault]:
     at: Path = ("cells", name)
     if cell.motility and cell.motility.chemotaxis:
-        yield from names.check(
-            "field", cell.motility.chemotaxis.field, (*at, "motility", "chemotaxis", "field")
-        )
+        here: Path = (*at, "motility", "chemotaxis")
+        if cell.motility.chemotaxis.field is not None:
+            yield from names.check("field", cell.motility.chemotaxis.field, (*here, "field"))
+        for field in cell.motility.chemotaxis.fields or ():
+            yield from names.check("field", field, (*here, "fields", field), at_key=True)
     for field, exchange in cell.exchange.items():
         yield from names.check("field", field, (*at, "exchange", field), at_key=True)
         if exchange.partner is not None:
@@ -208,6 +242,12 @@ def _actions(names: Names) -> Iterator[Fault]:
         yield from _types(names, coupling.cells, (*at, "cells"))
         if coupling.source == coupling.target:
             yield Fault((*at, "to"), "is the same as from; a quantity cannot be coupled to itself")
+    for i, rule in enumerate(spec.rules):
+        at = ("rules", i)
+        if rule.file is None:
+            yield from names.quantity(rule.signal or "", (*at, "signal"), rule.cells)
+            yield from names.quantity(rule.behaviour, (*at, rule.verb), rule.cells)
+            yield from _types(names, rule.cells, (*at, "cells"))
     for i, perturbation in enumerate(spec.perturbations):
         at = ("perturbations", i)
         if perturbation.quantity is not None:

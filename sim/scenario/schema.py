@@ -11,6 +11,7 @@ from sim.scenario.couplings import Coupling
 from sim.scenario.dynamics import Manipulator, Pathway, Tissue
 from sim.scenario.outputs import Instrument, Measurements, Outputs
 from sim.scenario.perturbations import Perturbation
+from sim.scenario.rules import Rules
 from sim.scenario.space import Space, Time
 from sim.scenario.values import Name, Part, Reads, Text, fault, whole
 
@@ -44,6 +45,9 @@ class ScenarioSpec(Part):
     tissue: Tissue | None = Field(default=None, description="Neighbours and messages between cells.")
     couplings: Annotated[tuple[Coupling, ...], Strict(False)] = Field(
         default=(), description="What acts on what, through which response."
+    )
+    rules: Rules = Field(
+        default=(), description="Hypotheses on what cells do: a signal increases or decreases a behaviour."
     )
     perturbations: Annotated[tuple[Perturbation, ...], Strict(False)] = Field(
         default=(), description="What is done to the system, when."

@@ -8,6 +8,8 @@ DATA = Path(__file__).parent / "data"
 FILES = (
     "models/mapk.xml",
     "models/measured.csv",
+    "cells.csv",
+    "cell_rules.csv",
     "weights/response.safetensors",
     "weights/contact.safetensors",
 )

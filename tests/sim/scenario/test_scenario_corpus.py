@@ -107,7 +107,7 @@ def _is_number(text: str) -> bool:
     return True
 
 
-@pytest.mark.parametrize("name", ["monolayer", "spheroid"])
+@pytest.mark.parametrize("name", ["monolayer", "spheroid", "behaviours"])
 def test_every_edit_is_refused_at_its_line(folder: Path, name: str):
     file = folder / f"{name}.yaml"
     text = (DATA / file.name).read_text(encoding="utf-8")

@@ -31,7 +31,7 @@ def test_every_key_is_used_by_the_good_scenarios(folder: Path):
                 given.add((part.__name__, str(key)))
             walk(below, (*path, key))
 
-    for name in ("monolayer", "spheroid"):
+    for name in ("monolayer", "spheroid", "behaviours"):
         text = (Path(__file__).parent / "data" / f"{name}.yaml").read_text(encoding="utf-8")
         walk(Scenario.parse(text, folder / f"{name}.yaml").to_plain(), ())
     definitions = json.loads(schema_text())["$defs"]
