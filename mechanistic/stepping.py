@@ -90,11 +90,11 @@ class Stepper:
             ModelError: no such method; the native engine was asked for and cannot run this network.
         """
         if asked not in METHODS:
-            known = f"{', '.join(METHODS)} and, for a time course, ssa"
+            known = f"{', '.join(METHODS)} and, for a time course, ssa, tau-leaping and langevin"
             raise ModelError(self.network.file, f"unknown method '{asked}'; methods are {known}")
         if asked == "roadrunner":
             return asked
-        if self._engine() is not None:
+        if not self.network.state_ids or self._engine() is not None:
             return "native"
         if asked == "native":
             raise ModelError(self.network.file, f"the native engine cannot run this model: {self._why_not}")
@@ -115,6 +115,9 @@ class Stepper:
         """
         if dt <= 0 or len(cells.state) == 0:
             return {}
+        if not self.network.state_ids:
+            cells.time += dt
+            return {}
         if method == "roadrunner":
             return self._by_roadrunner(cells, np.arange(len(cells.state)), dt, rtol, atol)
         before = cells.rows(np.arange(len(cells.state)))
@@ -133,6 +136,8 @@ class Stepper:
         Also the cells that failed, by row, whose course is not to be used. What a cell reached before it failed
         stands even if it is tried again, so no number depends on how far a course goes.
         """
+        if not self.network.state_ids:
+            return np.empty((len(cells.state), len(outputs), 0)), {}
         before = cells.rows(np.arange(len(cells.state)))
         too_fast = self._too_fast(before, float(outputs[-1]))
         course, failed = self._by_native(cells, np.inf, outputs, rtol, atol, seed)
@@ -268,7 +273,8 @@ class Stepper:
         state = cells.state[row]
         inputs = [float(cells.time[row]), float(cells.scale[row]), *state, *constants]
         rates = np.array([float(v) for v in evaluate(self.system.graph, self.system.derivative, inputs)])
-        speed = np.abs(rates) / (np.abs(state) + 1e-300)
+        with np.errstate(over="ignore"):
+            speed = np.abs(rates) / (np.abs(state) + 1e-300)
         return self.network.state_ids[int(np.argmax(np.where(np.isfinite(speed), speed, np.inf)))]
 
 

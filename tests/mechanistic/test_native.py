@@ -209,6 +209,16 @@ def test_time_in_rate_laws():
     np.testing.assert_allclose(state.amounts[:, 0], [2.0, 8.0], rtol=1e-6)
 
 
+def test_a_model_in_which_nothing_is_remembered():
+    model = load_model("model r\n p = 2; x := p * time;\nend")
+    course = model.simulate([0, 1, 3])
+    assert course.attrs["method"] == "native"
+    np.testing.assert_array_equal(course["x"].values, [[0.0, 2.0, 6.0]])
+    state = model.initial_state(2, {"p": np.array([2.0, 5.0])})
+    model.advance(state, 3.0)
+    np.testing.assert_array_equal(model.observe(state, ["x"])[:, 0], [6.0, 15.0])
+
+
 def test_machine_code_is_kept_in_the_users_private_cache(tmp_path, monkeypatch):
     from mechanistic.codegen import native
 
