@@ -28,7 +28,7 @@ _LINK = re.compile(r"\]\(([^)\s]+)\)")
 #: a path of this repository in code type, as `sim/core/state.py`
 _PATH = re.compile(r"`((?:sim|mechanistic|neural|scenarios|tests|docs|benchmarks|\.ci)/[\w./-]*)`")
 #: languages of snippets that only show something, or become a file
-_SHOWN = {"", "text", "yaml", "antimony", "csv"}
+_SHOWN = {"", "text", "yaml", "antimony", "csv", "xml"}
 
 
 @dataclass(frozen=True)
