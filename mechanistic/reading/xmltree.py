@@ -135,6 +135,10 @@ def parse(data: bytes, problems: Problems) -> tuple[Element, dict[str, str]]:
         builder.parser.Parse(data, True)
     except Refused:
         raise
+    except (LookupError, ValueError):
+        # what expat does not know itself it asks Python for, which has encodings of one byte a character only
+        message = "the encoding that the file declares cannot be read; save the file as UTF-8"
+        raise problems.refuse(message, 1, "encoding") from None
     except expat.ExpatError as error:
         line = error.lineno
         reason = expat.errors.messages.get(error.code) or "not well-formed"
