@@ -6,6 +6,7 @@ import math
 
 from mechanistic.reading.algebraic import solve
 from mechanistic.reading.chance import bounds_of_draws, refuse_continuous, without_bounds
+from mechanistic.reading.delays import refuse_too_many
 from mechanistic.reading.functions import Functions, find_cycle, references
 from mechanistic.reading.problems import Problems, closest
 
@@ -306,6 +307,14 @@ class Checker:
         initially = {name: [a["math"]] for name, a in self.initialised.items()}
         if not find_cycle(self._graph(always)):
             self._check_cycle(always | initially, "initial assignments")
+            self._past()
+
+    def _past(self) -> None:
+        formulas = {name: (rule["math"], rule["line"]) for name, rule in self.assigned.items()}
+        formulas |= {name: (a["math"], a["line"]) for name, a in self.initialised.items()}
+        formulas |= {name: (r["rate"], r["line"]) for name, r in self.reactions.items()}
+        if not find_cycle({name: sorted(references(math)) for name, (math, _) in formulas.items()}):
+            refuse_too_many(formulas, self.problems)
 
     def _check_cycle(self, determined: dict[str, list], what: str) -> None:
         cycle = find_cycle(self._graph(determined))

@@ -160,3 +160,12 @@ def test_other_models_run_by_the_same_method():
 def test_a_network_lists_its_delays():
     network = read_network("model m\n x = 1; x' = -delay(delay(x, 1), 2);\nend")
     assert [tree[2] for tree, _, _ in network.delays] == [2.0, 1.0]
+
+
+def test_delays_that_multiply_are_refused():
+    rules = "".join(f"y{i} := delay(y{i + 1}, 1) + delay(y{i + 1}, 2);\n" for i in range(12))
+    with pytest.raises(ModelError, match="more than 200 values of the past"):
+        read_network(f"model m\n {rules} y12 := time;\nend")
+    few = "".join(f"y{i} := delay(y{i + 1}, 1);\n" for i in range(20))
+    last = course(f"{few} y20 := time;", [0.0, 5.0], "y0")
+    np.testing.assert_allclose(last, [-20, -15], atol=1e-9)
