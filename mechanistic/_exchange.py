@@ -158,7 +158,8 @@ def _relax(u, total_rate, total_gain, integral, dt):
             integral[v] = dt * (u[v] * mean + gain * dt * _mean_rise(x))
             u[v] = u[v] * math.exp(-x) + gain * dt * mean
         else:
-            integral[v] = dt * u[v]
+            integral[v] = dt * (u[v] + 0.5 * gain * dt)
+            u[v] += gain * dt
 
 
 @njit

@@ -81,10 +81,13 @@ class Step(Protocol):
 
 def step_of(axes: Sequence[Axis], modes: Sequence[tuple[Array, Array]], dt: float, decay: float) -> Step:
     """The exponential for dt [min] over x, y and z."""
+    return Lines(axes, dt, decay) if is_large(axes) else Matrices(modes, dt, decay)
+
+
+def is_large(axes: Sequence[Axis]) -> bool:
+    """Whether products with dense matrices of the axes cost more than what replaces them."""
     counts = [axis.n for axis in axes]
-    if np.prod(counts, dtype=float) * sum(counts) <= _MOST_PRODUCTS:
-        return Matrices(modes, dt, decay)
-    return Lines(axes, dt, decay)
+    return bool(np.prod(counts, dtype=float) * sum(counts) > _MOST_PRODUCTS)
 
 
 class Matrices:

@@ -15,8 +15,9 @@ from numpy.typing import NDArray
 
 from mechanistic._dense_kernels import laplacian
 from mechanistic._exchange import book, exchange, exchange_rates, membrane_exchange, relax
+from mechanistic._fast_modes import FastModes
 from mechanistic._grid import FACES, Boundary, Grid, Inflow, Permeable, face_exchange, gradient, sample
-from mechanistic._spreading import Axis, Lines, Step, mend, multiply, step_of
+from mechanistic._spreading import Axis, Lines, Step, is_large, mend, multiply, step_of
 from mechanistic.jit import threads_for
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
 Array = NDArray[np.float64]
 _KEPT_STEP_SIZES = 16
 _LITTLE_EXCHANGE = 0.02  # in a step: exchange and diffusion in turn are then right to 1e-4
+_STEADY = 1e-10  # relative residual of the steady field that a step with cells leans on; what is left is kept
 _SHORTEST_SUBSTEP = 2.0**-12  # of a step
 
 
@@ -72,6 +74,7 @@ class DiffusionSolver:
             np.array([axis.high for axis in self._axes]),
             np.array([axis.periodic for axis in self._axes]),
         )
+        self._fast = FastModes(self._axes) if is_large(self._axes) else None
         self._steps: dict[float, tuple[Step, Array | None]] = {}
 
     def step(self, u: Array, dt: float, source: Array | None = None) -> Array:
@@ -143,35 +146,35 @@ class DiffusionSolver:
             self.step(u, dt)
             seen += relax(u, rate, gain, half)
         else:
-            steady = self.steady(u.copy(), gain.reshape(u.shape), rate.reshape(u.shape), 1e-12)
+            steady = self.steady(u.copy(), gain.reshape(u.shape), rate.reshape(u.shape), _STEADY)
             unbalanced = self._inflow + gain.reshape(u.shape)
             unbalanced -= self._lost(steady, self.decay + rate.reshape(u.shape))
             seen = steady.reshape(-1) * dt
             u -= steady
             scale = max(float(steady.max()), float(np.abs(u).max()))
-            seen += self._return(u, rate, float(dt), scale)
+            seen += self._return(u, rate, unbalanced.reshape(-1), float(dt), scale)
             u += steady
-            u += unbalanced * dt  # the solver's last digits, so that amounts balance
-            u[(u < 0) & (u > -1e-12 * steady.max())] = 0.0
+            mend(u)
         book(internal, seen, *cells, float(dt))
         return u
 
-    def _return(self, u: Array, rate: Array, dt: float, scale: float) -> Array:
+    def _return(self, u: Array, rate: Array, gain: Array, dt: float, scale: float) -> Array:
         """The distance u from a steady field dies out for dt, in place; returns its integral (voxels,).
 
+        `gain` is what the steady field was found without, the solver's last digits: with it amounts balance.
         Cells draw and the field spreads in turn. A substep with exchange x is wrong by about x² |u|/12: they
         are chosen, among halves of halves of dt, to keep that below a thousandth of the field's scale.
         """
-        nothing, seen, before, left = np.zeros_like(rate), np.zeros_like(rate), 0.0, 1.0
+        seen, before, left = np.zeros_like(rate), 0.0, 1.0
         most = float(rate.max()) * dt
         while left > 0:
             allowed = np.sqrt(0.01 * scale / max(float(np.abs(u).max()), 1e-9 * scale, 1e-300)) / most
             part = min(2.0 ** np.floor(np.log2(max(allowed, _SHORTEST_SUBSTEP))), left)
             h = part * dt
-            seen += relax(u, rate, nothing, 0.5 * (before + h))
+            seen += relax(u, rate, gain, 0.5 * (before + h))
             self._step(h)[0].apply(u)
             before, left = h, left - part
-        seen += relax(u, rate, nothing, 0.5 * before)
+        seen += relax(u, rate, gain, 0.5 * before)
         return seen
 
     def steady(
@@ -183,7 +186,7 @@ class DiffusionSolver:
     ) -> Array:
         """Solves diffusion ∇²u − (decay + uptake) u + source = 0 for u, in place, and returns it.
 
-        Conjugate gradients, preconditioned by the exact inverse for the mean uptake. The start is what u
+        Conjugate gradients, preconditioned by the inverse for the mean uptake. The start is what u
         holds.
 
         Args:
@@ -214,7 +217,7 @@ class DiffusionSolver:
         for _ in range(500):
             if np.sqrt(_dot(residual, residual)) <= limit:
                 break
-            ahead = self._inverse(residual, shift)
+            ahead = self._nearly_inverse(residual, shift)
             now = _dot(residual, ahead)
             direction *= now / before
             direction += ahead
@@ -261,6 +264,9 @@ class DiffusionSolver:
             step.apply(gone)
             return np.maximum(resting - gone, np.minimum(resting, 0.0))
         return self._step_with_source(np.zeros(self.grid.shape), dt, np.zeros(self.grid.shape))
+
+    def _nearly_inverse(self, u: Array, shift: float) -> Array:
+        return self._inverse(u, shift) if self._fast is None else self._fast.inverse(u, shift)
 
     def _inverse(self, u: Array, shift: float) -> Array:
         """(shift − A)⁻¹ u by the modes of the three axes (fast diagonalisation)."""
