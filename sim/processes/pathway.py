@@ -159,7 +159,7 @@ class PathwayProcess(Process):
             self._give_up(state, rows, error)
         state[self.block][rows] = cells.amounts
         state[self.steps][rows] = cells.step
-        if self.network.events:
+        if self.network.events and cells.memory is not None:
             self._remember(state, rows, cells.memory)
 
     def _remember(self, state, rows: np.ndarray, memory: np.ndarray) -> None:
