@@ -51,6 +51,8 @@ class Findings:
         path = self.scenario.resolve(key, model)
         try:
             network = read_network(path)
+            for reaction in network.reaction_ids:
+                network.rate_law(reaction)
         except ModelError as error:
             for p in error.problems:
                 place = f"{path.name}:{p.line}" if p.line else path.name

@@ -161,3 +161,17 @@ def test_a_time_course_needs_an_end(cellweave, study):
 def test_validate_accepts_what_simulate_runs(cellweave, study, fluxes):
     done = cellweave("validate", study, fluxes)
     assert (done.code, done.err) == (0, "")
+
+
+def test_cells_cannot_carry_a_model_without_rate_laws(cellweave, fluxes, tmp_path):
+    scenario = tmp_path / "tissue.yaml"
+    scenario.write_text("""scenario: 1
+name: fluxes
+time: {stop: 1 h, save_every: 1 h}
+space: {domain: {x: [-50 um, 50 um], y: [-50 um, 50 um]}}
+cells: {a: {count: 3, place: {random: {}}, pathways: [p]}}
+pathways: {p: {model: fluxes.xml, time_unit: min}}
+""")
+    done = cellweave("validate", scenario)
+    assert done.code == 2
+    assert "tissue.yaml:6: pathways.p.model: fluxes.xml:12: in: 'in' has no kinetic law" in done.err
