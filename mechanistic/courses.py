@@ -17,7 +17,11 @@ if TYPE_CHECKING:
     import xarray
 
     from mechanistic.solvers.delay import CourseSolver
+    from mechanistic.solvers.leaping import Leaper
     from mechanistic.solvers.stochastic import StochasticStepper
+
+LEAPS = ("tau-leaping", "langevin")
+
 
 class Courses:
     """Time courses of the network of `system`.
@@ -57,16 +61,18 @@ class Courses:
         if method == "auto" and self.network.event_draws:
             method = "ssa"
         looks_back = bool(self.network.delays or self.network.fast_reactions)
-        if method != "ssa":
+        if method != "ssa" and method not in LEAPS:
             only_events = not looks_back and method in ("auto", "native")
             self.network.refuse_draws(f"the method '{method}'", only_events)
         if method == "auto" and looks_back:
             method = "radau"
         elif method != "radau":
             self.network.refuse_delays(f"the method '{method}'")
-            method = method if method == "ssa" else self.stepper.method(method)
+            method = method if method == "ssa" or method in LEAPS else self.stepper.method(method)
         if method == "ssa":
             courses = self._chance.run(state, constants, times, seed)
+        elif method in LEAPS:
+            courses = self._leaper.run(method, state, constants, times, seed)
         elif method == "radau":
             from mechanistic.solvers.past import Before
 
@@ -83,6 +89,12 @@ class Courses:
         from mechanistic.solvers.stochastic import StochasticStepper
 
         return StochasticStepper(self.system)
+
+    @cached_property
+    def _leaper(self) -> Leaper:
+        from mechanistic.solvers.leaping import Leaper
+
+        return Leaper(self._chance)
 
     @cached_property
     def _radau(self) -> CourseSolver:

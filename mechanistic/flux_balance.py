@@ -76,6 +76,7 @@ def flux_balance(
         if np.shape(value) not in ((), (cells,)):
             message = f"'{name}' needs a number or one value for each of {cells} cells (got shape {np.shape(value)})"
             raise ModelError(network.file, [ModelProblem(message, None, name)])
+    network.refuse_draws("a flux balance")
     _, constants = initial_values(network, given, cells)
     values = _values_of_bounds(network, given, cells)
     found = []

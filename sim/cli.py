@@ -218,7 +218,9 @@ def simulate(
     steps: Annotated[int, typer.Option(min=1, help="Intervals of the output grid.")] = 100,
     rtol: Annotated[float, typer.Option(help="Relative tolerance.")] = 1e-6,
     atol: Annotated[float, typer.Option(help="Absolute tolerance.")] = 1e-9,
-    method: Annotated[str, typer.Option(help="auto, native, roadrunner, ssa or fba.")] = "auto",
+    method: Annotated[
+        str, typer.Option(help="auto, native, roadrunner, ssa, tau-leaping, langevin or fba.")
+    ] = "auto",
     sets: Annotated[
         list[str], typer.Option("--set", metavar="ID=VALUE", help="Set an initial value or parameter.")
     ] = [],  # noqa: B006

@@ -1,0 +1,288 @@
+"""Drives the compiled rates of a network in leaps over many firings: tau-leaping and the chemical Langevin equation.
+
+The driver knows nothing of a model (see `lockstep`). A cell's numbers are those of (key, cell, step, reaction), so
+its course depends on its own row only.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import uint64
+
+from mechanistic.jit import njit, prange
+from mechanistic.solvers.blocks import LANES, call
+from mechanistic.solvers.direct_method import BAD_RATE, DONE, SHORT, TOO_MANY, _two_numbers
+
+_BLOCK = 64  # cells that one thread takes at a time
+# Cao, Gillespie and Petzold's n_c, and when they take how many exact steps instead of a leap
+_FEW_FIRINGS, _SHORT_LEAP, _EXACT_STEPS = 10, 10.0, 100
+
+
+@njit(error_model="numpy", nogil=True)
+def _poisson(mean, key, cell, step, reaction):
+    """A Poisson number: by inversion where the mean is small, else Hörmann's transformed rejection (PTRS, 1993)."""
+    if mean < 10.0:
+        u, _ = _two_numbers(key, cell, step | (uint64(reaction) << uint64(32)))
+        k, weight = 0.0, math.exp(-mean)
+        while u >= weight and k < 200.0:
+            u -= weight
+            k += 1.0
+            weight *= mean / k
+        return k
+    b = 0.931 + 2.53 * math.sqrt(mean)
+    a = -0.059 + 0.02483 * b
+    inverse, limit = 1.1239 + 1.1328 / (b - 3.4), 0.9277 - 3.6224 / (b - 2.0)
+    attempt = uint64(0)
+    while True:
+        word = uint64(reaction) | (attempt << uint64(20))
+        u, v = _two_numbers(key, cell, step | (word << uint64(32)))
+        attempt += uint64(1)
+        u, v = u - 0.5, 1.0 - v
+        near = 0.5 - abs(u)
+        k = np.floor((2.0 * a / near + b) * u + mean + 0.43)
+        if near >= 0.07 and v <= limit:
+            return k
+        if k < 0.0 or (near < 0.013 and v > near):
+            continue
+        if math.log(v) + math.log(inverse) - math.log(a / (near * near) + b) <= (
+            k * math.log(mean) - mean - math.lgamma(k + 1.0)
+        ):
+            return k
+
+
+@njit(error_model="numpy", nogil=True)
+def _longest(block, layout, lane, fires, watched, critical, error, drift, spread, loss):
+    """The longest leap in which no propensity changes by more than a share `error` (their equations 32 and 33).
+
+    Nor may reactions take more than that share of anything, whatever others give back: near a steady state the
+    net change allows leaps as long as the lifetime of a species, which make its variance too large by a third.
+    """
+    change_at, change_of, change_by = fires
+    x, a = layout[1], layout[4]
+    drift[:] = 0.0
+    loss[:] = 0.0
+    spread[:] = 0.0
+    for j in range(len(change_at) - 1):
+        if critical[j]:
+            continue
+        rate = block[a + j * LANES + lane]
+        for s in range(change_at[j], change_at[j + 1]):
+            drift[change_of[s]] += change_by[s] * rate
+            spread[change_of[s]] += change_by[s] * change_by[s] * rate
+            loss[change_of[s]] -= min(change_by[s], 0.0) * rate
+    longest = np.inf
+    for w in range(len(watched[0])):
+        i, order, together = watched[0][w], watched[1][w], watched[2][w]
+        amount = block[x + i * LANES + lane]
+        g = float(order)
+        if together == 2 and amount > 1.0:
+            g = order / 2.0 * (2.0 + 1.0 / (amount - 1.0))
+        elif together == 3 and amount > 2.0:
+            g = 3.0 + 1.0 / (amount - 1.0) + 2.0 / (amount - 2.0)
+        allowed = max(error * amount / g, 1.0)
+        if drift[i] != 0.0 or loss[i] > 0.0:
+            longest = min(longest, allowed / max(abs(drift[i]), loss[i]))
+        if spread[i] != 0.0:
+            longest = min(longest, allowed * allowed / spread[i])
+    return longest
+
+
+@njit(error_model="numpy", nogil=True)
+def _choose(block, place, count, lane, only, which, target):
+    """The reaction at `target` along the sum of the propensities of those where `which` equals `only`."""
+    reached, chosen = 0.0, 0
+    for j in range(count):
+        rate = block[place + j * LANES + lane]
+        if which[j] == only and rate > 0.0:
+            chosen = j
+            reached += rate
+            if target < reached:
+                break
+    return chosen
+
+
+@njit(error_model="numpy", nogil=True)
+def _fire(amounts, fires, reaction, times):
+    change_at, change_of, change_by = fires
+    for s in range(change_at[reaction], change_at[reaction + 1]):
+        amounts[change_of[s]] += change_by[s] * times
+
+
+@njit(error_model="numpy", nogil=True)
+def _leap(block, layout, lane, key, cell, step, fires, watched, error, room, exact_left, work):
+    """One tau-leap, or one exact step, of at most `room`; the time that it took, the next step, exact steps left.
+
+    `work`: which reactions are critical, drift, spread, loss, the amounts (updated), zeros a reaction.
+    """
+    change_at, change_of, change_by = fires
+    critical, drift, spread, loss, amounts, none = work
+    x, a, reactions = layout[1], layout[4], len(change_at) - 1
+    total = danger = 0.0
+    for j in range(reactions):
+        rate = block[a + j * LANES + lane]
+        total += rate
+        critical[j] = False
+        if rate > 0.0:
+            for s in range(change_at[j], change_at[j + 1]):
+                if block[x + change_of[s] * LANES + lane] < -change_by[s] * _FEW_FIRINGS:
+                    critical[j] = True
+            if critical[j]:
+                danger += rate
+    longest = np.inf
+    if exact_left == 0:
+        longest = _longest(block, layout, lane, fires, watched, critical, error, drift, spread, loss)
+        if longest < _SHORT_LEAP / total:
+            exact_left = _EXACT_STEPS
+    if exact_left > 0:
+        first, second = _two_numbers(key, cell, step | (uint64(0xFFFFFFFF) << uint64(32)))
+        wait = -math.log(1.0 - first) / total
+        if wait < room:
+            _fire(amounts, fires, _choose(block, a, reactions, lane, False, none, second * total), 1.0)
+        return min(wait, room), step + uint64(1), exact_left - 1
+    while True:
+        first, second = _two_numbers(key, cell, step | (uint64(0xFFFFFFFF) << uint64(32)))
+        wait = -math.log(1.0 - first) / danger if danger > 0.0 else np.inf
+        took = min(longest, wait, room)
+        for j in range(reactions):
+            rate = block[a + j * LANES + lane]
+            if not critical[j] and rate > 0.0:
+                _fire(amounts, fires, j, _poisson(rate * took, key, cell, step, j))
+        if wait <= took and wait < room:
+            _fire(amounts, fires, _choose(block, a, reactions, lane, True, critical, second * danger), 1.0)
+        step += uint64(1)
+        short = False
+        for s in range(len(change_of)):
+            short = short or amounts[change_of[s]] < 0.0
+        if not short:
+            return took, step, 0
+        # a leap that takes more than there is has been too long
+        longest = 0.5 * took
+        for i in range(len(amounts)):
+            amounts[i] = block[x + i * LANES + lane]
+
+
+@njit(error_model="numpy", nogil=True)
+def _diffuse(block, layout, lane, key, cell, step, fires, watched, error, room, work):
+    """One step of Euler and Maruyama for the chemical Langevin equation; what it takes below 0 stops at 0."""
+    change_at, change_of, _ = fires
+    critical, drift, spread, loss, amounts, _ = work
+    critical[:] = False
+    took = min(_longest(block, layout, lane, fires, watched, critical, error, drift, spread, loss), room)
+    for j in range(len(change_at) - 1):
+        mean = block[layout[4] + j * LANES + lane] * took
+        if mean > 0.0:
+            first, second = _two_numbers(key, cell, step | (uint64(j) << uint64(32)))
+            normal = math.sqrt(-2.0 * math.log(1.0 - first)) * math.cos(2.0 * math.pi * second)
+            _fire(amounts, fires, j, mean + math.sqrt(mean) * normal)
+    for s in range(len(change_of)):
+        amounts[change_of[s]] = max(amounts[change_of[s]], 0.0)
+    return took, step + uint64(1)
+
+
+@njit(error_model="numpy", nogil=True)
+def _run_block(rates, layout, key, leaping, error, first, end, start, constants, times, fires, watched, most, out,
+               status, culprit, when):  # fmt: skip
+    n, reactions = start.shape[1], len(fires[0]) - 1
+    block = np.zeros(layout[0] + LANES)
+    # vectors of eight doubles start where the processor reads them in one piece
+    block = block[(64 - block.ctypes.data % 64) % 64 // 8 :]
+    address = block.ctypes.data
+    x, t, p, a = layout[1], layout[2], layout[3], layout[4]
+    cell, row, exact_left = np.full(LANES, -1), np.zeros(LANES, np.int64), np.zeros(LANES, np.int64)
+    step = np.zeros(LANES, np.uint64)
+    amounts = np.zeros(n)
+    work = (
+        np.zeros(reactions, np.bool_),
+        np.zeros(n),
+        np.zeros(n),
+        np.zeros(n),
+        amounts,
+        np.zeros(reactions, np.bool_),
+    )
+    waiting, active = first, 0
+    fresh = np.ones(LANES, np.bool_)
+    while True:
+        for lane in range(LANES):
+            if not fresh[lane]:
+                continue
+            fresh[lane] = False
+            # a lane without a cell of its own computes along with another one's numbers
+            k = min(waiting, end - 1)
+            for i in range(n):
+                block[x + i * LANES + lane] = start[k, i]
+            block[t + lane] = times[0]
+            block[p + lane] = 1.0
+            for i in range(constants.shape[1]):
+                block[p + (1 + i) * LANES + lane] = constants[k, i]
+            cell[lane] = -1
+            if waiting < end:
+                cell[lane], row[lane], exact_left[lane], step[lane] = waiting, 1, 0, 0
+                out[waiting, 0] = start[waiting]
+                waiting += 1
+                active += 1
+        if active == 0:
+            return
+        call(rates, address)  # pyright: ignore[reportCallIssue]
+        for lane in range(LANES):
+            k = cell[lane]
+            if k < 0:
+                continue
+            failed, guilty, total = DONE, 0, 0.0
+            for j in range(reactions):
+                rate = block[a + j * LANES + lane]
+                if not (rate >= 0.0 and rate < np.inf):
+                    failed, guilty = BAD_RATE, j
+                total += rate
+            if step[lane] >= most:
+                failed = TOO_MANY
+            if failed == DONE and row[lane] < len(times):
+                room = times[row[lane]] - block[t + lane]
+                for i in range(n):
+                    amounts[i] = block[x + i * LANES + lane]
+                took = room
+                if total > 0.0 and leaping:
+                    took, step[lane], exact_left[lane] = _leap(
+                        block, layout, lane, key, uint64(k), step[lane], fires, watched, error, room,
+                        exact_left[lane], work,
+                    )  # fmt: skip
+                elif total > 0.0:
+                    took, step[lane] = _diffuse(
+                        block, layout, lane, key, uint64(k), step[lane], fires, watched, error, room, work
+                    )
+                for i in range(n):
+                    block[x + i * LANES + lane] = amounts[i]
+                    if amounts[i] < 0.0 and start[k, i] >= 0.0:
+                        failed = SHORT
+                block[t + lane] = times[row[lane]] if took >= room else block[t + lane] + took
+                if took >= room:
+                    out[k, row[lane]] = amounts
+                    row[lane] += 1
+            if failed != DONE:
+                status[k], culprit[k], when[k] = failed, guilty, block[t + lane]
+            if failed != DONE or row[lane] == len(times):
+                fresh[lane] = True
+                active -= 1
+
+
+@njit(error_model="numpy", parallel=True)
+def run_cells(rates, layout, key, leaping, error, start, constants, times, fires, watched, most, out, status,
+              culprit, when):  # fmt: skip
+    """The state of every cell at `times`, from `start` at times[0].
+
+    Args:
+        rates, layout, start, constants, fires, most, out, status, culprit, when: see `direct_method`.
+        key: of the stream, uint64.
+        leaping: tau-leaping, else the Langevin equation.
+        error: by what share a propensity may change in one leap.
+        watched: what propensities depend on: positions in the state; the order of the highest reaction of each;
+            how many of it that reaction takes.
+    """
+    cells = len(start)
+    for b in prange((cells + _BLOCK - 1) // _BLOCK):
+        first = b * _BLOCK
+        _run_block(
+            rates, layout, key, leaping, error, first, min(first + _BLOCK, cells), start, constants, times, fires,
+            watched, most, out, status, culprit, when,
+        )  # fmt: skip
