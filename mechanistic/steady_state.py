@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 _LONGEST = 1e12  # [model time]
 _STEPS = 5000
+_SETTLED = 250  # steps after which the mean of the way begins
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,8 @@ def steady_state(
         Dim cell. A variable for every species (concentration), `amount.<id>` beside it, every other variable of
         the state and every reaction (its rate); `stable`; `found_by`; `eigenvalue_real` and `eigenvalue_imag`
         (cell, eigenvalue) [1 / model time], the largest real part first. `attrs["conserved"]` lists the laws.
-        With "auto", a state that is not stable is returned, and says so, where time finds none that is.
+        With "auto", a state that is not stable is returned, and says so, where time finds none that is: Newton's
+        method then begins at the start, at points of the cell's way in time, and at the mean of it.
 
     Raises:
         ModelError: the model has events, or a rate depends on time; an id is not in the model.
@@ -160,12 +162,11 @@ class _Cell:
         first = None if found is None else self._described(found, "newton")
         if first is not None and (first.stable or method == "newton"):
             return first
+        z = self.start
         if method != "newton":
-            z, later = self._followed()
-            if later is not None:
+            z, later = self._followed(keep=method == "auto" and first is None)
+            if later is not None and (later.stable or first is None):
                 return later
-        else:
-            z = self.start
         if first is not None:
             return first
         raise self._none(z)
@@ -223,8 +224,13 @@ class _Cell:
             z, before = new, length
         return None
 
-    def _followed(self) -> tuple[np.ndarray, Rest | None]:
-        """Where the cell is in the end, and the stable state that it approaches, if any."""
+    def _followed(self, keep: bool) -> tuple[np.ndarray, Rest | None]:
+        """Where the cell is in the end, and the stable state that it approaches, if any.
+
+        Args:
+            keep: whether, where there is none, one counts that Newton's method finds from a point on the way, or
+                from the mean of the way: what an oscillator circles around.
+        """
         from scipy.integrate import LSODA
 
         floor = 1e-12 * max(np.abs(self.start).max(), np.abs(self.totals).max(), 1e-12)
@@ -232,23 +238,31 @@ class _Cell:
             lambda _, z: self.rate(z), 0.0, self.start, _LONGEST, rtol=1e-8, atol=floor,
             jac=lambda _, z: self.jacobian(z),
         )  # fmt: skip
+        aside, mean, begun = None, np.zeros_like(self.start), 0.0
         for step in range(1, _STEPS + 1):
+            before = solver.t
             try:
                 solver.step()
             except (ValueError, RuntimeError):
                 break
             if solver.status == "failed" or not np.all(np.isfinite(solver.y)):
                 break
+            if step > _SETTLED:
+                begun = begun or float(before)
+                mean += (solver.y - mean) * (solver.t - before) / (solver.t - begun)
             if step % 50 == 0 or solver.status == "finished":
                 found = self._newton(solver.y)
+                if found is None and keep and aside is None and step % 500 == 0:
+                    found = self._newton(mean)
                 if found is not None:
+                    aside = found if aside is None else aside
                     near = np.abs(self.full(found) - self.full(solver.y)) <= 0.01 * self._size(solver.y)
                     rest = self._described(found, "time")
                     if rest.stable and np.all(near | (self._size(found) < 1e-6 * self._size(found).max())):
                         return solver.y, rest
             if solver.status == "finished":
                 break
-        return solver.y, None
+        return solver.y, None if aside is None or not keep else self._described(aside, "newton")
 
     def _none(self, z: np.ndarray) -> IntegrationError:
         rate = np.abs(self.tangent.change(inputs_at(self.full(z), self.constants))) / self._size(z)
