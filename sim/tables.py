@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sim.errors import ScenarioError, escaped
+from sim.errors import ScenarioError, StoreError, escaped
 
 if TYPE_CHECKING:
     import xarray
@@ -22,6 +22,7 @@ def check_output(output: Path | None) -> None:
 
     Raises:
         ScenarioError: an unknown suffix, no such folder, or a store that would be lost.
+        StoreError: the folder cannot be written to.
     """
     if output is None:
         return
@@ -34,6 +35,8 @@ def check_output(output: Path | None) -> None:
         raise ScenarioError(f"{name}: exists; choose another name or remove it")
     if output.is_dir():
         raise ScenarioError(f"{name}: is a folder")
+    if not os.access(output.parent, os.W_OK):
+        raise StoreError(f"{name}: the folder {escaped(output.parent, 200)} cannot be written to")
 
 
 def write(data: xarray.Dataset, rows: Iterable[str], output: Path | None) -> None:

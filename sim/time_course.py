@@ -83,6 +83,7 @@ def time_course(request: Request, model: PathwayModel | None = None) -> xarray.D
         model = model or loaded(request.model)
         values, spreads = _settings(request, model)
         chosen = _chosen(request, model)
+        _check_memory(request, model)
         values |= _drawn(request, model, values, spreads)
         times = np.linspace(request.start, _end(request), request.steps + 1)
         course = model.simulate(
@@ -154,6 +155,20 @@ def _check_numbers(request: Request) -> None:
         raise fail("--cells", f"must be 1 or more (got {request.cells})")
     if not 0 <= request.seed < _SEED_END:
         raise fail("--seed", f"must lie between 0 and 2^64 - 1 (got {request.seed})")
+
+
+def _check_memory(request: Request, model: PathwayModel) -> None:
+    """Refuse a table that does not fit, before any of it is made."""
+    from sim.scenario.consistency import free_memory
+
+    network = model.network
+    columns = 2 * len(network.species_ids) + len(network.state_ids) + len(network.reaction_ids)
+    columns += len(network.parameter_ids) + len(network.compartment_ids) + len(network.stoichiometry_ids)
+    needed, free = 8.0 * columns * (request.cells or 1) * (request.steps + 1), free_memory()
+    if needed > free:
+        option = "--cells" if (request.cells or 1) > request.steps else "--steps"
+        message = f"the course needs {needed / 2**30:.1f} GiB, {free / 2**30:.1f} GiB free; ask for fewer"
+        raise ScenarioError(_wrong(request, option, message))
 
 
 def _end(request: Request) -> float:

@@ -173,3 +173,9 @@ def test_an_output_that_cannot_be_written_is_refused_before_the_run(tmp_path, na
     (tmp_path / "there.zarr").mkdir()
     with pytest.raises(ScenarioError):
         check_output(tmp_path / name)
+
+
+def test_what_does_not_fit_the_memory_is_refused_before_it_is_made(model):
+    for options in ({"cells": 10**12}, {"steps": 10**12}):
+        with pytest.raises(ScenarioError, match=r"needs .* GiB, .* GiB free"):
+            time_course(Request(model, end=1.0, **options))
