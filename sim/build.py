@@ -22,7 +22,8 @@ from sim.planning.couple import Coupler
 from sim.planning.findings import Findings, KeyPath
 from sim.processes.fields import BoxSettings, FieldProcess
 from sim.processes.life import Growth, Life
-from sim.processes.motion import Mechanics, Motility
+from sim.processes.life_interactions import Interactions
+from sim.processes.motion import Contacts, Mechanics, Motility
 from sim.processes.pathway import PathwayProcess
 from sim.processes.tissue import Neighbourhood, TissueProcess, TissueSettings
 
@@ -119,6 +120,10 @@ def plan(scenario: Scenario) -> Plan:
     if tissue is not None and tissue_card is not None and tissue.weights is not None:
         path = scenario.resolve(("tissue", "weights"), tissue.weights)
         processes.append(TissueProcess(TissueSettings(path, tissue_card), neighbourhood, step))
+    between = settings.interactions_of(scenario)
+    if between is not None:
+        contacts = Contacts(box, findings.types)
+        processes.append(Interactions(between, life, contacts, findings.types, step))
     findings.stop_at_faults()
 
     _remember_perturbed(processes, perturbations)

@@ -77,8 +77,6 @@ class Vocabulary:
             "time": "clock.time",
             "contact with live cell": "contact.live",
             "contact with dead cell": "contact.dead",
-            "apoptotic": "cell.apoptotic",
-            "necrotic": "cell.necrotic",
         }
         shared = {
             "apoptosis": "rate.death",
@@ -88,9 +86,6 @@ class Vocabulary:
             "migration persistence time": "motility.persistence",
             "cell-cell adhesion": "mechanics.adhesion",
             "cell-cell repulsion": "mechanics.repulsion",
-            "cell-cell adhesion elastic constant": "mechanics.elasticity",
-            "cell attachment rate": "rate.attachment",
-            "cell detachment rate": "rate.detachment",
             "phagocytose dead cell": "phagocytosis.dead",
             "damage rate": "rate.damage",
             "attack damage rate": "rate.damage",
@@ -107,7 +102,6 @@ class Vocabulary:
                 f"{f} secretion target": f"saturation.{f}",
                 f"{f} secretion saturation density": f"saturation.{f}",
                 f"{f} uptake": f"uptake.{f}",
-                f"{f} export": f"export.{f}",
                 f"chemotactic response to {f}": f"chemotaxis.{f}",
                 f"chemotactic sensitivity to {f}": f"chemotaxis.{f}",
             }

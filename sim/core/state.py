@@ -15,7 +15,7 @@ NO_PARENT = -1
 _versions = itertools.count()
 
 #: why a cell's record ended
-CAUSES = ("", "division", "apoptosis", "kill", "failure")
+CAUSES = ("", "division", "apoptosis", "kill", "failure", "necrosis", "phagocytosis", "fusion")
 
 
 class Lineage:
@@ -81,7 +81,7 @@ class State:
                     int(q.default) if q.integer else q.default,
                 )
                 if np.any(q.shared):
-                    self._inherited[q.name] = np.where(q.shared, 0.5, 1.0)
+                    self._inherited[q.name] = np.asarray(q.shared, dtype=bool)
                     self.cleared[q.name] = np.zeros(shape)
         self._table = _Table(columns, capacity)
         self.alive = np.zeros(self._table.capacity, dtype=bool)
@@ -143,19 +143,29 @@ class State:
         self.changed()
         return np.arange(rows.start, rows.stop)
 
-    def divide(self, mothers: np.ndarray) -> np.ndarray:
+    def divide(
+        self, mothers: np.ndarray, share: float | np.ndarray = 0.5, types: np.ndarray | None = None
+    ) -> np.ndarray:
         """Split each mother row into itself and a new cell; returns the daughters' rows.
 
-        The daughter inherits every column; shared amounts are halved in both. The mother keeps its
-        id, as in lineage tracing of live-cell microscopy.
+        The daughter inherits every column; of shared amounts she gets `share`, a number or one for each division, and
+        the mother keeps the rest. The mother keeps its id, as in lineage tracing of live-cell microscopy. The daughter
+        is of the mother's type unless `types` says otherwise.
         """
-        daughters = self.add(self["cell.type"][mothers], parents=self.ids[mothers])
+        types = self["cell.type"][mothers] if types is None else types
+        daughters = self.add(types, parents=self.ids[mothers])
+        share = np.broadcast_to(np.asarray(share, dtype=float), mothers.shape)
         for name in self._table.columns:
-            if name not in ("cell.id", "cell.type"):
-                column = self[name]
-                if name in self._inherited:
-                    column[mothers] *= self._inherited[name]
-                column[daughters] = column[mothers]
+            if name in ("cell.id", "cell.type"):
+                continue
+            column = self[name]
+            given = column[mothers]
+            if name in self._inherited:
+                part = share.reshape(-1, *[1] * (column.ndim - 1))
+                shared = self._inherited[name]
+                given = given * np.where(shared, part, 1.0)
+                column[mothers] *= np.where(shared, 1.0 - part, 1.0)
+            column[daughters] = given
         return daughters
 
     def remove(self, rows: np.ndarray, cause: str) -> None:
@@ -171,8 +181,8 @@ class State:
         keep = self.alive[: len(self)]
         if keep.all():
             return
-        for name, share in self._inherited.items():
-            amounts = np.where(share < 1.0, self[name][~keep], 0.0)
+        for name, shared in self._inherited.items():
+            amounts = np.where(shared, self[name][~keep], 0.0)
             self.cleared[name] = self.cleared[name] + amounts.sum(axis=0)
         self._table.keep(keep)
         self.alive[:] = False

@@ -10,7 +10,8 @@ from sim.instruments import INCUCYTE_CHANNELS, Incucyte
 from sim.measurements import MeasurementsError, read_table, series
 from sim.perturbations import Perturbation
 from sim.processes.fields import BoxSettings, FieldSettings
-from sim.processes.life import Cycle, LifeSettings
+from sim.processes.life import Composition, Cycle, Daughters, LifeSettings
+from sim.processes.life_interactions import InteractionSettings
 from sim.processes.motion import MotionSettings
 from sim.scenario.units import unit
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 DEFAULT_STEP = 6.0
 #: without a section `tissue`, neighbours are at most this many radii of the largest cell type apart
 _CONTACT_RADII = 2.5
+#: beginnings of names that belong to what happens between cells
+_BETWEEN = ("attack.", "phagocytosis.", "fusion.", "transform.", "cell.damage", "rate.damage", "rate.repair")
 #: phases in which a cell has begun to double its volume
 _DOUBLED = {"S", "G2", "M", "G2M", "cycling", "Ki67_positive", "Ki67_positive_premitotic"}
 
@@ -96,22 +99,81 @@ def life_of(scenario: Scenario) -> LifeSettings:
     phases = ["live"]
     for cycle in cycling.values():
         phases += [p for p in cycle.programme if p not in phases]
-    names = (*phases, *(["G0"] if resting and "G0" not in phases else []), "apoptotic", "lysed")
+    composed = {code: c for code, c in cells.items() if c.composition is not None}
+    necrotic = any(c.death.necrosis > 0 for c in composed.values()) or any(
+        r.behaviour == "rate.necrosis" or r.file is not None for r in scenario.rules
+    )
+    dying = ("apoptotic", "necrotic", "lysed") if necrotic and composed else ("apoptotic", "lysed")
+    names = (*phases, *(["G0"] if resting and "G0" not in phases else []), *dying)
 
     def rates(pick: Callable[[CellType], float]) -> dict[int, float]:
         return {code: float(pick(c)) for code, c in cells.items()}
 
     return LifeSettings(
         volume=rates(lambda c: c.volume),
-        growth=rates(lambda c: c.growth),
+        growth=rates(lambda c: c.growth if c.composition is None else 1.0),
         cycles={code: _cycle(c.programme, names) for code, c in cycling.items() if c.programme},
         division={code: c.division_rate for code, c in cycling.items()},
         death=rates(lambda c: c.death.apoptosis),
-        lysis=rates(lambda c: c.death.lysis),
+        lysis=rates(lambda c: c.death.lysis if c.death.remains is None else 0.0),
         clearance=rates(lambda c: c.death.clearance),
         phase_names=names,
         arrest={code: float(q.enter) for code, q in resting.items()},
         release={code: float(q.leave) for code, q in resting.items()},
+        composition={code: _composition(c) for code, c in composed.items()},
+        necrosis={code: float(c.death.necrosis) for code, c in composed.items()} if necrotic else {},
+        remains={code: float(c.death.remains) for code, c in cells.items() if c.death.remains is not None},
+        daughters={
+            code: Daughters(
+                c.division.share, {list(scenario.cells).index(t): p for t, p in c.division.types.items()}
+            )
+            for code, c in cells.items()
+            if c.division is not None
+        },
+    )
+
+
+def _composition(c: CellType) -> Composition:
+    assert c.composition is not None
+    p, solid = c.composition, 1 - float(c.composition.fluid)
+    return Composition(
+        fluid=float(p.fluid),
+        nuclear=float(p.nuclear) * solid,
+        cytoplasm=float(c.volume - p.nuclear) * solid,
+        fluid_rate=float(p.fluid_rate),
+        nuclear_rate=float(p.nuclear_rate),
+        cytoplasm_rate=float(p.cytoplasm_rate),
+    )
+
+
+def interactions_of(scenario: Scenario) -> InteractionSettings | None:
+    """What cells do to each other; None where nothing in the scenario speaks of it."""
+    cells = {
+        code: c.interactions for code, c in enumerate(scenario.cells.values()) if c.interactions is not None
+    }
+    spoken = [r.behaviour for r in scenario.rules] + [r.signal or "" for r in scenario.rules]
+    spoken += [c.target for c in scenario.couplings] + [c.source for c in scenario.couplings]
+    spoken += list(scenario.outputs.cells)
+    files = any(r.file is not None for r in scenario.rules)
+    if not cells and not files and not any(n.startswith(_BETWEEN) for n in spoken):
+        return None
+
+    def rates(verb: str) -> dict[str, dict[int, float]]:
+        found: dict[str, dict[int, float]] = {}
+        for code, i in cells.items():
+            for other, rate in getattr(i, verb).items():
+                found.setdefault(other, {})[code] = float(rate)
+        return found
+
+    every = range(len(scenario.cells))
+    return InteractionSettings(
+        attack=rates("attack"),
+        phagocytosis=rates("phagocytosis"),
+        fusion=rates("fusion"),
+        transform=rates("transform"),
+        damage={code: float(cells[code].damage) if code in cells else 1.0 for code in every},
+        repair={code: float(i.repair) for code, i in cells.items()},
+        duration={code: float(cells[code].attack_duration) if code in cells else 30.0 for code in every},
     )
 
 

@@ -35,12 +35,58 @@ class Cycle:
 
 
 @dataclass(frozen=True)
+class Composition:
+    """Parts of a volume: fluid as a share, nuclear and cytoplasmic solid at birth's end [um³], their rates [1/min]."""
+
+    fluid: float
+    nuclear: float
+    cytoplasm: float
+    fluid_rate: float
+    nuclear_rate: float
+    cytoplasm_rate: float
+
+
+@dataclass(frozen=True)
+class Daughters:
+    """Unequal division: the share of the mother that one daughter gets, and the probability of each type of hers."""
+
+    share: float
+    types: Mapping[int, float]
+
+
+@dataclass(frozen=True)
+class Decay:
+    """What becomes of the parts of a dying cell: the share of fluid it tends to, and rates [1/min]."""
+
+    fluid: float
+    fluid_rate: float
+    nuclear_rate: float
+    cytoplasm_rate: float
+    calcification: float
+
+
+#: by phase, for cells with parts: apoptotic ones dry up, necrotic ones swell until they burst and then shrink
+#: (Ghaffarizadeh et al. 2018, doi:10.1371/journal.pcbi.1005991)
+DECAY = {
+    "apoptotic": Decay(0.0, 3 / 60, 0.35 / 60, 1 / 60, 0.0),
+    "necrotic": Decay(1.0, 0.67 / 60, 0.013 / 60, 0.0032 / 60, 0.0042 / 60),
+    "lysed": Decay(0.0, 0.05 / 60, 0.013 / 60, 0.0032 / 60, 0.0042 / 60),
+}
+#: volume at which a necrotic cell bursts, relative to that at its death (same source)
+RUPTURE = 2.0
+
+
+@dataclass(frozen=True)
 class LifeSettings:
     """By cell type code. Volumes in um³, rates in 1/min.
 
     Attributes:
-        phase_names: names of all phase codes; the last two are `apoptotic` and `lysed`.
+        phase_names: names of all phase codes; from `apoptotic` on they are those of dying, `lysed` is the last.
         arrest, release: rates of entering G0 from the first phase and of return, of the types that can.
+        composition: types whose volume has parts; the others have the one relaxation `growth`.
+        necrosis: hazard of necrosis, of the types with parts.
+        remains: how long an apoptotic cell remains before it is gone [min], of types for which that is fixed.
+        daughters: types that divide unequally.
         cycles: a type without an entry has the one phase `live`, left by division at `rate.division`;
             with one, `rate.division` relative to its default is the pace of the whole cycle.
     """
@@ -55,6 +101,15 @@ class LifeSettings:
     phase_names: tuple[str, ...]
     arrest: Mapping[int, float] = field(default_factory=dict)
     release: Mapping[int, float] = field(default_factory=dict)
+    composition: Mapping[int, Composition] = field(default_factory=dict)
+    necrosis: Mapping[int, float] = field(default_factory=dict)
+    remains: Mapping[int, float] = field(default_factory=dict)
+    daughters: Mapping[int, Daughters] = field(default_factory=dict)
+
+    @property
+    def necrotic(self) -> int:
+        """Code of the swelling phase of necrosis, -1 where no type has it."""
+        return self.phase_names.index("necrotic") if "necrotic" in self.phase_names else -1
 
     @property
     def resting(self) -> int:
@@ -72,7 +127,7 @@ class LifeSettings:
 
     @property
     def apoptotic(self) -> int:
-        return len(self.phase_names) - 2
+        return self.phase_names.index("apoptotic")
 
     @property
     def lysed(self) -> int:
@@ -92,7 +147,18 @@ class Growth(Process):
     def __init__(self, settings: LifeSettings, step: float):
         super().__init__("growth", step)
         self.settings = settings
-        self.states = (Quantity("cell.volume", "um^3", "cell volume", shared=True),)
+        parts = {"fluid": "fluid", "nuclear": "solid of the nucleus", "cytoplasm": "solid of the cytoplasm"}
+        self.states = (
+            Quantity("cell.volume", "um^3", "cell volume", shared=True),
+            *(
+                (
+                    *(Quantity(f"volume.{k}", "um^3", text, shared=True) for k, text in parts.items()),
+                    Quantity("cell.calcified", "1", "calcified share of the cell"),
+                )
+                if settings.composition
+                else ()
+            ),
+        )
         self.inputs = (
             Quantity(
                 "rate.growth",
@@ -108,7 +174,12 @@ class Growth(Process):
         self.reads = ("cell.phase",)
 
     def initialise(self, state, rows) -> None:
-        state["cell.volume"][rows] = _by_type(self.settings.volume, state["cell.type"][rows])
+        types = state["cell.type"][rows]
+        state["cell.volume"][rows] = _by_type(self.settings.volume, types)
+        for code, c in self.settings.composition.items():
+            mine = rows[types == code]
+            state["volume.nuclear"][mine], state["volume.cytoplasm"][mine] = c.nuclear, c.cytoplasm
+            state["volume.fluid"][mine] = state["cell.volume"][mine] - c.nuclear - c.cytoplasm
 
     def advance(self, state, signals, dt: float) -> None:
         from sim.agents.life import grow
@@ -121,7 +192,58 @@ class Growth(Process):
         dying = phase >= self.settings.apoptotic
         target[dying] *= _APOPTOTIC_SHARE
         rate[dying] = _SHRINKAGE
+        composed = np.isin(types, list(self.settings.composition))
+        rate[composed] = 0.0
         grow(state["cell.volume"], target, rate, dt)
+        if composed.any():
+            self._grow_parts(state, np.flatnonzero(composed), signals["rate.growth"], dt)
+
+    def _grow_parts(self, state, rows: np.ndarray, pace: np.ndarray, dt: float) -> None:
+        """Fluid and solids of `rows` towards the targets of their phase; `cell.volume` is their sum.
+
+        A cell that grows by parts takes `rate.growth` as a factor: 1 is its own pace.
+        """
+        from sim.agents.volume import relax_parts
+
+        s = self.settings
+        types, phase = state["cell.type"][rows], state["cell.phase"][rows]
+        names = ("volume.fluid", "volume.nuclear", "volume.cytoplasm")
+        parts = [state[name][rows] for name in names]
+        # whoever changed the volume as a whole changed its parts in proportion
+        whole = parts[0] + parts[1] + parts[2]
+        scale = np.divide(state["cell.volume"][rows], whole, out=np.ones(len(rows)), where=whole > 0)
+        scale[np.abs(scale - 1) < 1e-12] = 1.0
+        parts = [p * scale for p in parts]
+        fluid, nuclear, cytoplasm = np.zeros((3, len(rows)))
+        rates = np.zeros((3, len(rows)))
+        for code, c in s.composition.items():
+            mine = types == code
+            fluid[mine], nuclear[mine], cytoplasm[mine] = c.fluid, c.nuclear, c.cytoplasm
+            rates[:, mine] = (
+                np.array([[c.fluid_rate], [c.nuclear_rate], [c.cytoplasm_rate]]) * pace[rows[mine]]
+            )
+            if code in s.cycles:
+                doubled = mine & np.isin(phase, s.cycles[code].doubled)
+                nuclear[doubled] *= 2
+                cytoplasm[doubled] *= 2
+            elif (
+                code in s.division
+            ):  # the one phase live ends with division, so a live cell is on its way to two
+                nuclear[mine] *= 2
+                cytoplasm[mine] *= 2
+        calcification = np.zeros(len(rows))
+        for name, decay in DECAY.items():
+            if name in s.phase_names:
+                mine = phase == s.phase_names.index(name)
+                fluid[mine], nuclear[mine], cytoplasm[mine] = decay.fluid, 0.0, 0.0
+                rates[:, mine] = np.array([[decay.fluid_rate], [decay.nuclear_rate], [decay.cytoplasm_rate]])
+                calcification[mine] = decay.calcification
+        grown = relax_parts(*parts, (fluid, nuclear, cytoplasm), tuple(rates), dt)  # type: ignore[arg-type]
+        for name, values in zip(names, grown):
+            state[name][rows] = values
+        state["cell.volume"][rows] = grown[0] + grown[1] + grown[2]
+        calcified = state["cell.calcified"]
+        calcified[rows] += (1 - calcified[rows]) * -np.expm1(-calcification * dt)
 
     def readout(self, name, state, signals) -> np.ndarray:
         from sim.agents.life import radius_of
@@ -141,6 +263,11 @@ class Life(Process):
         self.states = (
             Quantity("cell.phase", "1", "phase of cycle or death", integer=True),
             Quantity("cell.phase_time", "min", "time since the phase began"),
+            *(
+                [Quantity("cell.rupture", "um^3", "volume at which a necrotic cell bursts")]
+                if settings.necrosis
+                else ()
+            ),
         )
         self.inputs = (
             Quantity("rate.division", "1/min", "hazard of dividing", "input", by_type=settings.division),
@@ -150,6 +277,11 @@ class Life(Process):
             ),
             Quantity(
                 "rate.clearance", "1/min", "hazard of debris to vanish", "input", by_type=settings.clearance
+            ),
+            *(
+                [Quantity("rate.necrosis", "1/min", "hazard of necrosis", "input", by_type=settings.necrosis)]
+                if settings.necrosis
+                else ()
             ),
             Quantity("rate.arrest", "1/min", "hazard of entering G0", "input", by_type=settings.arrest),
             Quantity("rate.release", "1/min", "hazard of leaving G0", "input", by_type=settings.release),
@@ -185,7 +317,16 @@ class Life(Process):
         dies = living & occurs(signals["rate.death"], dt, u[:, 0])
         lyses = (phase == s.apoptotic) & occurs(signals["rate.lysis"], dt, u[:, 1])
         vanishes = (phase == s.lysed) & occurs(signals["rate.clearance"], dt, u[:, 2])
-        staying = living & ~dies
+        bursts = np.zeros(len(state), dtype=bool)
+        starves = bursts
+        if s.necrosis:
+            v = self.streams.uniforms("necrosis", state.tick, state.ids)[:, 0]
+            starves = living & ~dies & occurs(signals["rate.necrosis"], dt, v)
+            bursts = (phase == s.necrotic) & (state["cell.volume"] > state["cell.rupture"])
+        for code, duration in s.remains.items():
+            mine = (phase == s.apoptotic) & (state["cell.type"] == code)
+            vanishes |= mine & (state["cell.phase_time"] + dt >= duration * (1 - 1e-12))
+        staying = living & ~dies & ~starves
         staying &= ~self._rest(state, signals, living, dt)
         divides = staying & occurs(division, dt, u[:, 3])
         in_phases = np.isin(state["cell.type"], list(s.cycles))
@@ -198,8 +339,12 @@ class Life(Process):
             divides[mine] = self._cycle(state, mine, cycle, pace, dt)
 
         self._enter(state, np.flatnonzero(dies), s.apoptotic)
-        self._enter(state, np.flatnonzero(lyses), s.lysed)
+        self._enter(state, np.flatnonzero(lyses | bursts), s.lysed)
         state.lineage.died(state.time, state.ids[dies], "apoptosis")
+        if starves.any():
+            self._enter(state, np.flatnonzero(starves), s.necrotic)
+            state["cell.rupture"][starves] = RUPTURE * state["cell.volume"][starves]
+            state.lineage.died(state.time, state.ids[starves], "necrosis")
         state.remove(np.flatnonzero(vanishes), "apoptosis")
         if divides.any():
             self._divide(state, np.flatnonzero(divides))
@@ -262,20 +407,59 @@ class Life(Process):
             self.streams.key("division"), state.tick, state.ids[mothers], self.box.dims
         )
         radii = radius_of(state["cell.volume"][mothers])
-        daughters = state.divide(mothers)
-        lower, upper = np.array(self.box.lower), np.array(self.box.upper)
-        places = divide_geometry(state["cell.position"][mothers], radii, directions)
+        share, types = self._fates(state, mothers)
+        changing = types != state["cell.type"][mothers]
+        daughters = state.divide(mothers, share)
+        places = divide_geometry(state["cell.position"][mothers], radii, directions, share)
         for rows, positions in zip((mothers, daughters), places):
-            inside = (
-                lower + np.mod(positions - lower, upper - lower)
-                if self.box.periodic
-                else np.clip(positions, lower, upper)
-            )
-            state["cell.position"][rows] = inside
+            state["cell.position"][rows] = self._inside(positions)
         phased = np.isin(state["cell.type"][mothers], list(self.settings.cycles))
         for rows in (mothers, daughters):
             state["cell.phase_time"][rows[~phased]] = 0.0
         state["cell.direction"][daughters] *= -1
+        if "cell.attacked" in state:
+            state["cell.attacked"][daughters] = -1
+        if changing.any():
+            self.adopt(state, daughters[changing], types[changing])
+            state.lineage["type"][state.ids[daughters[changing]]] = types[changing]
+
+    def _fates(self, state, mothers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Share and type of the new daughter of each mother."""
+        share, types = np.full(len(mothers), 0.5), state["cell.type"][mothers].copy()
+        if self.settings.daughters:
+            u = self.streams.uniforms("fate", state.tick, state.ids[mothers])[:, 0]
+            for code, d in self.settings.daughters.items():
+                mine = state["cell.type"][mothers] == code
+                share[mine] = d.share
+                ends = np.cumsum(list(d.types.values()))
+                drawn = np.searchsorted(ends, u, side="right")
+                for k, other in enumerate(d.types):
+                    types[mine & (drawn == k)] = other
+        return share, types
+
+    def _inside(self, positions: np.ndarray) -> np.ndarray:
+        lower, upper = np.array(self.box.lower), np.array(self.box.upper)
+        if self.box.periodic:
+            return lower + np.mod(positions - lower, upper - lower)
+        return np.clip(positions, lower, upper)
+
+    def adopt(self, state, rows: np.ndarray, types: np.ndarray) -> None:
+        """Living cells become of another type, in the first phase of its cycle."""
+        state["cell.type"][rows] = types
+        state["cell.phase"][rows] = 0
+        for code, cycle in self.settings.cycles.items():
+            state["cell.phase"][rows[types == code]] = cycle.codes[0]
+        state["cell.phase_time"][rows] = 0.0
+
+    def meet(self, state, keepers: np.ndarray, gone: np.ndarray) -> None:
+        """`keepers` move to the common centre of volume with `gone`."""
+        volume = state["cell.volume"]
+        away = state["cell.position"][gone] - state["cell.position"][keepers]
+        if self.box.periodic:
+            length = np.array(self.box.upper) - np.array(self.box.lower)
+            away -= length * np.rint(away / length)
+        part = volume[gone] / np.maximum(volume[gone] + volume[keepers], 1e-300)
+        state["cell.position"][keepers] = self._inside(state["cell.position"][keepers] + part[:, None] * away)
 
     def _enter(self, state, rows: np.ndarray, code: int) -> None:
         state["cell.phase"][rows] = code

@@ -11,6 +11,7 @@ from sim.scenario.values import (
     Duration,
     FieldValue,
     FilePath,
+    Fraction01,
     Length,
     Name,
     Number,
@@ -217,11 +218,78 @@ class Cycle(Part):
         return float(self.division if self.division is not None else default(_LIVE, RATE))
 
 
+class Composition(Part):
+    """Volume in parts: fluid, nucleus and cytoplasm, each with its own rate (Ghaffarizadeh et al. 2018)."""
+
+    fluid: Fraction01 = Field(default=0.75, description="Share of fluid, in nucleus and cytoplasm alike.")
+    nuclear: Volume = Field(
+        default=default("540 um^3", VOLUME), description="Volume of the nucleus with its fluid."
+    )
+    fluid_rate: Rate = Field(default=default("3 /h", RATE), description="Rate at which fluid comes and goes.")
+    nuclear_rate: Rate = Field(
+        default=default("0.33 /h", RATE), description="Rate at which nuclear solid is made."
+    )
+    cytoplasm_rate: Rate = Field(
+        default=default("0.27 /h", RATE), description="Rate at which cytoplasmic solid is made."
+    )
+
+
+class Division(Part):
+    """Division into unequal daughters."""
+
+    share: Annotated[float, number(above=0, high=0.9999)] = Field(
+        default=0.5, description="Share of the mother's volume and contents that the new daughter gets."
+    )
+    types: dict[Name, Fraction01] = Field(
+        default_factory=dict,
+        description="Probability that the new daughter is of another type, by type.",
+        examples=[{"differentiated": 0.2}],
+    )
+
+    @model_validator(mode="after")
+    def _sum(self) -> Division:
+        if sum(self.types.values()) > 1 + 1e-12:
+            raise fault("must not sum to more than 1", "types")
+        return self
+
+
+class Interactions(Part):
+    """What a cell does to cells that it touches, and into what it turns, as rates by the other's type."""
+
+    attack: dict[Name, Rate] = Field(
+        default_factory=dict, description="Rate of beginning to attack, by type."
+    )
+    damage: Rate = Field(default=default("1 /min", RATE), description="Damage that its attack does.")
+    attack_duration: Duration = Field(
+        default=default("30 min", TIME), description="Mean time that an attack lasts."
+    )
+    repair: Rate = Field(
+        default=default("0 /min", RATE), description="Rate at which its own damage is repaired."
+    )
+    phagocytosis: dict[Name, Rate] = Field(
+        default_factory=dict,
+        description="Rate of engulfing, by type; `dead` for dying and dead cells.",
+        examples=[{"dead": "0.01 /min"}],
+    )
+    fusion: dict[Name, Rate] = Field(default_factory=dict, description="Rate of fusing, by type.")
+    transform: dict[Name, Rate] = Field(
+        default_factory=dict, description="Rate of turning into a type, by type."
+    )
+
+
 class Death(Part):
-    """Alive -> apoptotic -> lysed (debris) -> gone."""
+    """Alive -> apoptotic -> lysed (debris) -> gone; or alive -> necrotic, swelling until it bursts -> lysed -> gone."""
 
     apoptosis: Rate = Field(
         default=default("0 /min", RATE), description="Rate at which live cells enter apoptosis."
+    )
+    necrosis: Rate = Field(
+        default=default("0 /min", RATE),
+        description="Rate at which live cells enter necrosis; needs composition.",
+    )
+    remains: Duration | None = Field(
+        default=None,
+        description="Time after which an apoptotic cell is gone, without lysis; 8.6 h in PhysiCell.",
     )
     lysis: Rate = Field(default=default("2e-3 /min", RATE), description="Rate at which apoptotic cells lyse.")
     clearance: Rate = Field(
@@ -332,8 +400,17 @@ class CellType(Part):
     growth: Rate = Field(
         default=default("4.5e-3 /min", RATE), description="Rate at which the volume relaxes to its target."
     )
+    composition: Composition | None = Field(
+        default=None, description="The volume in parts, whose rates then stand for growth."
+    )
     cycle: Cycle | None = Field(default=None, description="The cell cycle; without it cells do not divide.")
+    division: Division | None = Field(
+        default=None, description="How a cell divides; into halves if left out."
+    )
     death: Death = Field(default_factory=Death, description="Rates of death and what follows.")
+    interactions: Interactions | None = Field(
+        default=None, description="What a cell does to those it touches."
+    )
     mechanics: Mechanics = Field(default_factory=Mechanics, description="Forces between cells.")
     motility: Motility | None = Field(default=None, description="Active movement.")
     exchange: dict[Name, Exchange] = Field(
@@ -343,6 +420,16 @@ class CellType(Part):
         default=(), description="Pathways that run in each cell."
     )
     representation: Representation | None = Field(default=None, description="The cell's learned state.")
+
+    @model_validator(mode="after")
+    def _composed(self) -> CellType:
+        if self.composition is None and self.death.necrosis > 0:
+            raise fault("needs composition, the parts that swell and shrink", "death", "necrosis")
+        if self.composition is not None and not self.composition.nuclear < self.volume:
+            raise fault("must be smaller than the volume of the cell", "composition", "nuclear")
+        if self.composition is not None and "growth" in self.model_fields_set:
+            raise fault("does not go with composition, which has rates of its own; remove it", "growth")
+        return self
 
     @model_validator(mode="after")
     def _counted(self) -> CellType:

@@ -36,7 +36,6 @@ _KNOWN: dict[str, Dimension] = {
     "motility.persistence": TIME,
     "mechanics.adhesion": SPEED,
     "mechanics.repulsion": SPEED,
-    "mechanics.elasticity": RATE,
     **dict.fromkeys(
         ("rate", "exit", "attack", "phagocytosis", "fusion", "transform", "uptake", "secretion"), RATE
     ),

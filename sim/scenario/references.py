@@ -203,8 +203,33 @@ def reference_faults(spec: ScenarioSpec, key_line: Where) -> Iterator[Fault]:
     yield from _unused(names)
 
 
+def _becoming(names: Names, name: str, cell: CellType) -> Iterator[Fault]:
+    """Types that a cell meets or turns into: declared, and with the same contents where it turns into them."""
+    at: Path = ("cells", name)
+    met = cell.interactions
+    for verb in ("attack", "phagocytosis", "fusion") if met else ():
+        for other in getattr(met, verb):
+            if verb != "phagocytosis" or other != "dead":
+                yield from names.check("cell type", other, (*at, "interactions", verb, other), at_key=True)
+    turns = [((*at, "interactions", "transform", t), t) for t in (met.transform if met else ())]
+    turns += [((*at, "division", "types", t), t) for t in (cell.division.types if cell.division else ())]
+    for path, other in turns:
+        message = names.missing("cell type", other)
+        if message:
+            yield Fault(path, message, at_key=True)
+            continue
+        into = names.spec.cells[other]
+        for what in ("pathways", "representation", "composition"):
+            mine, theirs = getattr(cell, what), getattr(into, what)
+            if (mine is None) != (theirs is None) or (what == "pathways" and set(mine) != set(theirs)):
+                yield Fault(
+                    path, f"'{other}' has other {what}, so no cell can turn into it; give both the same", True
+                )
+
+
 def _cell(names: Names, name: str, cell: CellType) -> Iterator[Fault]:
     at: Path = ("cells", name)
+    yield from _becoming(names, name, cell)
     if cell.motility and cell.motility.chemotaxis:
         here: Path = (*at, "motility", "chemotaxis")
         if cell.motility.chemotaxis.field is not None:

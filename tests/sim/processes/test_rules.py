@@ -97,7 +97,7 @@ BAD = {
     "a,oxgen,increases,cycle entry,1,1,1,0": "cell_rules.csv:2: signal: no signal 'oxgen'; did you mean 'oxygen'?",
     "c,oxygen,increases,cycle entry,1,1,1,0": "cell_rules.csv:2: cell type: no cell type 'c'",
     "a,oxygen,raises,cycle entry,1,1,1,0": "cell_rules.csv:2: direction: must be increases or decreases (got raises)",
-    "a,oxygen,increases,migration sped,1,1,1,0": "behavior: did you mean 'migration speed'?",
+    "a,oxygen,increases,migration sped,1,1,1,0": "'migration sped'; did you mean 'migration speed'?",
     "a,oxygen,increases,cycle entry,nan,1,1,0": "cell_rules.csv:2: saturation: must be a finite number (got nan)",
     "a,oxygen,increases,cycle entry,1,0,1,0": "cell_rules.csv:2: half-max: must be greater than 0 (got 0)",
     "a,oxygen,increases,cycle entry,1,1,1,2": "cell_rules.csv:2: applies to dead: must be 0 or 1 (got 2)",
