@@ -405,7 +405,9 @@ def _run_block(code, switches, task, batch, first, end):
                     output[lane] = _write_outputs(
                         block, code, m, task, batch, lane, k, output[lane], start, used[lane], reach, weights
                     )
-                rejected[lane] = dips[lane] = 0
+                rejected[lane] = 0
+                # forgiven one by one: steps grow less fast than those that end below zero would wear them down
+                dips[lane] = max(dips[lane] - 1, 0)
                 following = used[lane] * factor
                 # a step cut short to meet the end says little: do not lose the size that was planned
                 planned[lane] = max(planned[lane], following) if cut else following
