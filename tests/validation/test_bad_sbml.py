@@ -58,7 +58,7 @@ def outcome(monkeypatch, capsys, *words: str) -> tuple[int, str]:
     capsys.readouterr()
     with pytest.raises(SystemExit) as stopped:
         main()
-    return stopped.value.code or 0, capsys.readouterr().err
+    return int(stopped.value.code or 0), capsys.readouterr().err
 
 
 @pytest.mark.parametrize("row", ROWS, ids=[row["id"] for row in ROWS])
