@@ -10,6 +10,14 @@ from mechanistic.jit import njit
 
 LANES = 8
 
+# Positions in a row of `Program.places` and of `Program.numbers`, and in `Program.functions`, where those of a
+# method follow
+SIZE, Y, F, P, H, RTOL, ATOL, LOWEST, TIMED, W, K, ERROR, FACTOR, DIP, STIFFNESS, ACCEPTED = range(16)
+SCALED, LIMIT, LEAVES = range(3)
+PREPARE, SLOPE, METHODS = range(3)
+STEP, ACCEPT, COMPLETE, FUNCTIONS = range(4)
+STIFF, OTHER = range(2)  # methods
+
 
 @intrinsic
 def call(_context, address, block):

@@ -13,37 +13,51 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mechanistic.jit import njit, prange
-from mechanistic.solvers.blocks import LANES, call, dense_value, dense_weights
-from mechanistic.solvers.instants import (
-    AFTER,
-    AT,
-    CHANGED,
-    NOTHING,
-    WATCH,
-    History,
-    has_turned,
-    next_change,
-    settle,
+from mechanistic.jit import njit
+from mechanistic.solvers.along import first_turn, write_now, write_outputs
+from mechanistic.solvers.blocks import (
+    ACCEPT,
+    ACCEPTED,
+    ATOL,
+    COMPLETE,
+    DIP,
+    ERROR,
+    FACTOR,
+    FUNCTIONS,
+    LANES,
+    LEAVES,
+    LIMIT,
+    LOWEST,
+    METHODS,
+    OTHER,
+    PREPARE,
+    RTOL,
+    SCALED,
+    SIZE,
+    SLOPE,
+    STEP,
+    STIFF,
+    STIFFNESS,
+    TIMED,
+    F,
+    H,
+    K,
+    P,
+    W,
+    Y,
+    call,
+    dense_value,
+    dense_weights,
 )  # fmt: skip
+from mechanistic.solvers.instants import AFTER, AT, CHANGED, NOTHING, History, next_change, settle
 
-_BLOCK = 256  # cells that one thread takes at a time
 _FIRST = 1e-3  # the first step where the derivative says nothing
 _REJECTED = 100  # steps in a row
 _DIPS = 5  # steps in a row that are taken again because a species ends below zero
 
-_LOOKS = 4  # times within a step at which what is watched is looked at
 _SAME = 1e-13  # relative difference of times that are the same
 
 DONE, TOO_MANY_STEPS, STEP_TOO_SMALL, AT_AN_INSTANT = 0, 1, 2, 10  # the last: plus what `settle` says
-
-# Positions in a row of `Program.places` and of `Program.numbers`, and in `Program.functions`, where those of a
-# method follow
-SIZE, Y, F, P, H, RTOL, ATOL, LOWEST, TIMED, W, K, ERROR, FACTOR, DIP, STIFFNESS, ACCEPTED = range(16)
-SCALED, LIMIT, LEAVES = range(3)
-PREPARE, SLOPE, METHODS = range(3)
-STEP, ACCEPT, COMPLETE, FUNCTIONS = range(4)
-STIFF, OTHER = range(2)  # methods
 
 # The memory of a cell between calls is the step to try first, negative where the other method goes on; its lowest
 # bits count the accepted steps that spoke for a change of method.
@@ -174,90 +188,6 @@ def _first_step(block, places, lane, n, task):
 
 
 @njit(error_model="numpy", nogil=True)
-def _write_outputs(block, code, method, task, batch, lane, cell, first, start, used, reach, weights):
-    """Fills in what is wanted before `reach` in the last step, which began at `start`; returns the next output."""
-    places = code.places[method]
-    n = batch.state.shape[1]
-    k = first
-    while k < len(task.outputs) and task.outputs[k] < reach:
-        q = (task.outputs[k] - start) / used
-        dense_weights(code.dense[method], code.numbers[method, SCALED] != 0.0, q, used, weights)
-        for i in range(n):
-            batch.course[cell, k, i] = dense_value(
-                block, places[Y], places[W], places[K], n + places[TIMED], weights, q, i, lane
-            )
-        k += 1
-    return k
-
-
-@njit(error_model="numpy", nogil=True)
-def _write_now(block, y, task, batch, lane, cell, first, now):
-    """Fills in what is wanted up to `now`, which is where the lane stands; returns the next output."""
-    k = first
-    while k < len(task.outputs) and task.outputs[k] <= now:
-        for i in range(batch.state.shape[1]):
-            batch.course[cell, k, i] = block[y + i * LANES + lane]
-        k += 1
-    return k
-
-
-@njit(error_model="numpy", nogil=True)
-def _look(block, code, switches, method, lane, n, q, start, used, weights):
-    """Puts what is watched at the share `q` of the last step where `watch` reads it."""
-    places = code.places[method]
-    dense_weights(code.dense[method], code.numbers[method, SCALED] != 0.0, q, used, weights)
-    for i in switches.looked_at:
-        block[switches.places[0] + i * LANES + lane] = dense_value(
-            block, places[Y], places[W], places[K], n + places[TIMED], weights, q, i, lane
-        )
-    block[switches.places[1] + lane] = start + q * used
-
-
-@njit(error_model="numpy", nogil=True)
-def _first_turn(block, code, switches, history, method, n, stepped, start, used, shares, low, weights):
-    """The share of each lane's step at which the first of what is watched has just turned; above 1: none does.
-
-    Args:
-        stepped: (lane,) whose step counts.
-        start: (lane,) its time; used: (lane,) its size.
-        shares: (lane,) to fill; low: (lane,) for use here.
-    """
-    address = block.ctypes.data
-    found = False
-    for lane in range(LANES):
-        low[lane], shares[lane] = 0.0, 2.0
-    for look in range(1, _LOOKS + 1):
-        q = look / _LOOKS
-        for lane in range(LANES):
-            if stepped[lane]:
-                _look(block, code, switches, method[lane], lane, n, q, start[lane], used[lane], weights)
-        call(switches.addresses[WATCH], address)  # pyright: ignore[reportCallIssue]
-        for lane in range(LANES):
-            if stepped[lane] and shares[lane] > 1.0:
-                if has_turned(block, switches, history, lane):
-                    shares[lane], found = q, True
-                else:
-                    low[lane] = q
-    while found:
-        found = False
-        for lane in range(LANES):
-            middle = 0.5 * (low[lane] + shares[lane])
-            # down to neighbouring numbers
-            if stepped[lane] and shares[lane] <= 1.0 and low[lane] < middle < shares[lane]:
-                _look(block, code, switches, method[lane], lane, n, middle, start[lane], used[lane], weights)
-                found = True
-        if found:
-            call(switches.addresses[WATCH], address)  # pyright: ignore[reportCallIssue]
-        for lane in range(LANES):
-            middle = 0.5 * (low[lane] + shares[lane])
-            if stepped[lane] and shares[lane] <= 1.0 and low[lane] < middle < shares[lane]:
-                if has_turned(block, switches, history, lane):
-                    shares[lane] = middle
-                else:
-                    low[lane] = middle
-
-
-@njit(error_model="numpy", nogil=True)
 def _queued(batch, first, end):
     """The cells from `first` below `end`, those that go on with the same method one after the other."""
     queue = np.empty(end - first, np.int64)
@@ -277,7 +207,11 @@ def _remember(batch, k, planned, method, counted):
 
 
 @njit(error_model="numpy", nogil=True)
-def _run_block(code, switches, task, batch, first, end):
+def run_cells(code, switches, task, batch, first, end):
+    """Does `task` for the cells of `batch` from `first` below `end`, in place; not alone, if other threads do others.
+
+    Cells that fail keep state, time and step.
+    """
     common, n = code.places[STIFF], batch.state.shape[1]
     rows = n + common[TIMED]
     block = np.zeros(common[SIZE] + LANES)
@@ -332,7 +266,7 @@ def _run_block(code, switches, task, batch, first, end):
                         said = settle(block, switches, history, memory[lane], lane, common[Y], n, now, AT)
                         jumped[lane] = jumped[lane] or said == CHANGED
                         if said <= CHANGED:
-                            output[lane] = _write_now(block, common[Y], task, batch, lane, k, 0, 0.0)
+                            output[lane] = write_now(block, common[Y], task, batch, lane, k, 0, 0.0)
                             said = settle(
                                 block, switches, history, memory[lane], lane, common[Y], n, now, AFTER
                             )
@@ -341,7 +275,7 @@ def _run_block(code, switches, task, batch, first, end):
                         if said > CHANGED:
                             batch.status[k] = AT_AN_INSTANT + said
                     else:
-                        output[lane] = _write_now(block, common[Y], task, batch, lane, k, 0, 0.0)
+                        output[lane] = write_now(block, common[Y], task, batch, lane, k, 0, 0.0)
                 fresh[lane] = False
         if np.any(jumped):
             call(code.functions[SLOPE], address)  # pyright: ignore[reportCallIssue]
@@ -371,7 +305,7 @@ def _run_block(code, switches, task, batch, first, end):
                     call(code.functions[METHODS + FUNCTIONS * m + COMPLETE], address)  # pyright: ignore[reportCallIssue]
                     completed[m] = True
             if np.any(stepped):
-                _first_turn(
+                first_turn(
                     block, code, switches, history, method, n, stepped, began, used, share, low, weights
                 )
         for lane in range(LANES):
@@ -402,7 +336,7 @@ def _run_block(code, switches, task, batch, first, end):
                         complete = code.functions[METHODS + FUNCTIONS * m + COMPLETE]
                         call(complete, address)  # pyright: ignore[reportCallIssue]
                         completed[m] = True
-                    output[lane] = _write_outputs(
+                    output[lane] = write_outputs(
                         block, code, m, task, batch, lane, k, output[lane], start, used[lane], reach, weights
                     )
                 rejected[lane] = 0
@@ -438,7 +372,7 @@ def _run_block(code, switches, task, batch, first, end):
                     said = settle(block, switches, history, memory[lane], lane, y, n, now, AT)
                     jumped[lane] = said != NOTHING
                     if said <= CHANGED:
-                        output[lane] = _write_now(
+                        output[lane] = write_now(
                             block, y, task, batch, lane, k, output[lane], done[lane] + _SAME * abs(now)
                         )
                         if not ended:
@@ -486,12 +420,3 @@ def _run_block(code, switches, task, batch, first, end):
                 else:
                     cell[lane] = -1
                     active -= 1
-
-
-@njit(error_model="numpy", parallel=True)
-def run_cells(code, switches, task, batch):
-    """Does `task` for every cell of `batch`, in place. Cells that fail keep state, time and step."""
-    cells = len(batch.state)
-    for b in prange((cells + _BLOCK - 1) // _BLOCK):
-        first = b * _BLOCK
-        _run_block(code, switches, task, batch, first, min(first + _BLOCK, cells))

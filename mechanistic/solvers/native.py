@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
 from mechanistic.codegen.system import System
 from mechanistic.event_memory import TRIGGERS, slot_width, with_room
-from mechanistic.jit import threads_for
+from mechanistic.jit import threads
 from mechanistic.random import stream_key
 from mechanistic.solvers import instants, lockstep
 from mechanistic.solvers.program import Program
@@ -16,6 +17,7 @@ from mechanistic.solvers.rosenbrock import build
 
 _MOST_STEPS = 1_000_000
 _CELLS_A_THREAD = 256  # below this, waking another thread takes longer
+_PARTS = 4
 _REASONS = {
     lockstep.TOO_MANY_STEPS: f"more than {_MOST_STEPS} steps",
     lockstep.STEP_TOO_SMALL: "the step became too small",
@@ -141,8 +143,21 @@ class NativeStepper:
             program.functions, program.places, program.numbers, program.dense, self._shared,
             np.concatenate([[0], 1 + columns]).astype(np.int64),
         )  # fmt: skip
-        with threads_for(len(batch.state), each=_CELLS_A_THREAD):
-            lockstep.run_cells(code, switches, task, batch)
+        cells = len(batch.state)
+        if cells == 0:
+            return
+        workers = max(1, min(threads(), cells // _CELLS_A_THREAD))
+        # more parts than threads, for cells take unequally long
+        ends = np.linspace(0, cells, 1 + (workers if workers == 1 else _PARTS * workers)).astype(int).tolist()
+        if workers == 1:
+            lockstep.run_cells(code, switches, task, batch, *ends)
+            return
+        with ThreadPoolExecutor(workers) as pool:
+            for part in [
+                pool.submit(lockstep.run_cells, code, switches, task, batch, *ends[i : i + 2])
+                for i in range(len(ends) - 1)
+            ]:
+                part.result()
 
     def _failure(self, batch: lockstep.Batch, k: int) -> Failure:
         status, (time, at) = int(batch.status[k]), batch.where[k]
