@@ -25,7 +25,7 @@ pytestmark = [
     pytest.mark.skipif(not ARCHIVE.is_file(), reason="../shared/data/sbml is not here"),
 ]
 PARTS = 8
-SHARE = 0.99
+SHARE = 1.0
 
 
 @pytest.fixture(scope="module")
