@@ -15,9 +15,12 @@ and for a method called m
 
 Its layout has the arrays y, f, p (scale, then the network's constants), h; what steps are measured against, the
 same in all lanes: rtol, atol, lowest (as `lockstep.Task`); and, for every method, w, K (stages one after the
-other), accepted, and the measures: error (root mean square of the error over the tolerance, NaN where anything is not finite),
-factor (of the step size, for the next), dip (1 where something fell from its lowest value or above to below it,
-else 0), stiffness (step size times about the largest eigenvalue).
+other), accepted, and the measures: error (root mean square of the error over the tolerance, NaN where anything is
+not finite), factor (of the step size, for the next), dip (1 where something fell from its lowest value or above to
+below it, else 0), stiffness (step size times about the largest eigenvalue).
+
+Conditions on time are inputs of the code, which the driver sets between steps; they and the events join the program as
+an `EventCode`, whose leaves, places and functions `rosenbrock.build` takes in (see `conditions` and `events`).
 """
 
 from __future__ import annotations

@@ -153,7 +153,7 @@ def test_one_cell_of_a_thousand_that_fails():
     a[357] = 1e3
     state, calm = model.initial_state(1000, {"a": a}), model.initial_state(1000, {"a": np.zeros(1000)})
     model.advance(calm, 2.0)
-    with pytest.raises(IntegrationError, match="cell 357 at time 0.0.*'P' cannot be followed") as caught:
+    with pytest.raises(IntegrationError, match=r"cell 357 at time 0.0.*'P' cannot be followed") as caught:
         model.advance(state, 2.0)
     error = caught.value
     assert (error.cell, error.species, error.failed) == (357, "P", (357,))
@@ -161,7 +161,7 @@ def test_one_cell_of_a_thousand_that_fails():
     np.testing.assert_array_equal(state.amounts[others], calm.amounts[others])
     np.testing.assert_array_equal(state.step[others], calm.step[others])
     np.testing.assert_array_equal(state.amounts[357], [5.0, 1.0, 0.0, 0.0])
-    with pytest.raises(IntegrationError, match="cell 357 at time 0.0.*'P' cannot be followed"):
+    with pytest.raises(IntegrationError, match=r"cell 357 at time 0.0.*'P' cannot be followed"):
         model.simulate([0.0, 1.0], cells=1000, parameters={"a": a})
 
 
