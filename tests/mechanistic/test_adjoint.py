@@ -145,12 +145,20 @@ def test_torch_agrees_with_differences():
 
 
 def test_a_condition_that_is_only_touched_is_refused():
-    """The lowest point of a parabola, met to the last bit."""
-    model = load_model(
-        """model m; x = 1; v = -2; k = 1; n = 0; x' = v; v' = 2*k; E: at x < 0: n = n + 1; end"""
-    )
-    found = model.adjoint([0.5, 3.0], ("k",), outputs=("n", "x"))
-    assert found.outputs[0, 0, 0] == 0
+    """At the lowest point of a parabola the time of the crossing has no derivative."""
+    model = load_model("model m; x = 1; v = -2; k = 1; n = 0; x' = v; v' = 2*k; E: at x < 0: n = n + 1; end")
+    jumps = Jumps(SwitchedSystem(model.network))
+    at = {name: i for i, name in enumerate(model.network.state_ids)}
+    state, along = np.zeros(len(at)), np.zeros(len(model.network.settable_ids))
+    touched = Moment(1.0, state, along + 1.0, np.zeros(1))
+    jump = Jump(2, 0, touched, touched, (), (0, 0))
+    with pytest.raises(IntegrationError, match="cell 2 at time 1: a condition is touched and not crossed"):
+        jumps.tangent(jump, state, along)
+    state[at["v"]] = -1.0
+    np.testing.assert_allclose(jumps.tangent(jump, np.ones(len(at)), along), 1.0)
+
+
+def test_a_ball_that_bounces_ever_faster_is_refused():
     ball = load_model(FALL.replace("r = 0.8", "r = 0.2"))
     with pytest.raises(IntegrationError, match=r"without end near time 2\.1"):
         ball.adjoint([4.0], ("g",), outputs=("height",))
