@@ -23,7 +23,7 @@ from sim.planning.findings import Findings, KeyPath
 from sim.processes.fields import BoxSettings, FieldProcess
 from sim.processes.life import Growth, Life
 from sim.processes.life_interactions import Interactions
-from sim.processes.motion import Contacts, Mechanics, Motility
+from sim.processes.motion import Contacts, Mechanics, Motility, Springs
 from sim.processes.pathway import PathwayProcess
 from sim.processes.tissue import Neighbourhood, TissueProcess, TissueSettings
 
@@ -121,9 +121,11 @@ def plan(scenario: Scenario) -> Plan:
         path = scenario.resolve(("tissue", "weights"), tissue.weights)
         processes.append(TissueProcess(TissueSettings(path, tissue_card), neighbourhood, step))
     between = settings.interactions_of(scenario)
+    contacts = Contacts(box, findings.types)
     if between is not None:
-        contacts = Contacts(box, findings.types)
         processes.append(Interactions(between, life, contacts, findings.types, step))
+    if motion.springs:
+        processes.append(Springs(motion, contacts, step))
     findings.stop_at_faults()
 
     _remember_perturbed(processes, perturbations)

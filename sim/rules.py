@@ -86,6 +86,8 @@ class Vocabulary:
             "migration persistence time": "motility.persistence",
             "cell-cell adhesion": "mechanics.adhesion",
             "cell-cell repulsion": "mechanics.repulsion",
+            "cell attachment rate": "rate.attachment",
+            "cell detachment rate": "rate.detachment",
             "phagocytose dead cell": "phagocytosis.dead",
             "damage rate": "rate.damage",
             "attack damage rate": "rate.damage",

@@ -73,6 +73,69 @@ def forces(cells, reach, lengths, indptr, indices, drift, free, velocity, pressu
         pressure[i] = squeezed / PRESSURE_SCALE
 
 
+@njit(parallel=True)
+def further_forces(
+    cells,
+    types,
+    affinity,
+    reach,
+    partners,
+    elasticity,
+    wall,
+    lower,
+    upper,
+    lengths,
+    indptr,
+    indices,
+    free,
+    velocity,
+):
+    """Adds to velocity what `forces` leaves out: affinities of pairs of types, springs, walls.
+
+    types: (n,) codes; affinity: (t, t), symmetric, by which adhesion is multiplied; partners: (n, k), rows of cells
+    that a spring joins, -1 for none; elasticity: (n,), square roots of spring constants; wall: (n,), strength of
+    repulsion by the faces lower and upper (3,), infinite where there is none.
+    """
+    for i in prange(cells.shape[0]):
+        vx, vy, vz = 0.0, 0.0, 0.0
+        if affinity.shape[0] > 0:
+            for k in range(indptr[i], indptr[i + 1]):
+                j = indices[k]
+                excess = affinity[types[i], types[j]] - 1.0
+                if excess != 0.0:
+                    dx = _nearest(cells[i, 0] - cells[j, 0], lengths[0])
+                    dy = _nearest(cells[i, 1] - cells[j, 1], lengths[1])
+                    dz = _nearest(cells[i, 2] - cells[j, 2], lengths[2])
+                    distance = max(math.sqrt(dx * dx + dy * dy + dz * dz), 1e-5)
+                    hold = max(1.0 - distance / (reach * (cells[i, 3] + cells[j, 3])), 0.0)
+                    pull = -excess * cells[i, 5] * cells[j, 5] * hold * hold / distance
+                    vx += pull * dx
+                    vy += pull * dy
+                    vz += pull * dz
+        for k in range(partners.shape[1]):
+            j = partners[i, k]
+            if j >= 0:
+                stiff = elasticity[i] * elasticity[j]
+                vx -= stiff * _nearest(cells[i, 0] - cells[j, 0], lengths[0])
+                vy -= stiff * _nearest(cells[i, 1] - cells[j, 1], lengths[1])
+                vz -= stiff * _nearest(cells[i, 2] - cells[j, 2], lengths[2])
+        if wall.shape[0] > 0:
+            vx += wall[i] * _off_walls(cells[i, 0], cells[i, 3], lower[0], upper[0])
+            vy += wall[i] * _off_walls(cells[i, 1], cells[i, 3], lower[1], upper[1])
+            vz += wall[i] * _off_walls(cells[i, 2], cells[i, 3], lower[2], upper[2])
+        velocity[i, 0] += vx * free[i]
+        velocity[i, 1] += vy * free[i]
+        velocity[i, 2] += vz * free[i]
+
+
+@njit
+def _off_walls(x, radius, lower, upper):
+    """(1 - d/r)² away from each of two faces that is nearer than the cell's radius."""
+    below = max(1.0 - (x - lower) / radius, 0.0)
+    above = max(1.0 - (upper - x) / radius, 0.0)
+    return below * below - above * above
+
+
 _BLOCK = 1024
 
 

@@ -9,6 +9,7 @@ short ones where cells have just divided, long ones in a tissue at rest.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
@@ -16,10 +17,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from mechanistic.jit import threads_for
 from sim.agents._cell_list import pairs_within, spatial_order
-from sim.agents._force_kernels import PRESSURE_SCALE, forces, largest, stage
+from sim.agents._force_kernels import PRESSURE_SCALE, forces, further_forces, largest, stage
 from sim.agents.neighbours import Lengths, periods
 
-__all__ = ["PRESSURE_SCALE", "move", "velocities"]
+__all__ = ["PRESSURE_SCALE", "Further", "move", "velocities"]
 
 Array = NDArray[np.float64]
 
@@ -62,6 +63,24 @@ def velocities(
     forces(cells, float(reach), periods(periodic), indptr, indices, drift, free, out_velocity, out_pressure)
 
 
+@dataclass(frozen=True)
+class Further:
+    """Forces beside the potential; each is left out where its array is empty.
+
+    Attributes:
+        types: codes (n,); affinity: (t, t), symmetric: a pair's adhesion is multiplied by that of its types.
+        partners: (n, k), rows of the cells that a spring joins to each, -1 for none; joined both ways.
+        elasticity: spring constant of each cell (n,) [1/min]; a spring has the geometric mean of its two cells'.
+        wall: strength (n,) [um/min] of (1 - d/r)² by which walls nearer than the radius push a cell away.
+    """
+
+    types: NDArray[np.int64]
+    affinity: Array
+    partners: NDArray[np.int64]
+    elasticity: Array
+    wall: Array
+
+
 def move(
     positions: Array,
     radii: Array,
@@ -77,6 +96,7 @@ def move(
     dt: float = 0.1,
     max_step: float = np.inf,
     tolerance: float = 2e-5,
+    further: Further | None = None,
 ) -> Array:
     """Moves all cells for dt, in place; returns their simple pressure (n,) at the end.
 
@@ -96,6 +116,7 @@ def move(
         dt: [min].
         max_step: longest step inside dt [min].
         tolerance: largest error a step may make in a coordinate of any cell [um].
+        further: affinities of types, springs and walls.
 
     Raises:
         ValueError: if shapes do not fit or a position is not finite.
@@ -124,6 +145,8 @@ def move(
     tissue = _Sorted(
         positions, radii, repulsion, adhesion, reach, motile_velocity, fixed, low, high, lengths, dims
     )
+    if further is not None:
+        tissue.add(further)
     with threads_for(n):
         tissue.advance(float(dt), float(max_step), float(tolerance))
     positions[tissue.order] = tissue.cells[:, :3]
@@ -171,6 +194,20 @@ class _Sorted:
         self.pressure = np.empty(n)
         self.slopes = np.empty((4, n, 3))
         self.built_at = np.empty((0, 3))
+        self.further: tuple[NDArray, ...] | None = None
+
+    def add(self, further: Further) -> None:
+        """Take further forces on, in the order of the sorted cells."""
+        n = len(self.order)
+        place = np.empty(n + 1, dtype=np.int64)
+        place[self.order], place[n] = np.arange(n), -1
+        self.further = (
+            np.ascontiguousarray(further.types[self.order]),
+            np.ascontiguousarray(further.affinity),
+            np.ascontiguousarray(place[further.partners[self.order]]),
+            np.sqrt(further.elasticity[self.order]),
+            np.ascontiguousarray(further.wall[self.order]) if len(further.wall) else further.wall,
+        )
 
     def advance(self, dt: float, longest: float, tolerance: float) -> None:
         """Bogacki–Shampine 3(2) to dt with first same as last."""
@@ -217,6 +254,12 @@ class _Sorted:
             slope,
             self.pressure,
         )
+        if self.further is not None:
+            types, affinity, partners, elasticity, wall = self.further
+            where = (self.low, self.high, self.lengths, self.indptr, self.indices)
+            further_forces(
+                cells, types, affinity, self.reach, partners, elasticity, wall, *where, self.free, slope
+            )
 
 
 def _packed(positions: Array, radii: Array, repulsion: Array, adhesion: Array) -> Array:

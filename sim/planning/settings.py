@@ -12,7 +12,7 @@ from sim.perturbations import Perturbation
 from sim.processes.fields import BoxSettings, FieldSettings
 from sim.processes.life import Composition, Cycle, Daughters, LifeSettings
 from sim.processes.life_interactions import InteractionSettings
-from sim.processes.motion import MotionSettings
+from sim.processes.motion import MotionSettings, SpringSettings
 from sim.scenario.units import unit
 
 if TYPE_CHECKING:
@@ -198,6 +198,17 @@ def motion_of(scenario: Scenario) -> MotionSettings:
         persistence={code: float(m.persistence) for code, m in moving.items()},
         bias={code: float(c.bias) for code, c in chasing.items()},
         towards={code: c.weights for code, c in chasing.items()},
+        affinity={
+            (code, list(scenario.cells).index(other)): value
+            for code, c in cells.items()
+            for other, value in c.mechanics.affinity.items()
+        },
+        springs={
+            code: SpringSettings(float(s.attach), float(s.detach), s.most, float(s.elasticity))
+            for code, c in cells.items()
+            if (s := c.mechanics.springs) is not None
+        },
+        walls={code: float(c.mechanics.walls) for code, c in cells.items() if c.mechanics.walls is not None},
         raw=frozenset(code for code, c in chasing.items() if not c.normalised),
     )
 

@@ -417,8 +417,9 @@ class Life(Process):
         for rows in (mothers, daughters):
             state["cell.phase_time"][rows[~phased]] = 0.0
         state["cell.direction"][daughters] *= -1
-        if "cell.attacked" in state:
-            state["cell.attacked"][daughters] = -1
+        for name in ("cell.attacked", "spring.partners"):
+            if name in state:  # what holds on to others stays with the mother
+                state[name][daughters] = -1
         if changing.any():
             self.adopt(state, daughters[changing], types[changing])
             state.lineage["type"][state.ids[daughters[changing]]] = types[changing]

@@ -18,11 +18,24 @@ REACH = 1.25
 
 
 @dataclass(frozen=True)
+class SpringSettings:
+    """Springs to cells that touch: rates of forming and letting go [1/min], how many at most, constant [1/min]."""
+
+    attach: float
+    detach: float
+    most: int
+    elasticity: float
+
+
+@dataclass(frozen=True)
 class MotionSettings:
     """By cell type code. Strengths and speeds in um/min, persistence in min.
 
     Attributes:
         towards: weight of each field that is followed.
+        affinity: what adhesion of a type to another is multiplied by; a pair has the geometric mean of both ways.
+        springs: types that form springs with the cells they touch.
+        walls: strength of the repulsion by the walls of the domain.
         raw: types for which a gradient counts by its steepness, not by its direction alone.
     """
 
@@ -34,6 +47,9 @@ class MotionSettings:
     bias: Mapping[int, float] = field(default_factory=dict)
     towards: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     raw: frozenset[int] = frozenset()
+    affinity: Mapping[tuple[int, int], float] = field(default_factory=dict)
+    springs: Mapping[int, SpringSettings] = field(default_factory=dict)
+    walls: Mapping[int, float] = field(default_factory=dict)
 
 
 class Mechanics(Process):
@@ -58,6 +74,30 @@ class Mechanics(Process):
         )
         self.readouts = self._contacts.quantities
         self.reads = ("cell.radius", "cell.living", "motility.speed")
+
+    def _further(self, state, signals):
+        """Affinities, springs and walls, or None where no type has any."""
+        from sim.agents.mechanics import Further
+
+        s, types = self.settings, state["cell.type"]
+        if not (s.affinity or s.springs or s.walls):
+            return None
+        count = len(self._contacts.types)
+        affinity = np.ones((count, count))
+        for (a, b), value in s.affinity.items():
+            affinity[a, b] = value
+        elasticity, wall = np.zeros(len(state)), np.zeros(len(state))
+        for code, spring in s.springs.items():
+            elasticity[types == code] = spring.elasticity
+        for code, value in s.walls.items():
+            wall[types == code] = value
+        return Further(
+            types=types,
+            affinity=np.sqrt(affinity * affinity.T) if s.affinity else np.empty((0, 0)),
+            partners=partner_rows(state) if s.springs else np.empty((len(state), 0), dtype=np.int64),
+            elasticity=elasticity,
+            wall=wall if s.walls else np.empty(0),
+        )
 
     def readout(self, name, state, signals) -> np.ndarray:
         return self._contacts.count(name.removeprefix("contact."), state, signals)
@@ -89,6 +129,7 @@ class Mechanics(Process):
             self.box.periodic,
             self.box.dims,
             dt,
+            further=self._further(state, signals),
         )
         state["cell.pressure"][:] = pressure
 
@@ -131,6 +172,100 @@ class Contacts:
             counted = living if of == "live" else living & (state["cell.type"] == self.types.index(of))
         pairs = self.pairs(state, signals)
         return np.bincount(pairs.rows, weights=counted[pairs.indices], minlength=len(state)).astype(float)
+
+
+def partner_rows(state) -> np.ndarray:
+    """Rows (cell, most) of the living partners in `spring.partners`, which holds ids; -1 for none."""
+    ids, partners = state.ids, state["spring.partners"]
+    found = np.searchsorted(ids, partners)
+    there = (partners >= 0) & (found < len(ids))
+    there[there] = ids[found[there]] == partners[there]
+    return np.where(there, found, -1)
+
+
+class Springs(Process):
+    """Cells that touch join by springs and let go, at their hazards; a cell joins at most one other a step."""
+
+    kind = "discrete"
+
+    def __init__(self, settings: MotionSettings, contacts: Contacts, step: float):
+        super().__init__("springs", step)
+        self.settings, self.contacts = settings, contacts
+        most = max(s.most for s in settings.springs.values())
+        springs = settings.springs.items()
+        self.states = (
+            Quantity(
+                "spring.partners", "1", "ids of cells joined by a spring", width=most, default=-1, integer=True,
+                labels=tuple(map(str, range(most))),
+            ),
+        )  # fmt: skip
+        self.inputs = (
+            Quantity(
+                "rate.attachment",
+                "1/min",
+                "hazard of joining",
+                "input",
+                by_type={c: s.attach for c, s in springs},
+            ),
+            Quantity(
+                "rate.detachment",
+                "1/min",
+                "hazard of letting go",
+                "input",
+                by_type={c: s.detach for c, s in springs},
+            ),
+        )
+        self.readouts = (Quantity("spring.count", "1", "springs that hold the cell", "readout"),)
+        self.reads = ("cell.position", "cell.radius", "cell.living")
+
+    def readout(self, name, state, signals) -> np.ndarray:
+        return (partner_rows(state) >= 0).sum(axis=1).astype(float)
+
+    def advance(self, state, signals, dt: float) -> None:
+        if not len(state):
+            return
+        partners = state["spring.partners"]
+        rows = partner_rows(state)
+        living = signals["cell.living"] > 0
+        rows[~living] = -1
+        rows[(rows >= 0) & ~living[rows]] = -1
+        self._let_go(state, rows, signals["rate.detachment"], dt)
+        self._join(state, signals, rows, living, dt)
+        partners[:] = np.where(rows >= 0, state.ids[rows], -1)
+
+    # ---- parts
+
+    def _let_go(self, state, rows: np.ndarray, rate: np.ndarray, dt: float) -> None:
+        """Each spring breaks at the hazards of its two cells, by a number of the older one's slot."""
+        u = self.streams.uniforms("springs.break", state.tick, state.ids, rows.shape[1])
+        a, slot = np.nonzero(rows > np.arange(len(rows))[:, None])
+        b = rows[a, slot]
+        broken = u[a, slot] < -np.expm1(-(rate[a] + rate[b]) * dt)
+        a, slot, b = a[broken], slot[broken], b[broken]
+        gone = np.zeros(rows.shape, dtype=bool)
+        gone[a, slot] = True
+        gone[b, (rows[b] == a[:, None]).argmax(axis=1)] = True
+        rows[gone] = -1
+
+    def _join(self, state, signals, rows: np.ndarray, living: np.ndarray, dt: float) -> None:
+        from sim.agents.encounters import chosen_contact, settled
+
+        room = np.zeros(len(rows), dtype=np.int64)
+        for code, spring in self.settings.springs.items():
+            mine = state["cell.type"] == code
+            room[mine] = spring.most
+        free = living & ((rows >= 0).sum(axis=1) < room)
+        pairs = self.contacts.pairs(state, signals)
+        joined = (rows[pairs.rows] == pairs.indices[:, None]).any(axis=1)
+        can = free[pairs.rows] & free[pairs.indices] & ~joined
+        rates = np.where(can, signals["rate.attachment"][pairs.rows], 0.0)
+        u = self.streams.uniforms("springs.join", state.tick, state.ids, 3)
+        at = chosen_contact(pairs.indptr, rates, dt, u[:, 0], u[:, 1])
+        actors = np.flatnonzero(at >= 0)
+        others = pairs.indices[at[actors]].astype(np.int64)
+        done = settled(actors, others, u[actors, 2], state.ids)
+        for one, other in ((actors[done], others[done]), (others[done], actors[done])):
+            rows[one, (rows[one] < 0).argmax(axis=1)] = other
 
 
 class Motility(Process):

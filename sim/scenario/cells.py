@@ -297,12 +297,32 @@ class Death(Part):
     )
 
 
+class Springs(Part):
+    """Elastic links to cells that touch."""
+
+    attach: Rate = Field(description="Rate of joining a cell that it touches.")
+    detach: Rate = Field(default=default("0 /min", RATE), description="Rate of letting go.")
+    most: Annotated[int, whole(1, 64)] = Field(default=12, description="Most springs of a cell.")
+    elasticity: Rate = Field(
+        default=default("0.01 /min", RATE), description="Speed by which it draws, by distance of the centres."
+    )
+
+
 class Mechanics(Part):
     """Forces between cells (Macklin et al. 2012) in overdamped motion."""
 
     adhesion: Speed = Field(default=default("0.4 um/min", SPEED), description="Strength of adhesion.")
     repulsion: Speed = Field(default=default("10 um/min", SPEED), description="Strength of repulsion.")
     fixed: bool = Field(default=False, description="Whether the cells stay where they are.")
+    affinity: dict[Name, Annotated[float, number(low=0)]] = Field(
+        default_factory=dict,
+        description="Factor of adhesion to cells of a type; a pair has the geometric mean of both ways.",
+        examples=[{"stroma": 0.1}],
+    )
+    springs: Springs | None = Field(default=None, description="Elastic links to cells that touch.")
+    walls: Speed | None = Field(
+        default=None, description="Strength of repulsion by the walls of the domain, within a cell's radius."
+    )
 
 
 class Chemotaxis(Part):

@@ -30,6 +30,7 @@ class Fault(NamedTuple):
 _FIXED = {
     "cell": ("volume", "pressure", "radius", "living", "dead", "phase_time", "damage", "calcified"),
     "clock": ("time",),
+    "spring": ("count",),
     "rate": (
         "division",
         "death",
@@ -41,6 +42,8 @@ _FIXED = {
         "necrosis",
         "damage",
         "repair",
+        "attachment",
+        "detachment",
     ),
     "motility": ("speed", "bias", "persistence"),
     "mechanics": ("adhesion", "repulsion"),
@@ -206,6 +209,8 @@ def reference_faults(spec: ScenarioSpec, key_line: Where) -> Iterator[Fault]:
 def _becoming(names: Names, name: str, cell: CellType) -> Iterator[Fault]:
     """Types that a cell meets or turns into: declared, and with the same contents where it turns into them."""
     at: Path = ("cells", name)
+    for other in cell.mechanics.affinity:
+        yield from names.check("cell type", other, (*at, "mechanics", "affinity", other), at_key=True)
     met = cell.interactions
     for verb in ("attack", "phagocytosis", "fusion") if met else ():
         for other in getattr(met, verb):

@@ -200,3 +200,32 @@ def test_a_fault_is_told(text):
             )
         )
     assert FAULTS[text] in str(caught.value)
+
+
+def _joined(state) -> set[tuple[int, int]]:
+    return {(int(i), int(j)) for i, row in zip(state.ids, state["spring.partners"]) for j in row if j >= 0}
+
+
+def test_springs_join_both_ways_up_to_their_number_and_let_the_dead_go():
+    springs = "springs: {attach: 1 /min, detach: 0.05 /min, most: 3, elasticity: 0.01 /min}, walls: 10 um/min"
+    text = f"{{a: {{count: 60, place: {{disc: {{radius: 50 um}}}}, mechanics: {{affinity: {{a: 2}}, {springs}}}}}}}"
+    simulation = started(scene(cells=text))
+    state = simulation.state
+    advance(simulation, 60)
+    joined = _joined(state)
+    assert len(joined) > 60
+    assert joined == {(j, i) for i, j in joined}
+    count = simulation.signals["spring.count"]
+    assert count.max() == 3
+    assert sum(count) == len(joined)
+    dead = int(next(iter(joined))[0])
+    simulation.plan.life.kill(state, np.array([dead]))
+    state.changed()
+    advance(simulation, 6)
+    assert all(dead not in pair for pair in _joined(state))
+    kept = state.snapshot()
+    advance(simulation, 30)
+    once = state["cell.position"].copy()
+    state.restore(kept)
+    advance(simulation, 30)
+    np.testing.assert_array_equal(state["cell.position"], once)
