@@ -20,7 +20,7 @@ from mechanistic.codegen.system import STATE, System
 from mechanistic.solvers.conditions import Conditions
 
 # Columns of `EventCode.table`; `instants` numbers them and the places likewise
-PERSISTENT, FROM_TRIGGER, DELAYED, RANKED, FIRST, COUNT, RESIZES = range(7)
+PERSISTENT, FROM_TRIGGER, DELAYED, RANKED, FIRST, COUNT = range(6)
 
 
 class EventCode:
@@ -30,8 +30,8 @@ class EventCode:
         conditions: of the network.
         leaves: where the locked conditions lie in the block.
         events, watched, locked: how many.
-        table: (event, 7) see above: where its assignments are in `targets`, and whether one is of a compartment.
-        targets: positions in the state; resizing: whether that is a compartment.
+        table: (event, 6) see above; the last two say where its assignments are in `targets`.
+        targets: positions in the state.
         looked_at: positions in the state of what triggers depend on.
     """
 
@@ -42,9 +42,8 @@ class EventCode:
         self.leaves: dict[Node, Place] = {one.leaf: ("z", i) for i, one in enumerate(conditions.locked)}
         self.events, self.locked = len(events), len(conditions.locked)
         self.watched = len(conditions.watched)
-        self.table = np.zeros((len(events), 7), dtype=np.int64)
+        self.table = np.zeros((len(events), 6), dtype=np.int64)
         targets: list[int] = []
-        resizing: list[bool] = []
         for e, nodes in enumerate(events):
             event = nodes.event
             self.table[e, PERSISTENT], self.table[e, FROM_TRIGGER] = event.persistent, event.from_trigger_time
@@ -52,10 +51,7 @@ class EventCode:
             self.table[e, RANKED] = nodes.priority is not None
             self.table[e, FIRST], self.table[e, COUNT] = len(targets), len(nodes.assignments)
             targets += [at for at, _ in nodes.assignments]
-            sizes = [a.variable in system.network.compartment_ids for a in event.assignments]
-            resizing += sizes
-            self.table[e, RESIZES] = any(sizes)
-        self.targets, self.resizing = np.array(targets, dtype=np.int64), np.array(resizing, dtype=bool)
+        self.targets = np.array(targets, dtype=np.int64)
         inputs = set(graph.needed([*conditions.triggers, *conditions.watched]))
         states = len(system.state_at)
         self.looked_at = np.array([i for i in range(states) if graph.input(STATE + i) in inputs], np.int64)

@@ -32,7 +32,7 @@ _HIGH_BITS = np.uint64(32)
 
 MODES, WATCH, ACTIONS = range(3)
 # As in `events`
-_PERSISTENT, _FROM_TRIGGER, _DELAYED, _RANKED, _FIRST, _COUNT, _RESIZES = range(7)
+_PERSISTENT, _FROM_TRIGGER, _DELAYED, _RANKED, _FIRST, _COUNT = range(6)
 _X, _T, _SIDE, _Z, _NEXT, _ZN, _M, _D, _Q, _A, _U = range(11)
 
 
@@ -43,7 +43,7 @@ class Switches(NamedTuple):
         addresses: of `modes`, `watch` and `actions`.
         places: offsets in the block.
         events, watched, locked, slots, width: how many; numbers in a slot.
-        table, targets, resizing, looked_at: of `EventCode`.
+        table, targets, looked_at: of `EventCode`.
         key: of the random numbers that decide between events of equal priority.
     """
 
@@ -56,7 +56,6 @@ class Switches(NamedTuple):
     width: int
     table: np.ndarray
     targets: np.ndarray
-    resizing: np.ndarray
     looked_at: np.ndarray
     key: np.uint64
 
@@ -136,18 +135,12 @@ def settle(block, switches, history, memory, lane, y, states, now, side):
         memory[at] = 0.0
         history.event[lane] = e
         for a in range(s.table[e, _COUNT]):
-            if not s.table[e, _FROM_TRIGGER]:
-                memory[at + 2 + a] = block[places[_A] + (s.table[e, _FIRST] + a) * LANES + lane]
-        # sizes of compartments first: a concentration that is assigned with them is one in the new size
-        for turn in range(2):
-            if turn == 1 and s.table[e, _RESIZES]:
-                call(s.addresses[ACTIONS], address)  # pyright: ignore[reportCallIssue]
-            for a in range(s.table[e, _COUNT]):
-                k = s.table[e, _FIRST] + a
-                if s.resizing[k] == (turn == 0):
-                    value = memory[at + 2 + a] * block[places[_U] + k * LANES + lane]
-                    block[places[_X] + s.targets[k] * LANES + lane] = value
-                    block[y + s.targets[k] * LANES + lane] = value
+            k = s.table[e, _FIRST] + a
+            value = memory[at + 2 + a] if s.table[e, _FROM_TRIGGER] else block[places[_A] + k * LANES + lane]
+            # what is assigned together counts in the sizes of before
+            value *= block[places[_U] + k * LANES + lane]
+            block[places[_X] + s.targets[k] * LANES + lane] = value
+            block[y + s.targets[k] * LANES + lane] = value
         result = CHANGED
         done += 1
         if done > _MOST_AT_ONCE or _accumulates(history, lane, e, now):

@@ -137,7 +137,7 @@ class NativeStepper:
         switches = instants.Switches(
             self._event_functions, events.places, events.events, events.watched, events.locked,
             max(0, batch.memory.shape[1] - TRIGGERS - events.events) // width, width,
-            events.table, events.targets, events.resizing, events.looked_at, stream_key(seed, "order of events"),
+            events.table, events.targets, events.looked_at, stream_key(seed, "order of events"),
         )  # fmt: skip
         code = lockstep.Code(
             program.functions, program.places, program.numbers, program.dense, self._shared,
