@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from pathway_examples import CHAIN, MATH, changed
 
+from mechanistic import load_model
 from mechanistic.codegen.graph import Graph
 from mechanistic.codegen.initial import initial_values
 from mechanistic.codegen.numeric import evaluate
@@ -158,3 +159,13 @@ def test_an_initial_value_from_a_rate_of_change():
     network = read_network(changed("<!--rules-->", start + "</listOfInitialAssignments>"))
     _, constants = initial_values(network, {"k": 3.0}, 1)
     assert constants[0, network.settable_ids.index("x")] == -3.0
+
+
+@pytest.mark.parametrize("method", ["native", "radau", "roadrunner"])
+def test_an_event_sets_a_concentration_and_its_compartment(method):
+    """The amount is that in the size before: 0.2 * 0.59 at 0.45, in 0.2 from then on (SBML Test Suite 01506)."""
+    text = (
+        "compartment c = 0.5; species $S in c; S = 0; S' = 0.4; c' = 0.2; at time >= 0.45: S = 0.2, c = 0.2;"
+    )
+    course = load_model(f"model m\n{text}\nend").simulate([0, 0.5, 1], method=method)
+    np.testing.assert_allclose(course["S"].values[0], [0, 0.61, 0.81], atol=1e-5)
