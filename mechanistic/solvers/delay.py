@@ -130,7 +130,8 @@ class CourseSolver:
             formula([self.system.graph.number(nodes.trigger)]),
             None if nodes.delay is None else formula([nodes.delay]),
             None if nodes.priority is None else formula([nodes.priority]),
-            formula([n for _, n in nodes.assignments]),
+            formula([value for value, _ in nodes.values]),
+            formula([worth for _, worth in nodes.values]),
             tuple(at for at, _ in nodes.assignments),
         )
 

@@ -72,7 +72,7 @@ class Course:
         return [float(np.ravel(v)[0]) for v in values]
 
     def _functions(self, event) -> EventFunctions:
-        said, trigger, delay, priority, values, targets = event
+        said, trigger, delay, priority, values, worth, targets = event
 
         def number(formula, time, state):
             return self.one(formula, time, state)[0]
@@ -83,6 +83,7 @@ class Course:
             None if delay is None else partial(number, delay),
             None if priority is None else partial(number, priority),
             partial(self.one, values),
+            partial(self.one, worth),
             targets,
         )
 

@@ -18,7 +18,8 @@ _AT_ONCE = 10_000  # executions at one time; beyond, events set each other off w
 class EventFunctions:
     """What an event needs to know of a moment, each a function of (time, state).
 
-    `values` are the new stored values at `targets` (positions in the state).
+    `values` are what is assigned at `targets` (positions in the state), as it stands in math; `worth` is what 1 of each
+    is worth in the state when it is carried out.
     """
 
     event: Event
@@ -26,6 +27,7 @@ class EventFunctions:
     delay: Callable[[float, np.ndarray], float] | None
     priority: Callable[[float, np.ndarray], float] | None
     values: Callable[[float, np.ndarray], list[float]]
+    worth: Callable[[float, np.ndarray], list[float]]
     targets: tuple[int, ...]
 
 
@@ -75,8 +77,9 @@ class EventQueue:
             self._waiting.remove(chosen)
             event = self.events[chosen.event]
             values = event.values(time, state) if chosen.values is None else chosen.values
+            assigned = np.array(values) * np.array(event.worth(time, state))
             state = state.copy()
-            state[list(event.targets)] = values
+            state[list(event.targets)] = assigned
             state = changed(state)
         name = self.events[chosen.event].event.id
         raise IntegrationError(f"the event '{name}' fires without end", time=time, species=name)
