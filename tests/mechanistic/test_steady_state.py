@@ -62,6 +62,18 @@ def test_an_unstable_state_is_told_and_auto_prefers_a_stable_one():
     assert model.steady_state(initial={"A": 2.01})["A"].values[0] == pytest.approx(3.0, rel=1e-10)
 
 
+def test_what_an_oscillator_circles_around_is_found_and_told():
+    """The Brusselator: one steady state, A = a and B = b / a."""
+    text = """model m; compartment c = 1; species A in c, B in c; A = 0.01; B = 20; a = 1; b = 3
+    J: -> A; c*a; K: 2 A + B -> 3 A; c*A^2*B; L: A -> B; c*b*A; M: A -> ; c*A; end"""
+    found = load_model(text).steady_state()
+    assert found["A"].values[0] == pytest.approx(1.0, rel=1e-10)
+    assert found["B"].values[0] == pytest.approx(3.0, rel=1e-10)
+    assert not found["stable"].values[0]
+    # trace b - 1 - a^2 = 1 and determinant a^2 = 1: eigenvalues (1 +- i sqrt(3)) / 2
+    assert found["eigenvalue_real"].values[0].tolist() == pytest.approx([0.5, 0.5], rel=1e-9)
+
+
 def test_everything_gone_is_a_steady_state():
     found = load_model(CHAIN).steady_state()
     np.testing.assert_allclose([found["A"].values[0], found["B"].values[0]], 0, atol=1e-12)

@@ -62,6 +62,34 @@ def test_sensitivities_equal_central_differences(folder, number):
             )
 
 
+@pytest.mark.parametrize("number", [9, 10, 12])
+def test_the_adjoint_equals_forward_sensitivities(folder, number):
+    """By all parameters at once, to 1e-5 of what their terms sum to."""
+    model = load_model(file_of(folder, number))
+    network, times = model.network, np.linspace(0.0, 100.0, 6)
+    parameters = [p.id for p in network.parameters if p.id in network.settable_ids and p.value]
+    run = model.adjoint(times, parameters)
+    weights = np.random.default_rng(0).normal(size=run.outputs.shape)
+    found = run.pull_back(weights).values[0]
+    forward = model.sensitivities(times, parameters, rtol=1e-10)
+    slopes = np.stack([forward[s].values[0] for s in network.species_ids], axis=1)
+    size = np.einsum("ts,tsp->p", np.abs(weights[0]), np.abs(slopes))
+    assert np.all(size > 0)
+    assert np.all(np.abs(found - np.einsum("ts,tsp->p", weights[0], slopes)) <= 1e-5 * size)
+
+
+def test_an_oscillators_steady_state_is_found(folder):
+    """The clock of BioModels 21: RoadRunner finds the same state, and no cell goes there."""
+    roadrunner = pytest.importorskip("roadrunner")
+    runner = roadrunner.RoadRunner(str(file_of(folder, 21)))
+    runner.getSteadyStateSolver().setValue("allow_presimulation", True)
+    assert runner.steadyState() < 1e-9
+    found = load_model(file_of(folder, 21)).steady_state()
+    ours = [found[name].values[0] for name in runner.model.getFloatingSpeciesIds()]
+    np.testing.assert_allclose(ours, runner.model.getFloatingSpeciesConcentrations(), rtol=1e-8)
+    assert not found["stable"].values[0]
+
+
 @pytest.fixture(scope="module", params=CONTROLLED)
 def both(request, folder):
     """(our model, RoadRunner at its steady state)."""
