@@ -36,6 +36,7 @@ class Coupler:
         self._known: Mapping[str, Quantity] = {q.name: q for p in processes for q in p.quantities}
         self.couplings: list[Coupling] = []
         self.keys: list[KeyPath] = []
+        self._lines: dict[int, str] = {}  # file and line of the rules that came from a table
 
     def couple(self, tissue: Card | None) -> None:
         """Add every coupling, stated or implied."""
@@ -57,7 +58,8 @@ class Coupler:
             elif key[:1] == ("rules",) and len(key) == 2 and fault.side:
                 rule = self._findings.scenario.rules[int(key[1])]
                 key = (*key, "file" if rule.file else "signal" if fault.side == "from" else rule.verb)
-            self._findings.fault(key, fault.message)
+            line = self._lines.get(fault.coupling) if fault.coupling is not None else None
+            self._findings.fault(key, f"{line}: {fault.message}" if line else fault.message)
         for p in perturbations:
             self._check_perturbation(p)
 
@@ -112,6 +114,7 @@ class Coupler:
                     )
             mode: Mode = "increase" if row.rises else "decrease"
             response = Towards(row.to, row.half_max, row.power)
+            self._lines[len(self.couplings)] = f"{file}:{row.line}"
             self._add_rule(key, row.signal, row.behaviour, response, mode, types, row.dead)
 
     def _add_rule(
@@ -124,6 +127,8 @@ class Coupler:
         types: frozenset[int] | None,
         dead: bool,
     ) -> None:
+        line = self._lines.get(len(self.couplings))
+        where = f"{line}: " if line else ""
         for c in self.couplings:
             if c.target != behaviour or c.mode != mode or not wiring.overlap(c.types, types):
                 continue
@@ -131,11 +136,11 @@ class Coupler:
             if c.response.to != response.to:
                 self._findings.fault(
                     key,
-                    f"{behaviour} is to {mode} to {response.to:g} with {signal} but to {c.response.to:g} with "
+                    f"{where}{behaviour} is to {mode} to {response.to:g} with {signal} but to {c.response.to:g} with "
                     f"{c.source}; rules of one direction share their saturation value",
                 )
             elif c.source == signal:
-                self._findings.fault(key, f"{signal} is said to {mode} {behaviour} twice; remove one")
+                self._findings.fault(key, f"{where}{signal} is said to {mode} {behaviour} twice; remove one")
         self._add(key, signal, behaviour, response, mode, types, 1.0, dead)
 
     def _couple_manipulator(self, m: ManipulatorProcess, tissue: Card | None) -> None:

@@ -233,3 +233,18 @@ def test_rest_and_return_reach_their_balance():
 def test_scenario_text_of_rules_reads_back():
     scenario = scene(RULES, fields=FIELDS, cells=CELLS)
     assert Scenario.parse(scenario.text).rules == scenario.rules
+
+
+CLASHES = {
+    "a,oxygen,decreases,necrosis,0,5,8,0\n": "cell_rules.csv:1: no process takes 'rate.necrosis'",
+    "a,oxygen,increases,apoptosis,1,5,8,0\na,drug,increases,apoptosis,2,5,8,0\n": "cell_rules.csv:2: rate.death is to",
+    "a,oxygen,increases,apoptosis,1,5,8,0\na,oxygen,increases,apoptosis,1,6,8,0\n": "cell_rules.csv:2: field.oxygen is",
+}
+
+
+@pytest.mark.parametrize("table", CLASHES)
+def test_a_rule_of_a_table_that_does_not_fit_has_its_line(tmp_path, table):
+    (tmp_path / "cell_rules.csv").write_text(table)
+    with pytest.raises(ScenarioError) as caught:
+        plan(scene("rules: {file: cell_rules.csv}", fields=FIELDS, cells=CELLS, folder=tmp_path))
+    assert CLASHES[table] in str(caught.value)
