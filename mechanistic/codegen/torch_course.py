@@ -52,7 +52,12 @@ class PathwayCourse(torch.nn.Module):
     def _run(self, values: np.ndarray):
         given = dict(zip(self.parameters_, values.T))
         return self._adjoint(
-            self._times, self.parameters_, cells=len(values), values=given, outputs=self.outputs, **self._options
+            self._times,
+            self.parameters_,
+            cells=len(values),
+            values=given,
+            outputs=self.outputs,
+            **self._options,
         )
 
 
