@@ -194,7 +194,10 @@ def _rows(path: Path, shown: str) -> Iterator[tuple[int, list[str]]]:
     for line, raw in enumerate(text.splitlines(), start=1):
         if not raw.strip() or raw.lstrip().startswith(("//", "#")):
             continue
-        cells = [c.strip() for c in next(csv.reader([raw]))]
+        try:
+            cells = [c.strip() for c in next(csv.reader([raw]))]
+        except csv.Error as error:
+            raise ScenarioError(Problem(shown, f"is not a row of a table: {error}", line)) from None
         if any(cells):
             yield line, cells
 

@@ -102,7 +102,9 @@ class Coupler:
         phases = {n: list(c.cycle.programme) if c.cycle else [] for n, c in scenario.cells.items()}
         path = scenario.resolve((*key, "file"), file)
         self._findings.note_file(file, path)
-        for row in read_rules(path, str(path), Vocabulary.of(list(scenario.space.fields), phases)):
+        for row in read_rules(
+            path, self._findings.shown(file), Vocabulary.of(list(scenario.space.fields), phases)
+        ):
             types = frozenset({self._findings.code(row.cells)})
             target = self._known.get(row.behaviour)
             if row.base is not None and target is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from pathlib import PurePath
 from typing import TYPE_CHECKING
 
 from sim.errors import Problem, ScenarioError
@@ -79,6 +80,10 @@ class Findings:
             return None
         self._hash(weights, path.read_bytes())
         return card
+
+    def shown(self, name: str) -> str:
+        """A file that the scenario names, as its user would write it."""
+        return str(PurePath(self.scenario.file).parent / name)
 
     def note_file(self, name: str, path: Path) -> None:
         """Remember the hash of a file that was read, by its name in the scenario."""

@@ -84,12 +84,20 @@ def field_of(scenario: Scenario, name: str) -> FieldSettings:
         diffusion=float(f.diffusion),
         decay=float(f.decay),
         initial=float(f.initial) if f.initial is not None else 0.0,
-        boundary={face: v if isinstance(v, str) else float(v) for face, v in f.boundary.items()},
+        boundary={face: _plain_face(v) for face, v in f.boundary.items()},
         steady=f.solve == "steady",
         uptake=by_type("uptake"),
         secretion=by_type("secretion"),
         saturation=by_type("saturation"),
     )
+
+
+def _plain_face(face: Face) -> str | float | tuple[str, float, float]:
+    if isinstance(face, PermeableFace):
+        return "permeable", float(face.permeability), float(face.value)
+    if isinstance(face, InflowFace):
+        return "inflow", float(face.speed), float(face.value)
+    return face if isinstance(face, str) else float(face)
 
 
 def life_of(scenario: Scenario) -> LifeSettings:
@@ -224,7 +232,7 @@ def places_of(findings: Findings, box: BoxSettings) -> dict[str, list[tuple[floa
         key = ("cells", name, "place", "file")
         path = findings.scenario.resolve(key, c.place.file)
         findings.note_file(c.place.file, path)
-        found[name] = read_cells(path, str(path), findings.types)[name]
+        found[name] = read_cells(path, findings.shown(c.place.file), findings.types)[name]
         low, high = box.lower[: box.dims], box.upper[: box.dims]
         for point in found[name]:
             if not all(a <= x <= b for a, x, b in zip(low, point, high)):

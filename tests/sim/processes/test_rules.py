@@ -101,11 +101,12 @@ BAD = {
     "a,oxygen,increases,cycle entry,nan,1,1,0": "cell_rules.csv:2: saturation: must be a finite number (got nan)",
     "a,oxygen,increases,cycle entry,1,0,1,0": "cell_rules.csv:2: half-max: must be greater than 0 (got 0)",
     "a,oxygen,increases,cycle entry,1,1,1,2": "cell_rules.csv:2: applies to dead: must be 0 or 1 (got 2)",
+    "a," + "x" * 200_000: "cell_rules.csv:2: is not a row of a table",
     "a,oxygen,increases": "cell_rules.csv:2: has 3 columns; a rule has 8",
 }
 
 
-@pytest.mark.parametrize("row", BAD)
+@pytest.mark.parametrize("row", BAD, ids=lambda row: row[:40])
 def test_a_fault_of_a_table_has_its_line_and_column(tmp_path, row):
     (tmp_path / "cell_rules.csv").write_text(f"// head\n{row}\n")
     with pytest.raises(ScenarioError) as caught:
