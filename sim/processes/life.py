@@ -283,8 +283,18 @@ class Life(Process):
                 if settings.necrosis
                 else ()
             ),
-            Quantity("rate.arrest", "1/min", "hazard of entering G0", "input", by_type=settings.arrest),
-            Quantity("rate.release", "1/min", "hazard of leaving G0", "input", by_type=settings.release),
+            *(
+                [
+                    Quantity(
+                        "rate.arrest", "1/min", "hazard of entering G0", "input", by_type=settings.arrest
+                    ),
+                    Quantity(
+                        "rate.release", "1/min", "hazard of leaving G0", "input", by_type=settings.release
+                    ),
+                ]
+                if settings.arrest
+                else ()
+            ),
             *(
                 Quantity(f"exit.{name}", "1/min", f"rate of leaving {name}", "input", by_type=rates)
                 for name, rates in settings.exits.items()
