@@ -81,7 +81,7 @@ def coefficients(
             seam = _solve(pivots, factor, np.r_[1.0, np.zeros(n - 2), 1.0])
             seam *= inside / (1.0 + inside * (seam[0] + seam[-1]))
         for column, values in ((0, own), (2, -factor), (4, seam)):
-            table[:, k, column], table[:, k, column + 1] = values.real, values.imag
+            table[:, k, column], table[:, k, column + 1] = np.real(values), np.imag(values)
     return np.concatenate([[low, inside, high, scale], table.ravel()])
 
 
@@ -282,7 +282,7 @@ def _transpose(module: ir.Module, name: str, gather: bool) -> None:
                 return f.place(array, b.add(b.mul(index(row), stride), along))
             return f.place(array, b.mul(b.add(along, index(row)), stride))
 
-        vectors = [f.load(at(source, from_stride, row, gather)) for row in range(LANES)]
+        vectors: list = [f.load(at(source, from_stride, row, gather)) for row in range(LANES)]
         for half in (1, 2, 4):
             low = [j + 8 - half if j & half else j for j in range(LANES)]
             high = [j + 8 if j & half else j + half for j in range(LANES)]

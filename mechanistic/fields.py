@@ -236,13 +236,12 @@ class DiffusionSolver:
         n = self.grid.shape[2 - axis]
         if axis == 2 and self.grid.dims == 2:
             return Axis(n, 0.0, 0.0, 0.0, False, np.zeros(n))
-        rate, inflow, passing = self.diffusion / self.grid.spacing**2, np.zeros(n), []
+        rate, inflow, passing = self.diffusion / self.grid.spacing**2, np.zeros(n), [0.0, 0.0]
         faces = self.boundary.of_axis(axis)
-        for face, i in zip(faces, (0, n - 1)):
-            conductance, gain = face_exchange(face, self.diffusion, self.grid.spacing)
-            passing.append(conductance)
+        for side, i in enumerate((0, n - 1)):
+            passing[side], gain = face_exchange(faces[side], self.diffusion, self.grid.spacing)
             inflow[i] += gain
-        return Axis(n, rate, *passing, faces[0] == "periodic" and n > 1, inflow)
+        return Axis(n, rate, passing[0], passing[1], faces[0] == "periodic" and n > 1, inflow)
 
     def _step(self, dt: float) -> tuple[Step, Array | None]:
         """The exponential for dt, and what the faces add in dt; kept for the last few step sizes."""

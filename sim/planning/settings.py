@@ -10,15 +10,17 @@ from sim.instruments import INCUCYTE_CHANNELS, Incucyte
 from sim.measurements import MeasurementsError, read_table, series
 from sim.perturbations import Perturbation
 from sim.processes.fields import BoxSettings, FieldSettings
-from sim.processes.life import Composition, Cycle, Daughters, LifeSettings
 from sim.processes.life_interactions import InteractionSettings
+from sim.processes.life_settings import Composition, Cycle, Daughters, LifeSettings
 from sim.processes.motion import MotionSettings, SpringSettings
+from sim.scenario.space import Face, InflowFace, PermeableFace
 from sim.scenario.units import unit
 
 if TYPE_CHECKING:
     from sim.planning.findings import Findings
     from sim.scenario import Scenario
-    from sim.scenario.cells import CellType, Phase
+    from sim.scenario.cells import CellType
+    from sim.scenario.cycle import Phase
 
 #: longest coupling step that is chosen where the scenario gives none [min]
 DEFAULT_STEP = 6.0

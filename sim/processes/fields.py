@@ -24,7 +24,9 @@ class FieldSettings:
     diffusion: float
     decay: float
     initial: float
-    boundary: dict[str, float | str]
+    #: by face: no_flux, periodic, the value held, ("permeable", permeability [um/min], value outside) or
+    #: ("inflow", speed [um/min], value that comes)
+    boundary: dict[str, float | str | tuple[str, float, float]]
     steady: bool
     #: by cell type code: uptake and secretion rate [1/min], saturation value
     uptake: dict[int, float]
@@ -68,11 +70,18 @@ class FieldProcess(Process):
         self.reads = ("cell.position", "cell.volume", "cell.living")
 
     def prepare(self, streams) -> None:
-        from mechanistic.fields import Boundary, DiffusionSolver
+        from mechanistic.fields import Boundary, DiffusionSolver, Inflow, Permeable
 
         super().prepare(streams)
         self.grid = self.box.grid()
-        boundary = Boundary(**self.settings.boundary)  # type: ignore[arg-type]
+
+        def face(said):
+            if not isinstance(said, tuple):
+                return said
+            kind, pace, value = said
+            return Permeable(pace, value) if kind == "permeable" else Inflow(pace * value)
+
+        boundary = Boundary(**{name: face(said) for name, said in self.settings.boundary.items()})
         self.solver = DiffusionSolver(self.grid, self.settings.diffusion, self.settings.decay, boundary)
 
     def start(self, state) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict, model_validator
@@ -10,6 +11,8 @@ from sim.scenario.units import (
     FIELD_DIMENSIONS,
     LENGTH,
     RATE,
+    SPEED,
+    Dimension,
     Quantity,
     UnitError,
     dimension_of,
@@ -103,26 +106,62 @@ class Domain(Part):
         return {axis: pair for axis, pair in ends.items() if pair is not None}
 
 
-#: Face ("x_min", ... all six) -> "no_flux" | "periodic" | the value held there, in the field's unit.
-Boundary = dict[str, str | Quantity]
+@dataclass(frozen=True)
+class PermeableFace:
+    """A face through which a substance passes at `permeability` [um/min] times (outside − value at the face)."""
+
+    value: Quantity
+    permeability: Quantity
 
 
-def _face(value: object) -> str | Quantity:
-    if isinstance(value, str) and value in WORDS:
+@dataclass(frozen=True)
+class InflowFace:
+    """A face through which a medium with the given value comes in at `speed` [um/min], at whatever value inside."""
+
+    value: Quantity
+    speed: Quantity
+
+
+#: Keys of a face that is written as a mapping: what it holds, and how fast that passes.
+_OPEN_FACES = {"outside": ("permeability", PermeableFace), "inflow": ("speed", InflowFace)}
+
+Face = str | Quantity | PermeableFace | InflowFace
+#: Face ("x_min", ... all six) -> what happens there; values in the field's unit.
+Boundary = dict[str, Face]
+
+
+def _face(value: object) -> Face:
+    if isinstance(value, (PermeableFace, InflowFace)) or (isinstance(value, str) and value in WORDS):
         return value
+    if isinstance(value, dict):
+        return _open_face(value)
     if isinstance(value, str) and value[:1].isalpha():
         raise fault(f"must be no_flux, periodic or a value such as 38 mmHg{did_you_mean(value, WORDS)}")
+    return _not_negative(value, "no_flux or periodic", *FIELD_DIMENSIONS)
+
+
+def _open_face(value: dict) -> Face:
+    for held, (pace, kind) in _OPEN_FACES.items():
+        if set(value) == {held, pace}:
+            return kind(
+                value_at(lambda v: _not_negative(v, "", *FIELD_DIMENSIONS), value, held),
+                value_at(lambda v: _not_negative(v, "", SPEED), value, pace),
+            )
+    raise fault("a face that lets through is {permeability, outside} or {inflow, speed}")
+
+
+def _not_negative(value: object, alternative: str, *dimensions: Dimension) -> Quantity:
     try:
-        found = quantity(value, *FIELD_DIMENSIONS)
+        found = quantity(value, *dimensions)
     except UnitError as error:
-        raise fault(f"{error}, or no_flux or periodic") from None
+        raise fault(f"{error}, or {alternative}" if alternative else str(error)) from None
     if found < 0:
         raise fault("must not be negative")
     return found
 
 
 def _boundary(value: object) -> Boundary:
-    if not isinstance(value, dict):
+    if not isinstance(value, dict) or any(held in value for held in _OPEN_FACES):
         return dict.fromkeys(FACES, _face(value))
     for face in value:
         if face not in FACES:
@@ -135,13 +174,28 @@ def _boundary(value: object) -> Boundary:
 
 
 def _boundary_json() -> dict[str, Any]:
-    one = {"type": ["string", "number"], "examples": ["no_flux", "periodic", "38 mmHg"]}
+    held = {"type": ["string", "number"], "examples": ["no_flux", "periodic", "38 mmHg"]}
+    passing = [
+        {
+            "type": "object",
+            "properties": {key: {"type": ["string", "number"]} for key in (held_key, pace)},
+            "required": [held_key, pace],
+            "additionalProperties": False,
+        }
+        for held_key, (pace, _) in _OPEN_FACES.items()
+    ]
+    one = {"anyOf": [held, *passing]}
     return {
         "anyOf": [
             one,
             {"type": "object", "properties": dict.fromkeys(FACES, one), "additionalProperties": False},
         ]
     }
+
+
+def value_of(face: Quantity | PermeableFace | InflowFace) -> Quantity:
+    """The value that a face holds, or that lies or comes from beyond it."""
+    return face if isinstance(face, Quantity) else face.value
 
 
 class FieldSpec(Part):
@@ -160,7 +214,8 @@ class FieldSpec(Part):
     initial: FieldValue | None = Field(default=None, description="Value everywhere at time 0; 0 if left out.")
     boundary: Annotated[Boundary, Reads(_boundary, _boundary_json())] = Field(
         default_factory=lambda: dict.fromkeys(FACES, "no_flux"),
-        description="no_flux (default), periodic, a value held at all faces, or one of these for each face.",
+        description="no_flux (default), periodic, a value held at all faces, {permeability, outside} for a face "
+        "that lets through, {inflow, speed} for one that brings; or one of these for each face.",
     )
     solve: Literal["transient", "steady"] = Field(
         default="transient",
@@ -169,7 +224,7 @@ class FieldSpec(Part):
 
     @model_validator(mode="after")
     def _in_one_unit(self) -> FieldSpec:
-        held = {face: value for face, value in self.boundary.items() if isinstance(value, Quantity)}
+        held = {face: value_of(value) for face, value in self.boundary.items() if not isinstance(value, str)}
         written = [q.unit for q in (self.initial, *held.values()) if q is not None]
         unit = self.unit or (written[0] if written else "uM")
 
@@ -184,10 +239,14 @@ class FieldSpec(Part):
             convert(self.initial, "initial") if self.initial is not None else Quantity(0.0, unit, unit, 0.0)
         )
         by_face = len(set(map(str, self.boundary.values()))) > 1
-        boundary = {
-            f: convert(v, "boundary", *[f] * by_face) if isinstance(v, Quantity) else v
-            for f, v in self.boundary.items()
-        }
+
+        def converted(face: str, v: Face) -> Face:
+            if isinstance(v, str):
+                return v
+            value = convert(value_of(v), "boundary", *[face] * by_face)
+            return value if isinstance(v, Quantity) else replace(v, value=value)
+
+        boundary = {face: converted(face, v) for face, v in self.boundary.items()}
         for name, value in (("unit", unit), ("initial", initial), ("boundary", boundary)):
             object.__setattr__(self, name, value)
         return self

@@ -38,7 +38,7 @@ def test_lines_are_the_dense_exponential(lines, boundary, shape, dt):
     solver = DiffusionSolver(grid, 3e3, 0.02, boundary)
     u = solver.step(start.copy(), dt)
     dense = start.copy()
-    left = [expm(dt * axis.matrix()) for axis in solver._axes]
+    left = [np.asarray(expm(dt * axis.matrix()), float) for axis in solver._axes]
     _spreading.multiply(left, dense)
     dense *= np.exp(-0.02 * dt)
     if solver._inflow.any():
