@@ -11,7 +11,7 @@ import pytest
 
 from sim.errors import ScenarioError
 from sim.scenario import Scenario
-from sim.scenario.cells import PHASES
+from sim.scenario.cycle import PHASES
 from sim.scenario.files import SHIPPED
 from sim.scenario.json_schema import schema_text
 from sim.scenario.problems import keys_of, part_at
