@@ -13,6 +13,7 @@ from sim.processes.fields import BoxSettings, FieldSettings
 from sim.processes.life_interactions import InteractionSettings
 from sim.processes.life_settings import Composition, Cycle, Daughters, LifeSettings
 from sim.processes.motion import MotionSettings, SpringSettings
+from sim.scenario.space import Face, InflowFace, PermeableFace
 from sim.scenario.units import unit
 
 if TYPE_CHECKING:
@@ -85,12 +86,20 @@ def field_of(scenario: Scenario, name: str) -> FieldSettings:
         diffusion=float(f.diffusion),
         decay=float(f.decay),
         initial=float(f.initial) if f.initial is not None else 0.0,
-        boundary={face: v if isinstance(v, str) else float(v) for face, v in f.boundary.items()},
+        boundary={face: _plain_face(v) for face, v in f.boundary.items()},
         steady=f.solve == "steady",
         uptake=by_type("uptake"),
         secretion=by_type("secretion"),
         saturation=by_type("saturation"),
     )
+
+
+def _plain_face(face: Face) -> str | float | tuple[str, float, float]:
+    if isinstance(face, PermeableFace):
+        return "permeable", float(face.permeability), float(face.value)
+    if isinstance(face, InflowFace):
+        return "inflow", float(face.speed), float(face.value)
+    return face if isinstance(face, str) else float(face)
 
 
 def life_of(scenario: Scenario) -> LifeSettings:

@@ -9,7 +9,7 @@ from pathlib import Path as FilePath
 from sim.scenario.files import CSV, MODELS, TABLES, WEIGHTS, FileProblem
 from sim.scenario.references import Fault
 from sim.scenario.schema import ScenarioSpec
-from sim.scenario.space import FieldSpec
+from sim.scenario.space import FieldSpec, PermeableFace
 from sim.scenario.units import (
     NUMBER,
     RATE,
@@ -91,9 +91,9 @@ def _boundaries(spec: ScenarioSpec) -> Iterator[Fault]:
         if (
             field.solve == "steady"
             and field.decay == 0
-            and not any(isinstance(v, Quantity) for v in field.boundary.values())
+            and not any(isinstance(v, (Quantity, PermeableFace)) for v in field.boundary.values())
         ):
-            message = "a steady field needs decay or a value held at the boundary to determine its level"
+            message = "a steady field needs decay or a face that holds or lets through to determine its level"
             yield Fault(("space", "fields", name, "solve"), message)
 
 
