@@ -6,8 +6,9 @@ that ten firings would exhaust fire one by one; where leaps would be shorter tha
 are taken; a leap that would take more than there is is halved. Amounts stay whole and never fall below 0.
 
 The *chemical Langevin equation* (Gillespie, J. Chem. Phys. 113, 297, 2000): normal numbers in place of Poisson ones,
-by Euler and Maruyama with the same choice of steps. Amounts are real; one that a step takes below 0 stops at 0, so
-it holds for amounts of hundreds and more, is biased near 0, and conserved totals grow by what was cut off there.
+by Euler and Maruyama with the same choice of steps. Amounts are real. Where a step would take one below 0, the
+reactions that take of what is short fire by so much less that it lasts: conserved totals stay, amounts near 0 are
+biased, so it holds for amounts of hundreds and more.
 
 Leaps end at the output times. Random numbers are keyed by (seed, "tau-leaping" or "langevin", cell, step, reaction).
 Networks are those of `stochastic` without events, rate rules and conditions on time.

@@ -114,10 +114,10 @@ def _fire(amounts, fires, reaction, times):
 def _leap(block, layout, lane, key, cell, step, fires, watched, error, room, exact_left, work):
     """One tau-leap, or one exact step, of at most `room`; the time that it took, the next step, exact steps left.
 
-    `work`: which reactions are critical, drift, spread, loss, the amounts (updated), zeros a reaction.
+    `work`: which reactions are critical, drift, spread, loss, the amounts (updated), zeros a reaction, extents.
     """
     change_at, change_of, change_by = fires
-    critical, drift, spread, loss, amounts, none = work
+    critical, drift, spread, loss, amounts, none, _ = work
     x, a, reactions = layout[1], layout[4], len(change_at) - 1
     total = danger = 0.0
     for j in range(reactions):
@@ -164,19 +164,53 @@ def _leap(block, layout, lane, key, cell, step, fires, watched, error, room, exa
 
 
 @njit(error_model="numpy", nogil=True)
+def _limit(amounts, fires, extents, taken, kept):
+    """Shrinks `extents`, by which reactions fire, so that together they take no more of anything than there is.
+
+    A reaction shrinks as a whole, by the least share left to it of what it takes, so conserved totals stay.
+    """
+    change_at, change_of, change_by = fires
+    taken[:] = 0.0
+    kept[:] = 0.0
+    for j in range(len(extents)):
+        for s in range(change_at[j], change_at[j + 1]):
+            change = change_by[s] * extents[j]
+            taken[change_of[s]] -= min(change, 0.0)
+            kept[change_of[s]] += change
+    short = False
+    for i in range(len(amounts)):
+        short = short or amounts[i] + kept[i] < 0.0
+    if not short:
+        return
+    for i in range(len(amounts)):
+        kept[i] = min(amounts[i] / taken[i], 1.0) if taken[i] > 0.0 else 1.0
+    for j in range(len(extents)):
+        share = 1.0
+        for s in range(change_at[j], change_at[j + 1]):
+            if change_by[s] * extents[j] < 0.0:
+                share = min(share, kept[change_of[s]])
+        extents[j] *= share
+
+
+@njit(error_model="numpy", nogil=True)
 def _diffuse(block, layout, lane, key, cell, step, fires, watched, error, room, work):
-    """One step of Euler and Maruyama for the chemical Langevin equation; what it takes below 0 stops at 0."""
+    """One step of Euler and Maruyama for the chemical Langevin equation, in which no amount falls below 0."""
     change_at, change_of, _ = fires
-    critical, drift, spread, loss, amounts, _ = work
+    critical, drift, spread, loss, amounts, _, extents = work
     critical[:] = False
     took = min(_longest(block, layout, lane, fires, watched, critical, error, drift, spread, loss), room)
-    for j in range(len(change_at) - 1):
+    for j in range(len(extents)):
+        extents[j] = 0.0
         mean = block[layout[4] + j * LANES + lane] * took
         if mean > 0.0:
             first, second = _two_numbers(key, cell, step | (uint64(j) << uint64(32)))
             normal = math.sqrt(-2.0 * math.log(1.0 - first)) * math.cos(2.0 * math.pi * second)
-            _fire(amounts, fires, j, mean + math.sqrt(mean) * normal)
+            extents[j] = mean + math.sqrt(mean) * normal
+    _limit(amounts, fires, extents, loss, drift)
+    for j in range(len(extents)):
+        _fire(amounts, fires, j, extents[j])
     for s in range(len(change_of)):
+        # what is left of rounding
         amounts[change_of[s]] = max(amounts[change_of[s]], 0.0)
     return took, step + uint64(1)
 
@@ -200,6 +234,7 @@ def _run_block(rates, layout, key, leaping, error, first, end, start, constants,
         np.zeros(n),
         amounts,
         np.zeros(reactions, np.bool_),
+        np.zeros(reactions),
     )
     waiting, active = first, 0
     fresh = np.ones(LANES, np.bool_)
