@@ -195,7 +195,7 @@ def _limit(amounts, fires, extents, taken, kept):
 @njit(error_model="numpy", nogil=True)
 def _diffuse(block, layout, lane, key, cell, step, fires, watched, error, room, work):
     """One step of Euler and Maruyama for the chemical Langevin equation, in which no amount falls below 0."""
-    change_at, change_of, _ = fires
+    _, change_of, _ = fires
     critical, drift, spread, loss, amounts, _, extents = work
     critical[:] = False
     took = min(_longest(block, layout, lane, fires, watched, critical, error, drift, spread, loss), room)
