@@ -82,7 +82,8 @@ def test_out_of_the_ordinary(compiled, name):
     found = _run(compiled, name, x, y)
     np.testing.assert_allclose(found, expected, rtol=4e-16)
     if name != "pow":
-        np.testing.assert_array_equal(np.signbit(found), np.signbit(expected))
+        number = ~np.isnan(expected)  # the sign of what is no number means nothing
+        np.testing.assert_array_equal(np.signbit(found)[number], np.signbit(expected)[number])
 
 
 def test_a_lane_does_not_feel_the_others(compiled):
