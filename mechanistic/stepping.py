@@ -20,11 +20,13 @@ from mechanistic.event_memory import fresh_memory
 from mechanistic.reference import RoadRunnerStepper
 
 if TYPE_CHECKING:
+    from mechanistic.network import ReactionNetwork
     from mechanistic.solvers.native import Failure
 
 METHODS = ("auto", "native", "roadrunner")
 _TIGHTER = 1e-2
 _NONE = np.empty(0)
+_MOST_NAMED = 5
 _FASTEST = 1e30  # amounts a call, relative to the largest amount of the cell; rounding is 1e-16 of it
 
 
@@ -150,7 +152,7 @@ class Stepper:
         errors = {}
         for k, row in enumerate(retried):
             if k in still and still[k].event:
-                errors[int(row)] = _named(int(row), still[k])
+                errors[int(row)] = self._named(before, int(row), still[k])
                 continue
             start = float(before.time[row])
             later = start + outputs > failed[int(row)].time
@@ -162,7 +164,7 @@ class Stepper:
                         before.state[row], constants, float(before.scale[row]), times, rtol, atol
                     )
                 except IntegrationError as error:
-                    errors[int(row)] = _named(int(row), still[k], error)
+                    errors[int(row)] = self._named(before, int(row), still[k], error)
                     continue
                 finer[k] = found[np.searchsorted(times, start + outputs)]
             course[row, later] = finer[k, later]
@@ -186,11 +188,11 @@ class Stepper:
             row = int(retried[k])
             if self.network.events:
                 # RoadRunner begins anew with every call: it knows of no event that waits
-                errors[row] = _named(row, failure)
+                errors[row] = self._named(before, row, failure)
                 continue
             by = self._by_roadrunner(cells, np.array([row]), dt, rtol, atol)
             if row in by:
-                errors[row] = _named(row, failure, by[row])
+                errors[row] = self._named(before, row, failure, by[row])
         return errors
 
     def _too_fast(self, cells: Cells, dt: float) -> dict[int, IntegrationError]:
@@ -209,8 +211,7 @@ class Stepper:
         for i, change in enumerate(evaluate(self.system.graph, self.system.derivative, inputs)):
             for k in np.flatnonzero(np.broadcast_to(np.abs(change) * dt > _FASTEST * largest, len(fresh))):
                 row, name = int(fresh[k]), self.network.state_ids[i]
-                by = [r.id for r in self.network.reactions if name in _changed_by(r)]
-                through = f" (reactions {', '.join(by)})" if by else ""
+                through = _movers(self.network, name)
                 message = f"cell {row} at time {cells.time[row]:g}: '{name}' changes too fast{through}"
                 failed[row] = IntegrationError(message, row, float(cells.time[row]), name)
         return failed
@@ -268,23 +269,48 @@ class Stepper:
             cells.time[row] = now + dt
         return failed
 
+    def _named(
+        self, cells: Cells, row: int, failure: Failure, last: IntegrationError | None = None
+    ) -> IntegrationError:
+        """The error of a cell that no method got through, from where `cells` has it."""
+        name, reason, time = failure.variable, failure.reason, failure.time
+        if failure.event:
+            message = f"cell {row} at time {time:g}: the event '{name}' {reason}"
+            return IntegrationError(message, row, time, name)
+        finite = np.isfinite(self._rates(cells, row, self._constants(cells, row)))
+        if time == cells.time[row] and not finite.all():
+            name = self.network.state_ids[int(np.argmin(finite))]
+            through = _movers(self.network, name)
+            message = f"cell {row} at time {time:g}: the rate of change of '{name}' is not finite{through}"
+            return IntegrationError(message, row, time, name)
+        through = _movers(self.network, name)
+        also = "" if last is None else f"; {str(last).removeprefix(f'cell {row} ')}"
+        message = f"cell {row} at time {time:g}: '{name}' cannot be followed: {reason}{through}{also}"
+        return IntegrationError(message, row, time, name)
+
+    def _rates(self, cells: Cells, row: int, constants: np.ndarray) -> np.ndarray:
+        """(state_ids,) the rates of change of one cell."""
+        inputs = [float(cells.time[row]), float(cells.scale[row]), *cells.state[row], *constants]
+        return np.array([float(v) for v in evaluate(self.system.graph, self.system.derivative, inputs)])
+
     def _culprit(self, cells: Cells, row: int, constants: np.ndarray) -> str:
         """The variable that is not finite, or changes fastest relative to its size."""
-        state = cells.state[row]
-        inputs = [float(cells.time[row]), float(cells.scale[row]), *state, *constants]
-        rates = np.array([float(v) for v in evaluate(self.system.graph, self.system.derivative, inputs)])
+        state, rates = cells.state[row], self._rates(cells, row, constants)
         with np.errstate(over="ignore"):
             speed = np.abs(rates) / (np.abs(state) + 1e-300)
         return self.network.state_ids[int(np.argmax(np.where(np.isfinite(speed), speed, np.inf)))]
 
 
-def _named(row: int, failure: Failure, last: IntegrationError | None = None) -> IntegrationError:
-    """The error of a cell that no method got through."""
-    name, reason = failure.variable, failure.reason
-    what = f"the event '{name}' {reason}" if failure.event else f"'{name}' cannot be followed: {reason}"
-    also = "" if last is None else f"; {str(last).removeprefix(f'cell {row} ')}"
-    message = f"cell {row} at time {failure.time:g}: {what}{also}"
-    return IntegrationError(message, row, failure.time, name)
+def _movers(network: ReactionNetwork, name: str) -> str:
+    """The reactions and events that change a variable, as words in brackets."""
+    reactions = [r.id for r in network.reactions if name in _changed_by(r)]
+    events = [e.id for e in network.events if any(a.variable == name for a in e.assignments)]
+    parts = [
+        f"{kind} {', '.join(ids[:_MOST_NAMED])}{', ...' if len(ids) > _MOST_NAMED else ''}"
+        for kind, ids in (("reactions", reactions), ("events", events))
+        if ids
+    ]
+    return f" ({'; '.join(parts)})" if parts else ""
 
 
 def _changed_by(reaction) -> set[str]:

@@ -6,6 +6,7 @@ Skipped where ../shared/checks is missing. The files are made by its generator; 
 from __future__ import annotations
 
 import csv
+import re
 import subprocess
 import sys
 import time
@@ -87,6 +88,7 @@ def test_what_fails_numerically_is_one_line(row, corpus, monkeypatch, capsys):
     assert code == 3
     assert len(said.splitlines()) == 1
     assert row["file"] in said
+    assert re.search(rf"\b{row['must_name']}\b", said)
     assert "at time " in said or "at the start" in said
 
 
