@@ -8,12 +8,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mechanistic.jit import njit, prange, threads_for
+from sim.agents._pair_code import LANES, near_open, near_wrapped, slack
 
 Array = NDArray[np.float64]
 
 
 def pairs_within(
-    positions: Array, reaches: Array, skin: float, lengths: Array, dims: int
+    positions: Array, reaches: Array, skin: float, lengths: Array, dims: int, beyond: int = 0
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """All pairs at most reaches[i] + reaches[j] + skin apart, as rows (indptr (n + 1,), indices), unsorted
     rows.
@@ -27,17 +28,18 @@ def pairs_within(
         skin: [um].
         lengths: (3,) periods, 0 where an axis does not wrap.
         dims: 2 leaves z out of the bins.
+        beyond: entries, 0, that `indices` has behind the last row.
     """
     n = positions.shape[0]
     start, key, order, bins = _sorted(positions, 2.0 * float(reaches.max(initial=0.0)) + skin, lengths, dims)
-    x, y, z = (np.take(positions[:, axis], order) for axis in range(3))
-    limits = np.take(reaches, order)
+    x, y, z = (slack(positions[:, axis][order]) for axis in range(3))
+    limits = slack(reaches[order])
     indptr = np.zeros(n + 1, np.int64)
     cells = (x, y, z, limits, order, key, start, bins, lengths, skin)
     with threads_for(n):
         _gather(*cells, indptr, np.empty(0, np.int32), False)
         np.cumsum(indptr, out=indptr)
-        indices = np.empty(int(indptr[-1]), np.int32)
+        indices = np.zeros(int(indptr[-1]) + beyond, np.int32)
         _gather(*cells, indptr, indices, True)
     return indptr, indices
 
@@ -153,21 +155,34 @@ def _last(b, bins, wraps):
 
 
 @njit
+def _bits(word):
+    """How many of eight bits are set."""
+    word -= (word >> 1) & 0x55
+    word = (word & 0x33) + ((word >> 2) & 0x33)
+    return (word + (word >> 4)) & 0x0F
+
+
+@njit
 def _run(s, begin, end, x, y, z, limits, order, lengths, wraps, skin, found, indices, filling):
     """The partners of sorted cell s among sorted cells begin … end: counted on top of `found`, or written
     from it."""
+    where = x.ctypes.data, y.ctypes.data, z.ctypes.data, limits.ctypes.data
     a, b, c, reach = x[s], y[s], z[s], limits[s] + skin
-    for t in range(begin, end):
-        dx, dy, dz = a - x[t], b - y[t], c - z[t]
+    for t in range(begin, end, LANES):
         if wraps:
-            dx, dy, dz = _nearest(dx, lengths[0]), _nearest(dy, lengths[1]), _nearest(dz, lengths[2])
-        limit = reach + limits[t]
-        near = dx * dx + dy * dy + dz * dz <= limit * limit
+            near = near_wrapped(*where, t, end, a, b, c, reach, lengths[0], lengths[1], lengths[2])
+        else:
+            near = near_open(*where, t, end, a, b, c, reach, 0.0, 0.0, 0.0)
         if not filling:
-            found += int(near)
-        elif near and t != s:
-            indices[found] = order[t]
+            found += _bits(near)
+            continue
+        if t <= s < t + LANES:
+            near &= ~(1 << (s - t))
+        while near:
+            found_here = near & -near
+            indices[found] = order[t + _bits(found_here - 1)]
             found += 1
+            near ^= found_here
     return found
 
 
@@ -175,13 +190,13 @@ def _run(s, begin, end, x, y, z, limits, order, lengths, wraps, skin, found, ind
 def _gather(x, y, z, limits, order, key, start, bins, lengths, skin, indptr, indices, filling):
     """Counts the partners of each cell into indptr[i + 1], or, filling, writes them from indptr[i] on.
 
-    Cells x, y, z, limits are sorted by bin. A run of bins along x is one piece of memory unless it wraps
-    around.
+    Cells x, y, z, limits are sorted by bin, and readable beyond the last by the lanes of a vector. A run of bins
+    along x is one piece of memory unless it wraps around.
     """
     nx, ny, nz = bins[0], bins[1], bins[2]
     wx, wy, wz = lengths[0] > 0.0, lengths[1] > 0.0, lengths[2] > 0.0
     wraps = wx or wy or wz
-    for s in prange(x.size):
+    for s in prange(order.size):
         i = order[s]
         k = key[i]
         bx, by, bz = k % nx, (k // nx) % ny, k // (nx * ny)

@@ -8,6 +8,7 @@ import math
 import numpy as np
 
 from mechanistic.jit import njit, prange
+from sim.agents._pair_code import pairs_open, pairs_wrapped
 
 # what PhysiCell divides the sum of (1 − d/R)² by to give simple pressure: its value at confluence per
 # neighbour
@@ -19,63 +20,38 @@ def _nearest(difference, length):
     return difference - length * np.rint(difference / length) if length > 0.0 else difference
 
 
-@njit
-def _on_one(i, cells, reach, lengths, wraps, begin, end, indices):
-    """Velocity (three numbers) and Σ (1 − d/R)² of cell i. One root and one division a pair, no branch."""
-    x, y, z, radius = cells[i, 0], cells[i, 1], cells[i, 2], cells[i, 3]
-    repulsion, adhesion = cells[i, 4], cells[i, 5]
-    farther = 1.0 / reach
-    vx, vy, vz, squeezed = 0.0, 0.0, 0.0, 0.0
-    for k in range(begin, end):
-        j = indices[k]
-        dx = x - cells[j, 0]
-        dy = y - cells[j, 1]
-        dz = z - cells[j, 2]
-        if wraps:
-            dx = _nearest(dx, lengths[0])
-            dy = _nearest(dy, lengths[1])
-            dz = _nearest(dz, lengths[2])
-        touch = radius + cells[j, 3]
-        distance = max(math.sqrt(dx * dx + dy * dy + dz * dz), 1e-5)
-        inverse = 1.0 / (distance * touch)
-        apart = distance * (inverse * distance)  # d/R
-        overlap = max(1.0 - apart, 0.0)
-        hold = max(1.0 - apart * farther, 0.0)
-        overlap *= overlap
-        push = (repulsion * cells[j, 4] * overlap - adhesion * cells[j, 5] * (hold * hold)) * (
-            inverse * touch
-        )
-        vx += push * dx
-        vy += push * dy
-        vz += push * dz
-        squeezed += overlap
-    return vx, vy, vz, squeezed
-
-
 @njit(parallel=True)
-def forces(cells, reach, lengths, indptr, indices, drift, free, velocity, pressure):
-    """Velocity and simple pressure of each cell from the cells in its row, summed in the row's order.
+def forces(cells, strengths, reach, lengths, indptr, indices, drift, free, velocity, pressure):
+    """Velocity and simple pressure of each cell from the cells in its row, in one order.
 
-    cells: (n, 6), x, y, z, radius and the square roots of repulsion and adhesion; drift: (n, 3), velocity
-        that the
-    cell adds by itself; free: (n,), 0.0 for cells that never move, else 1.0.
+    cells: (n, 4), x, y, z, radius; strengths: (n, 2), square roots of repulsion and adhesion; indices: int32,
+        readable by the lanes of a vector beyond the last row; drift: (n, 3), velocity that the cell adds by itself,
+        or (0, 3); free: (n,), 0.0 for cells that never move, else 1.0, or (0,).
     """
-    wraps = lengths[0] > 0.0 or lengths[1] > 0.0 or lengths[2] > 0.0
+    lx, ly, lz = lengths[0], lengths[1], lengths[2]
+    wraps = lx > 0.0 or ly > 0.0 or lz > 0.0
+    farther = 1.0 / reach
     for i in prange(cells.shape[0]):
+        where = cells.ctypes.data, strengths.ctypes.data, indices.ctypes.data
         begin, end = indptr[i], indptr[i + 1]
         if wraps:
-            vx, vy, vz, squeezed = _on_one(i, cells, reach, lengths, True, begin, end, indices)
+            vx, vy, vz, squeezed = pairs_wrapped(i, *where, begin, end, farther, lx, ly, lz)
         else:
-            vx, vy, vz, squeezed = _on_one(i, cells, reach, lengths, False, begin, end, indices)
-        velocity[i, 0] = (vx + drift[i, 0]) * free[i]
-        velocity[i, 1] = (vy + drift[i, 1]) * free[i]
-        velocity[i, 2] = (vz + drift[i, 2]) * free[i]
+            vx, vy, vz, squeezed = pairs_open(i, *where, begin, end, farther, lx, ly, lz)
+        if drift.shape[0] > 0:
+            vx, vy, vz = vx + drift[i, 0], vy + drift[i, 1], vz + drift[i, 2]
+        if free.size > 0:
+            vx, vy, vz = vx * free[i], vy * free[i], vz * free[i]
+        velocity[i, 0] = vx
+        velocity[i, 1] = vy
+        velocity[i, 2] = vz
         pressure[i] = squeezed / PRESSURE_SCALE
 
 
 @njit(parallel=True)
 def further_forces(
     cells,
+    strengths,
     types,
     affinity,
     reach,
@@ -92,6 +68,7 @@ def further_forces(
 ):
     """Adds to velocity what `forces` leaves out: affinities of pairs of types, springs, walls.
 
+    cells, strengths, free: as of `forces`.
     types: (n,) codes; affinity: (t, t), symmetric, by which adhesion is multiplied; partners: (n, k), rows of cells
     that a spring joins, -1 for none; elasticity: (n,), square roots of spring constants; wall: (n,), strength of
     repulsion by the faces lower and upper (3,), infinite where there is none.
@@ -108,7 +85,7 @@ def further_forces(
                     dz = _nearest(cells[i, 2] - cells[j, 2], lengths[2])
                     distance = max(math.sqrt(dx * dx + dy * dy + dz * dz), 1e-5)
                     hold = max(1.0 - distance / (reach * (cells[i, 3] + cells[j, 3])), 0.0)
-                    pull = -excess * cells[i, 5] * cells[j, 5] * hold * hold / distance
+                    pull = -excess * strengths[i, 1] * strengths[j, 1] * hold * hold / distance
                     vx += pull * dx
                     vy += pull * dy
                     vz += pull * dz
@@ -123,9 +100,10 @@ def further_forces(
             vx += wall[i] * _off_walls(cells[i, 0], cells[i, 3], lower[0], upper[0])
             vy += wall[i] * _off_walls(cells[i, 1], cells[i, 3], lower[1], upper[1])
             vz += wall[i] * _off_walls(cells[i, 2], cells[i, 3], lower[2], upper[2])
-        velocity[i, 0] += vx * free[i]
-        velocity[i, 1] += vy * free[i]
-        velocity[i, 2] += vz * free[i]
+        moves = free[i] if free.size > 0 else 1.0
+        velocity[i, 0] += vx * moves
+        velocity[i, 1] += vy * moves
+        velocity[i, 2] += vz * moves
 
 
 @njit
@@ -136,55 +114,60 @@ def _off_walls(x, radius, lower, upper):
     return below * below - above * above
 
 
-_BLOCK = 1024
+_BLOCK = 512
 
 
 @njit(parallel=True)
-def stage(start, h, slopes, weights, lower, upper, built_at, out):
+def stage(start, h, slopes, weights, lower, upper, built_at, skins, out):
     """out = start + h Σ_s weights[s] slopes[s] in x, y and z, kept between lower and upper (3,).
 
-    Returns the largest squared distance of out from `built_at`.
+    start, out: (n, 4); slopes: (stage, 3 n). Returns whether a cell left the ball of radius skins (n,) around
+    `built_at` (n, 3).
     """
     n = start.shape[0]
-    moved = np.zeros((n + _BLOCK - 1) // _BLOCK)
-    for b in prange(moved.size):
-        most = 0.0
-        for i in range(b * _BLOCK, min((b + 1) * _BLOCK, n)):
+    away = np.zeros((n + _BLOCK - 1) // _BLOCK, np.bool_)
+    for b in prange(away.size):
+        first = b * _BLOCK
+        last = min(first + _BLOCK, n)
+        shift = _combined(slopes, weights, 3 * first, 3 * last)
+        left = False
+        for i in range(first, last):
             square = 0.0
             for axis in range(3):
-                slope = 0.0
-                for s in range(weights.size):
-                    slope += weights[s] * slopes[s, i, axis]
-                x = min(max(start[i, axis] + h * slope, lower[axis]), upper[axis])
+                x = start[i, axis] + h * shift[3 * (i - first) + axis]
+                x = min(max(x, lower[axis]), upper[axis])
                 out[i, axis] = x
                 square += (x - built_at[i, axis]) ** 2
-            most = max(most, square)
-        moved[b] = most
-    return _greatest(moved)
+            left |= square >= skins[i] * skins[i] * (1 - 1e-9)
+        away[b] = left
+    return away.any()
 
 
 @njit(parallel=True)
 def largest(h, slopes, weights):
     """The largest component of h Σ_s weights[s] slopes[s] over all cells [um]; infinite if one is not
     finite."""
-    n = slopes.shape[1]
+    n = slopes.shape[1] // 3
     sizes = np.zeros((n + _BLOCK - 1) // _BLOCK)
     for b in prange(sizes.size):
         most = 0.0
-        for i in range(b * _BLOCK, min((b + 1) * _BLOCK, n)):
-            for axis in range(3):
-                slope = 0.0
-                for s in range(weights.size):
-                    slope += weights[s] * slopes[s, i, axis]
-                size = abs(h * slope)
-                most = max(most, size) if size <= 1e300 else np.inf
+        for error in _combined(slopes, weights, 3 * b * _BLOCK, min(3 * (b + 1) * _BLOCK, 3 * n)):
+            size = abs(h * error)
+            most = max(most, size) if size <= 1e300 else np.inf
         sizes[b] = most
-    return _greatest(sizes)
+    most = 0.0
+    for size in sizes:
+        most = max(most, size)
+    return most
 
 
 @njit
-def _greatest(values):
-    most = 0.0
-    for value in values:
-        most = max(most, value)
-    return most
+def _combined(slopes, weights, first, last):
+    """Σ_s weights[s] slopes[s, first:last], a stage after the other."""
+    total = np.zeros(last - first)
+    for s in range(weights.size):
+        if weights[s] != 0.0:
+            slope, weight = slopes[s, first:last], weights[s]
+            for k in range(total.size):
+                total[k] += weight * slope[k]
+    return total

@@ -29,7 +29,7 @@ def test_the_kernel_is_its_twin():
     rng = np.random.default_rng(3)
     n = 60
     positions, radii = rng.random((n, 3)) * 60, rng.uniform(5, 9, n)
-    cells = np.column_stack([positions, radii, rng.random(n), rng.random(n)])
+    cells, strengths = np.column_stack([positions, radii]), rng.random((n, 2))
     types, partners = rng.integers(0, 3, n), np.full((n, 2), -1)
     a = rng.random((3, 3)) * 2
     affinity, elasticity, wall = np.sqrt(a * a.T), rng.random(n), rng.random(n) * 5
@@ -41,14 +41,17 @@ def test_the_kernel_is_its_twin():
     graph = neighbour_graph(positions, 1.25 * radii)
     velocity = np.zeros((n, 3))
     further_forces(
-        cells, types, affinity, 1.25, partners, elasticity, wall, low, high, np.zeros(3), graph.indptr,
+        cells, strengths, types, affinity, 1.25, partners, elasticity, wall, low, high, np.zeros(3), graph.indptr,
         graph.indices, free, velocity,
     )  # fmt: skip
     offset = positions[:, None] - positions[None]
     distance = np.sqrt((offset**2).sum(-1)) + np.eye(n)
     hold = np.maximum(1 - distance / (1.25 * (radii[:, None] + radii[None])), 0) ** 2 * ~np.eye(n, dtype=bool)
     strength = (
-        (affinity[types[:, None], types[None]] - 1) * np.outer(cells[:, 5], cells[:, 5]) * hold / distance
+        (affinity[types[:, None], types[None]] - 1)
+        * np.outer(strengths[:, 1], strengths[:, 1])
+        * hold
+        / distance
     )
     joined = np.zeros((n, n))
     for i in range(n):
