@@ -155,6 +155,14 @@ def _last(b, bins, wraps):
 
 
 @njit
+def _within(b, bins):
+    """Bin b, which may be one beyond either end, where it wraps to."""
+    if b < 0:
+        return b + bins
+    return b - bins if b >= bins else b
+
+
+@njit
 def _bits(word):
     """How many of eight bits are set."""
     word -= (word >> 1) & 0x55
@@ -205,9 +213,9 @@ def _gather(x, y, z, limits, order, key, start, bins, lengths, skin, indptr, ind
         found = indptr[i] if filling else -1  # in counting a cell finds itself once
         for jz in range(_first(bz, nz, wz), _last(bz, nz, wz) + 1):
             for jy in range(_first(by, ny, wy), _last(by, ny, wy) + 1):
-                row = (((jz + nz) % nz) * ny + (jy + ny) % ny) * nx
+                row = (_within(jz, nz) * ny + _within(jy, ny)) * nx
                 for jx in range(x0, x0 + 1 if whole else x1 + 1):
-                    first = row + (jx + nx) % nx
+                    first = row + _within(jx, nx)
                     begin, end = start[first], start[(row + x1 if whole else first) + 1]
                     found = _run(
                         s, begin, end, x, y, z, limits, order, lengths, wraps, skin, found, indices, filling

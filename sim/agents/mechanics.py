@@ -144,9 +144,9 @@ def move(
         raise ValueError("positions must be (n, 3) and radii, repulsion and adhesion (n,)")
     if n == 0:
         return np.zeros(0)
-    finite = np.isfinite(positions).all(axis=1)
-    if not finite.all():
-        raise ValueError(f"the position of cell {int(np.argmin(finite))} is not finite")
+    if not np.isfinite(positions).all():
+        lost = int(np.argmin(np.isfinite(positions).all(axis=1)))
+        raise ValueError(f"the position of cell {lost} is not finite")
     low, high = (
         sign * _NO_WALL if corner is None else np.array(corner, dtype=np.float64)
         for corner, sign in ((lower, -1.0), (upper, 1.0))
@@ -258,7 +258,8 @@ class _Sorted:
 
     def _expected(self, slope: Array, left: float) -> Array:
         """How far each cell will go (n,) [um] if it keeps its velocity, within the bounds of skins."""
-        way = np.sqrt((slope.reshape(-1, 3) ** 2).sum(axis=1)) * left
+        x, y, z = slope.reshape(-1, 3).T
+        way = np.sqrt(x * x + y * y + z * z) * left
         return np.clip(np.nan_to_num(way), *self.skins)
 
     def _find(self, cells: Array, room: Array) -> None:
