@@ -405,18 +405,27 @@ class _Emitter:
 
 
 class Compiled:
-    """Machine code of one module; keeps it alive. Taken from the user's private cache if made before."""
+    """Machine code of one module; keeps it alive. Taken from the user's private cache if made before.
 
-    def __init__(self, text: str):
+    Args:
+        text: the module, or what writes it: then only where it is not in the cache.
+        stamp: what the text depends on, where it is written on demand; its variables are then put into registers.
+    """
+
+    def __init__(self, text: str | Callable[[], str], stamp: str | None = None):
         machine = _machine()
-        stamp = (text, llvmlite.__version__, llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
-        name = hashlib.sha256("\0".join(stamp).encode()).hexdigest()
+        said = stamp if callable(text) else text
+        assert isinstance(said, str)
+        parts = (said, llvmlite.__version__, llvm.get_host_cpu_name(), llvm.get_host_cpu_features().flatten())
+        name = hashlib.sha256("\0".join(parts).encode()).hexdigest()
         folder = private_folder("pathways")
         file = None if folder is None else folder / f"{name}.o"
         kept = file.read_bytes() if file is not None and file.exists() else None
         if kept is None:
-            module = llvm.parse_assembly(text)
+            module = llvm.parse_assembly(text() if callable(text) else text)
             module.verify()
+            if stamp is not None:
+                _tidy(module, machine)
             kept = machine.emit_object(module)
             if file is not None:
                 _write(file, kept)
@@ -427,6 +436,12 @@ class Compiled:
 
     def address(self, name: str) -> int:
         return self._engine.get_function_address(name)
+
+
+def _tidy(module, machine) -> None:
+    """LLVM's quicker passes, for code whose variables are still in memory."""
+    builder = llvm.create_pass_builder(machine, llvm.create_pipeline_tuning_options(speed_level=1))
+    builder.getModulePassManager().run(module, builder)
 
 
 def _machine():

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from mechanistic.jit import njit
-from mechanistic.solvers.blocks import LANES, SCALED, TIMED, K, W, Y, call, dense_value, dense_weights
+from mechanistic.codegen.loops import call_code
+from mechanistic.solvers.blocks import LANES, SCALED, TIMED, K, W, Y, dense_value, dense_weights
 from mechanistic.solvers.instants import WATCH, has_turned
 
 _LOOKS = 4  # times within a step at which what is watched is looked at
 
 
-@njit(error_model="numpy", nogil=True)
 def write_outputs(block, code, method, task, batch, lane, cell, first, start, used, reach, weights):
     """Fills in what is wanted before `reach` in the last step, which began at `start`; returns the next output."""
     places = code.places[method]
@@ -26,7 +25,6 @@ def write_outputs(block, code, method, task, batch, lane, cell, first, start, us
     return k
 
 
-@njit(error_model="numpy", nogil=True)
 def write_now(block, y, task, batch, lane, cell, first, now):
     """Fills in what is wanted up to `now`, which is where the lane stands; returns the next output."""
     k = first
@@ -37,7 +35,6 @@ def write_now(block, y, task, batch, lane, cell, first, now):
     return k
 
 
-@njit(error_model="numpy", nogil=True)
 def _look(block, code, switches, method, lane, n, q, start, used, weights):
     """Puts what is watched at the share `q` of the last step where `watch` reads it."""
     places = code.places[method]
@@ -49,16 +46,13 @@ def _look(block, code, switches, method, lane, n, q, start, used, weights):
     block[switches.places[1] + lane] = start + q * used
 
 
-@njit(error_model="numpy", nogil=True)
-def first_turn(block, code, switches, history, method, n, stepped, start, used, shares, low, weights):
-    """The share of each lane's step at which the first of what is watched has just turned; above 1: none does.
+def first_turn(seats, code, switches, method, n):
+    """Fills in the share of each lane's step at which the first of what is watched has just turned; above 1: none.
 
-    Args:
-        stepped: (lane,) whose step counts.
-        start: (lane,) its time; used: (lane,) its size.
-        shares: (lane,) to fill; low: (lane,) for use here.
+    Only the lanes `seats.stepped` count.
     """
-    address = block.ctypes.data
+    block, start, used, weights = seats.block, seats.began, seats.used, seats.weights
+    stepped, shares, low = seats.stepped, seats.share, seats.low
     found = False
     for lane in range(LANES):
         low[lane], shares[lane] = 0.0, 2.0
@@ -66,11 +60,11 @@ def first_turn(block, code, switches, history, method, n, stepped, start, used, 
         q = look / _LOOKS
         for lane in range(LANES):
             if stepped[lane]:
-                _look(block, code, switches, method[lane], lane, n, q, start[lane], used[lane], weights)
-        call(switches.addresses[WATCH], address)  # pyright: ignore[reportCallIssue]
+                _look(block, code, switches, method, lane, n, q, start[lane], used[lane], weights)
+        call_code(switches.addresses[WATCH], seats.address)
         for lane in range(LANES):
             if stepped[lane] and shares[lane] > 1.0:
-                if has_turned(block, switches, history, lane):
+                if has_turned(block, switches, seats.watched[seats.seat[lane]], lane):
                     shares[lane], found = q, True
                 else:
                     low[lane] = q
@@ -80,14 +74,14 @@ def first_turn(block, code, switches, history, method, n, stepped, start, used, 
             middle = 0.5 * (low[lane] + shares[lane])
             # down to neighbouring numbers
             if stepped[lane] and shares[lane] <= 1.0 and low[lane] < middle < shares[lane]:
-                _look(block, code, switches, method[lane], lane, n, middle, start[lane], used[lane], weights)
+                _look(block, code, switches, method, lane, n, middle, start[lane], used[lane], weights)
                 found = True
         if found:
-            call(switches.addresses[WATCH], address)  # pyright: ignore[reportCallIssue]
+            call_code(switches.addresses[WATCH], seats.address)
         for lane in range(LANES):
             middle = 0.5 * (low[lane] + shares[lane])
             if stepped[lane] and shares[lane] <= 1.0 and low[lane] < middle < shares[lane]:
-                if has_turned(block, switches, history, lane):
+                if has_turned(block, switches, seats.watched[seats.seat[lane]], lane):
                     shares[lane] = middle
                 else:
                     low[lane] = middle

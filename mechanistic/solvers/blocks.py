@@ -6,8 +6,6 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from mechanistic.jit import njit
-
 LANES = 8
 
 # Positions in a row of `Program.places` and of `Program.numbers`, and in `Program.functions`, where those of a
@@ -33,7 +31,6 @@ def call(_context, address, block):
     return types.void(types.intp, types.intp), generate
 
 
-@njit(error_model="numpy", nogil=True)
 def dense_weights(dense, scaled, q, used, weights):
     """The weights of the stages in the state at the share `q` of a step of size `used`.
 
@@ -49,7 +46,6 @@ def dense_weights(dense, scaled, q, used, weights):
         weights[s] = factor * total
 
 
-@njit(error_model="numpy", nogil=True)
 def dense_value(block, y, w, stages, rows, weights, q, i, lane):
     """State `i` at the share `q` of the last step.
 

@@ -15,7 +15,7 @@ from numba.core import types
 from numba.extending import intrinsic
 
 from mechanistic.jit import njit, prange
-from mechanistic.solvers.lockstep import call
+from mechanistic.solvers.blocks import call
 
 LANES = 8
 _BLOCK = 64  # cells that one thread takes at a time

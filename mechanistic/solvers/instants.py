@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 
 from mechanistic._philox import philox4x32, unit53
+from mechanistic.codegen.loops import call_code
 from mechanistic.event_memory import DRAWS, STREAM, TRIGGERS
-from mechanistic.jit import njit
-from mechanistic.solvers.blocks import LANES, call
+from mechanistic.solvers.blocks import LANES
 
 AT, AFTER = 0.0, 1.0
 NOTHING, SWITCHED, CHANGED, ENDLESS, TOO_MANY_WAIT, BAD_DELAY = range(6)
@@ -33,7 +33,7 @@ _HIGH_BITS = np.uint64(32)
 MODES, WATCH, ACTIONS = range(3)
 # As in `events`
 _PERSISTENT, _FROM_TRIGGER, _DELAYED, _RANKED, _FIRST, _COUNT = range(6)
-_X, _T, _SIDE, _Z, _NEXT, _ZN, _M, _D, _Q, _A, _U = range(11)
+_X, _T, _SIDE, HELD, _NEXT, _ZN, _M, _D, _Q, _A, _U = range(11)
 
 
 class Switches(NamedTuple):
@@ -60,36 +60,22 @@ class Switches(NamedTuple):
     key: np.uint64
 
 
-class History(NamedTuple):
-    """What a lane remembers of its cell within one call.
-
-    Attributes:
-        watched: (lane, events + watched) triggers and watched conditions as they stand.
-        fired: (lane, event, 3) time of the last firing, gap before it, how many gaps in a row have shrunk.
-        event: (lane,) the last one at work.
-    """
-
-    watched: np.ndarray
-    fired: np.ndarray
-    event: np.ndarray
-
-
-@njit(error_model="numpy", nogil=True)
-def settle(block, switches, history, memory, lane, y, states, now, side):
+def settle(seats, switches, lane, y, states, now, side):
     """Does to the state "y" of one lane all that happens on one side of the instant `now`.
 
     Args:
-        memory: (width,) what the cell remembers, changed in place.
+        seats: see `seats.Seats`; what the cell in the lane remembers is changed in place.
         y: offset of the state.
 
     Returns:
         NOTHING; SWITCHED where a condition that steps hold fixed has changed, CHANGED where the state has; or what
         went wrong.
     """
-    s, places = switches, switches.places
+    s, places, block, address = switches, switches.places, seats.block, seats.address
+    seat = seats.seat[lane]
+    memory, watched = seats.memory[seat], seats.watched[seat]
     events, slots, width = s.events, s.slots, s.width
     first_slot = TRIGGERS + events
-    address = block.ctypes.data
     result, done = NOTHING, 0
     for i in range(states):
         block[places[_X] + i * LANES + lane] = block[y + i * LANES + lane]
@@ -97,27 +83,27 @@ def settle(block, switches, history, memory, lane, y, states, now, side):
     block[places[_SIDE] + lane] = side
     while True:
         if s.locked > 0:
-            call(s.addresses[MODES], address)  # pyright: ignore[reportCallIssue]
+            call_code(s.addresses[MODES], address)
             for i in range(s.locked):
                 at = i * LANES + lane
-                if block[places[_Z] + at] != block[places[_ZN] + at]:
-                    block[places[_Z] + at] = block[places[_ZN] + at]
+                if block[places[HELD] + at] != block[places[_ZN] + at]:
+                    block[places[HELD] + at] = block[places[_ZN] + at]
                     result = max(result, SWITCHED)
         if events + s.watched == 0:
             return result
-        call(s.addresses[WATCH], address)  # pyright: ignore[reportCallIssue]
+        call_code(s.addresses[WATCH], address)
         for j in range(s.watched):
-            history.watched[lane, events + j] = block[places[_M] + (events + j) * LANES + lane]
+            watched[events + j] = block[places[_M] + (events + j) * LANES + lane]
         known = False
         for e in range(events):
             holds = block[places[_M] + e * LANES + lane] != 0.0
             held = memory[TRIGGERS + e] != 0.0
-            memory[TRIGGERS + e] = history.watched[lane, e] = 1.0 if holds else 0.0
+            memory[TRIGGERS + e] = watched[e] = 1.0 if holds else 0.0
             if holds and not held:
                 if not known:
-                    call(s.addresses[ACTIONS], address)  # pyright: ignore[reportCallIssue]
+                    call_code(s.addresses[ACTIONS], address)
                     known = True
-                history.event[lane] = e
+                seats.event[seat] = e
                 problem = _wait(block, s, memory, lane, e, now)
                 if problem != NOTHING:
                     return problem
@@ -128,12 +114,12 @@ def settle(block, switches, history, memory, lane, y, states, now, side):
         if not _any_due(s, memory, now):
             return result
         if not known:
-            call(s.addresses[ACTIONS], address)  # pyright: ignore[reportCallIssue]
+            call_code(s.addresses[ACTIONS], address)
         slot = _chosen(block, s, memory, lane, now)
         at = first_slot + slot * width
         e = int(memory[at]) - 1
         memory[at] = 0.0
-        history.event[lane] = e
+        seats.event[seat] = e
         for a in range(s.table[e, _COUNT]):
             k = s.table[e, _FIRST] + a
             value = memory[at + 2 + a] if s.table[e, _FROM_TRIGGER] else block[places[_A] + k * LANES + lane]
@@ -143,11 +129,10 @@ def settle(block, switches, history, memory, lane, y, states, now, side):
             block[y + s.targets[k] * LANES + lane] = value
         result = CHANGED
         done += 1
-        if done > _MOST_AT_ONCE or _accumulates(history, lane, e, now):
+        if done > _MOST_AT_ONCE or _accumulates(seats.fired[seat, e], now):
             return ENDLESS
 
 
-@njit(error_model="numpy", nogil=True)
 def _wait(block, s, memory, lane, e, now):
     """Puts event `e` on the cell's list of events that wait, with the values it will assign."""
     delay = block[s.places[_D] + e * LANES + lane] if s.table[e, _DELAYED] else 0.0
@@ -164,13 +149,11 @@ def _wait(block, s, memory, lane, e, now):
     return TOO_MANY_WAIT
 
 
-@njit(error_model="numpy", nogil=True)
 def _due(s, memory, k, now):
     at = TRIGGERS + s.events + k * s.width
     return memory[at] != 0.0 and memory[at + 1] <= now + _ROUNDING * abs(now)
 
 
-@njit(error_model="numpy", nogil=True)
 def _any_due(s, memory, now):
     due = False
     for k in range(s.slots):
@@ -178,7 +161,6 @@ def _any_due(s, memory, now):
     return due
 
 
-@njit(error_model="numpy", nogil=True)
 def _chosen(block, s, memory, lane, now):
     """The slot of the event to execute: the highest priority; drawn by lot between equals; those without, last,
     in the order of the model."""
@@ -208,12 +190,11 @@ def _chosen(block, s, memory, lane, now):
     return best
 
 
-@njit(error_model="numpy", nogil=True)
 def _lot(key, memory):
     """The next number in [0, 1) of the cell's own stream."""
     stream, draw = np.uint64(memory[STREAM]), np.uint64(memory[DRAWS])
     memory[DRAWS] += 1.0
-    a, b, _, _ = philox4x32(
+    a, b, _c, _d = philox4x32(
         np.uint32(stream & _LOW), np.uint32(stream >> _HIGH_BITS),
         np.uint32(draw & _LOW), np.uint32(draw >> _HIGH_BITS),
         np.uint32(key & _LOW), np.uint32(key >> _HIGH_BITS),
@@ -221,10 +202,8 @@ def _lot(key, memory):
     return unit53(a, b)
 
 
-@njit(error_model="numpy", nogil=True)
-def _accumulates(history, lane, e, now):
+def _accumulates(fired, now):
     """Whether event `e` fires ever faster towards a time that it never reaches (a bouncing ball)."""
-    fired = history.fired[lane, e]
     gap = now - fired[0]
     if gap <= 0.0:
         return False
@@ -233,12 +212,11 @@ def _accumulates(history, lane, e, now):
     return fired[2] >= _SHRINKING and gap < _ACCUMULATES * abs(now)
 
 
-@njit(error_model="numpy", nogil=True)
-def next_change(block, switches, memory, lane):
+def next_change(seats, switches, lane):
     """When the next condition on time changes or the next event is due, after `settle(..., AFTER)`."""
-    soonest = np.inf
+    soonest, memory = np.inf, seats.memory[seats.seat[lane]]
     for i in range(switches.locked):
-        soonest = min(soonest, block[switches.places[_NEXT] + i * LANES + lane])
+        soonest = min(soonest, seats.block[switches.places[_NEXT] + i * LANES + lane])
     for k in range(switches.slots):
         at = TRIGGERS + switches.events + k * switches.width
         if switches.events > 0 and memory[at] != 0.0:
@@ -246,10 +224,9 @@ def next_change(block, switches, memory, lane):
     return soonest
 
 
-@njit(error_model="numpy", nogil=True)
-def has_turned(block, switches, history, lane):
+def has_turned(block, switches, watched, lane):
     """Whether anything watched is not as it was, after `watch`."""
     for j in range(switches.events + switches.watched):
-        if block[switches.places[_M] + j * LANES + lane] != history.watched[lane, j]:
+        if block[switches.places[_M] + j * LANES + lane] != watched[j]:
             return True
     return False

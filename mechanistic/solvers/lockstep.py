@@ -13,12 +13,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mechanistic.jit import njit
+from mechanistic.codegen.loops import call_code, compiled
 from mechanistic.solvers.along import first_turn, write_now, write_outputs
 from mechanistic.solvers.blocks import (
     ACCEPT,
     ACCEPTED,
-    ATOL,
     COMPLETE,
     DIP,
     ERROR,
@@ -27,42 +26,38 @@ from mechanistic.solvers.blocks import (
     LANES,
     LEAVES,
     LIMIT,
-    LOWEST,
     METHODS,
-    OTHER,
-    PREPARE,
-    RTOL,
     SCALED,
-    SIZE,
-    SLOPE,
     STEP,
     STIFF,
     STIFFNESS,
     TIMED,
-    F,
     H,
     K,
-    P,
     W,
     Y,
-    call,
     dense_value,
     dense_weights,
 )  # fmt: skip
-from mechanistic.solvers.instants import AFTER, AT, CHANGED, NOTHING, History, next_change, settle
+from mechanistic.solvers.instants import AFTER, AT, CHANGED, NOTHING, next_change, settle
+from mechanistic.solvers.seats import (
+    AT_AN_INSTANT,
+    COUNTED,
+    DONE,
+    NOBODY,
+    STEP_TOO_SMALL,
+    TOO_MANY_STEPS,
+    fill_common,
+    fill_queue,
+    load,
+    make_seats,
+    take_lanes,
+)  # fmt: skip
 
-_FIRST = 1e-3  # the first step where the derivative says nothing
 _REJECTED = 100  # steps in a row
 _DIPS = 5  # steps in a row that are taken again because a species ends below zero
-
+_FORGOTTEN = 6  # accepted steps in a row that spoke against the other method
 _SAME = 1e-13  # relative difference of times that are the same
-
-DONE, TOO_MANY_STEPS, STEP_TOO_SMALL, AT_AN_INSTANT = 0, 1, 2, 10  # the last: plus what `settle` says
-
-# The memory of a cell between calls is the step to try first, negative where the other method goes on; its lowest
-# bits count the accepted steps that spoke for a change of method.
-_COUNTED = 31
-_FORGOTTEN = 6  # accepted steps in a row that spoke against it
 
 
 class Code(NamedTuple):
@@ -129,32 +124,190 @@ class Batch(NamedTuple):
     memory: np.ndarray
 
 
-@njit(error_model="numpy", nogil=True)
-def _fill(block, code, task, n):
-    """What is the same for all cells."""
-    places = code.places[STIFF]
+def run_cells(code: Code, switches, task: Task, batch: Batch, first: int, end: int) -> None:
+    """Does `task` for the cells of `batch` from `first` below `end`, in place; not alone, if other threads do others.
+
+    Cells that fail keep state, time and step.
+    """
+    if end > first:
+        _run(code, switches, task, batch, make_seats(code, switches, batch, end - first), first)
+
+
+@compiled
+def _run(code, switches, task, batch, seats, first):
+    n, h = batch.state.shape[1], code.places[STIFF, H]
+    watching = switches.events + switches.watched > 0
+    fill_common(seats, code, task, n)
+    fill_queue(seats, batch, first)
     for lane in range(LANES):
-        block[places[RTOL] + lane] = task.rtol
+        # a lane without a cell computes along with the numbers that it has
+        load(seats, code, batch, lane, seats.queue[min(lane, len(seats.queue) - 1)])
+    begun, method, moved = 0, STIFF, True
+    while True:
+        if moved:
+            moved = False
+            begun, method = take_lanes(seats, code, switches, task, batch, begun, method)
+            if method == NOBODY:
+                return
+        accepted, functions = code.places[method, ACCEPTED], METHODS + FUNCTIONS * method
+        for lane in range(LANES):
+            s = seats.seat[lane]
+            if s != NOBODY:
+                seats.used[lane] = min(seats.planned[s], min(task.dt, seats.change[s]) - seats.done[s])
+                seats.began[lane] = batch.time[seats.cell[s]] + seats.done[s]
+            seats.block[h + lane] = seats.used[lane]
+            seats.block[accepted + lane] = 0.0
+        call_code(code.functions[functions + STEP], seats.address)
+        seats.completed[0] = False
+        if watching:
+            _look_along(seats, code, switches, method, n)
+        for lane in range(LANES):
+            if seats.seat[lane] != NOBODY:
+                seats.over[lane] = _judge(seats, code, switches, task, batch, method, lane, n)
+        call_code(code.functions[functions + ACCEPT], seats.address)
+        jumped = False
+        for lane in range(LANES):
+            s = seats.seat[lane]
+            if s != NOBODY:
+                jumped = jumped or seats.jumped[s]
+                if seats.over[lane]:
+                    seats.cell[s] = seats.seat[lane] = NOBODY
+                    moved = True
+                elif seats.method[s] != method:
+                    moved = True
+        moved = moved or jumped
+
+
+def _look_along(seats, code, switches, method, n):
+    """Where along the steps something watched turns."""
+    error = code.places[method, ERROR]
+    some = False
+    for lane in range(LANES):
+        seats.stepped[lane] = seats.seat[lane] != NOBODY and seats.block[error + lane] <= 1.0
+        some = some or seats.stepped[lane]
+    if some:
+        call_code(code.functions[METHODS + FUNCTIONS * method + COMPLETE], seats.address)
+        seats.completed[0] = True
+        first_turn(seats, code, switches, method, n)
+
+
+def _judge(seats, code, switches, task, batch, m, lane, n):
+    """Takes the last step of a lane or not, and plans the next; whether its cell is done."""
+    s, block, places = seats.seat[lane], seats.block, code.places[m]
+    k, used = seats.cell[s], seats.used[lane]
+    error, factor = block[places[ERROR] + lane], block[places[FACTOR] + lane]
+    if error <= 1.0 and seats.dips[s] < _DIPS and block[places[DIP] + lane] != 0.0:
+        error, factor = 2.0, 0.25
+        seats.dips[s] += 1
+    batch.taken[k] += 1
+    finished = batch.status[k] != DONE
+    if error <= 1.0 and not finished:
+        finished = _accept(seats, code, switches, task, batch, m, lane, n, factor)
+    elif not finished:
+        seats.planned[s] = used * factor
+        seats.rejected[s] += 1
+        if seats.rejected[s] > _REJECTED or seats.planned[s] < 4e-16 * abs(batch.time[k] + seats.done[s]):
+            batch.status[k] = STEP_TOO_SMALL
+            finished = True
+    if not finished and batch.taken[k] >= task.most:
+        batch.status[k] = TOO_MANY_STEPS
+        finished = True
+    if finished and batch.status[k] != DONE:
+        batch.where[k, 0] = batch.time[k] + seats.done[s]
+        at_an_instant = batch.status[k] >= AT_AN_INSTANT
+        batch.where[k, 1] = seats.event[s] if at_an_instant else _culprit(block, places, lane, n, task)
+    return finished
+
+
+def _accept(seats, code, switches, task, batch, m, lane, n, factor):
+    """Takes the last step of a lane, as far as nothing happens before its end; whether its cell is done."""
+    s, block, places = seats.seat[lane], seats.block, code.places[m]
+    k, used, start = seats.cell[s], seats.used[lane], seats.done[s]
+    switching = switches.events + switches.locked + switches.watched > 0
+    turns = switches.events + switches.watched > 0 and seats.share[lane] <= 1.0
+    seats.done[s] = start + (seats.share[lane] * used if turns else used)
+    lands = turns
+    if not turns and seats.done[s] >= seats.change[s] * (1.0 - 1e-15):
+        seats.done[s], lands = seats.change[s], True
+    done = seats.done[s]
+    ended = done >= task.dt * (1.0 - 1e-12)
+    now = batch.time[k] + (task.dt if ended else done)
+    # what is wanted at the very time of an event comes after what happens then
+    reach = done - _SAME * abs(now) if lands else np.nextafter(done, np.inf)
+    if seats.output[s] < len(task.outputs) and task.outputs[seats.output[s]] < reach:
+        if not seats.completed[0]:
+            call_code(code.functions[METHODS + FUNCTIONS * m + COMPLETE], seats.address)
+            seats.completed[0] = True
+        seats.output[s] = write_outputs(
+            block, code, m, task, batch, lane, k, seats.output[s], start, used, reach, seats.weights
+        )
+    _plan(seats, code, m, lane, used * factor)
+    finished = False
+    if lands or (ended and switching):
+        finished = _land(seats, code, switches, task, batch, m, lane, n, now, turns, ended)
+    block[places[ACCEPTED] + lane] = 1.0
+    if not finished and (ended or (len(task.outputs) > 0 and seats.output[s] == len(task.outputs))):
+        finished = True
+        batch.h[k] = seats.planned[s] if seats.method[s] == STIFF else -seats.planned[s]
+        batch.bits[k] = batch.bits[k] - (batch.bits[k] & COUNTED) + seats.counted[s]
+        batch.time[k] = now
+        for i in range(batch.memory.shape[1]):
+            batch.memory[k, i] = seats.memory[s, i]
         for i in range(n):
-            block[places[ATOL] + i * LANES + lane] = task.atol[i]
-            block[places[LOWEST] + i * LANES + lane] = task.lowest[i]
-        for i in range(len(code.shared)):
-            block[places[P] + i * LANES + lane] = code.shared[i]
+            batch.state[k, i] = block[places[W] + i * LANES + lane]
+    return finished
 
 
-@njit(error_model="numpy", nogil=True)
-def _load(block, code, batch, lane, cell):
-    places, n = code.places[STIFF], batch.state.shape[1]
-    y, p = places[Y], places[P]
-    for i in range(n):
-        block[y + i * LANES + lane] = batch.state[cell, i]
+def _plan(seats, code, m, lane, following):
+    """The next step's size and method."""
+    s = seats.seat[lane]
+    seats.rejected[s] = 0
+    # forgiven one by one: steps grow less fast than those that end below zero would wear them down
+    seats.dips[s] = max(seats.dips[s] - 1, 0)
+    # a step cut short to meet the end says little: do not lose the size that was planned
+    cut = seats.used[lane] < seats.planned[s]
+    seats.planned[s] = max(seats.planned[s], following) if cut else following
+    limit, leaves = code.numbers[m, LIMIT], code.numbers[m, LEAVES]
+    stiffness = seats.block[code.places[m, STIFFNESS] + lane]
+    if (stiffness > limit) if leaves > 0.0 else (stiffness < limit):
+        seats.counted[s] += 1
+        seats.against[s] = 0
+        if seats.counted[s] >= abs(leaves):
+            seats.method[s], seats.counted[s] = 1 - m, 0
+    else:
+        seats.against[s] += 1
+        if seats.against[s] >= _FORGOTTEN or leaves < 0.0:
+            seats.counted[s] = 0
+
+
+def _land(seats, code, switches, task, batch, m, lane, n, now, turns, ended):
+    """What happens to a cell where its step ends; whether that ends its course."""
+    s, block, places = seats.seat[lane], seats.block, code.places[m]
+    k, y = seats.cell[s], places[W]
+    if turns:
+        share, used = seats.share[lane], seats.used[lane]
+        dense_weights(code.dense[m], code.numbers[m, SCALED] != 0.0, share, used, seats.weights)
+        for i in range(n):
+            block[y + i * LANES + lane] = dense_value(
+                block, places[Y], y, places[K], n + places[TIMED], seats.weights, share, i, lane
+            )
     if places[TIMED]:
-        block[y + n * LANES + lane] = batch.time[cell]
-    for i in range(len(code.columns)):
-        block[p + code.columns[i] * LANES + lane] = batch.values[cell, i]
+        block[y + n * LANES + lane] = now
+    # from where the accepted state is taken
+    said = settle(seats, switches, lane, y, n, now, AT)
+    seats.jumped[s] = said != NOTHING
+    if said <= CHANGED:
+        reach = seats.done[s] + _SAME * abs(now)
+        seats.output[s] = write_now(block, y, task, batch, lane, k, seats.output[s], reach)
+        if not ended:
+            said = settle(seats, switches, lane, y, n, now, AFTER)
+            seats.jumped[s] = seats.jumped[s] or said != NOTHING
+            seats.change[s] = next_change(seats, switches, lane) - batch.time[k]
+    if said > CHANGED:
+        batch.status[k] = AT_AN_INSTANT + said
+    return said > CHANGED
 
 
-@njit(error_model="numpy", nogil=True)
 def _culprit(block, places, lane, n, task):
     """The position in the state that is not finite, or else changes most in units of the tolerance."""
     y, w = places[Y], places[W]
@@ -168,255 +321,3 @@ def _culprit(block, places, lane, n, task):
         if ratio > largest:
             largest, found = ratio, i
     return found
-
-
-@njit(error_model="numpy", nogil=True)
-def _first_step(block, places, lane, n, task):
-    """A step that changes the state by a hundredth, or by the tolerance where there is nothing yet."""
-    y, f = places[Y], places[F]
-    level = change = 0.0
-    for i in range(n):
-        at = i * LANES + lane
-        tolerance = task.atol[i] + task.rtol * abs(block[y + at])
-        level += (block[y + at] / tolerance) ** 2
-        change += (block[f + at] / tolerance) ** 2
-    step = max(0.01 * np.sqrt(level), np.sqrt(n)) / np.sqrt(change)
-    if not step < np.inf:
-        step = _FIRST
-    # the derivative of now says little where time itself drives the change
-    return min(step, _FIRST) if places[TIMED] else step
-
-
-@njit(error_model="numpy", nogil=True)
-def _queued(batch, first, end):
-    """The cells from `first` below `end`, those that go on with the same method one after the other."""
-    queue = np.empty(end - first, np.int64)
-    at = 0
-    for sign in range(2):
-        for k in range(first, end):
-            if (batch.h[k] < 0.0) == (sign == OTHER):
-                queue[at] = k
-                at += 1
-    return queue
-
-
-@njit(error_model="numpy", nogil=True)
-def _remember(batch, k, planned, method, counted):
-    batch.h[k] = planned if method == STIFF else -planned
-    batch.bits[k] = batch.bits[k] - (batch.bits[k] & _COUNTED) + counted
-
-
-@njit(error_model="numpy", nogil=True)
-def run_cells(code, switches, task, batch, first, end):
-    """Does `task` for the cells of `batch` from `first` below `end`, in place; not alone, if other threads do others.
-
-    Cells that fail keep state, time and step.
-    """
-    common, n = code.places[STIFF], batch.state.shape[1]
-    rows = n + common[TIMED]
-    block = np.zeros(common[SIZE] + LANES)
-    # vectors of eight doubles start where the processor reads them in one piece
-    block = block[(64 - block.ctypes.data % 64) % 64 // 8 :]
-    address = block.ctypes.data
-    weights = np.zeros(code.dense.shape[2])
-    cell, method = np.full(LANES, -1), np.zeros(LANES, np.int64)
-    # time since the cell's own; that of the next change of a condition on time; steps planned and taken
-    done, change = np.zeros(LANES), np.full(LANES, np.inf)
-    planned, used = np.zeros(LANES), np.full(LANES, _FIRST)
-    began, share, low = np.zeros(LANES), np.full(LANES, 2.0), np.zeros(LANES)
-    rejected, dips, output = np.zeros(LANES, np.int64), np.zeros(LANES, np.int64), np.zeros(LANES, np.int64)
-    counted, against = np.zeros(LANES, np.int64), np.zeros(LANES, np.int64)
-    wanted, completed = np.zeros(2, np.bool_), np.zeros(2, np.bool_)
-    fresh, over = np.ones(LANES, np.bool_), np.zeros(LANES, np.bool_)
-    jumped, stepped = np.zeros(LANES, np.bool_), np.zeros(LANES, np.bool_)
-    switching = switches.events + switches.locked + switches.watched > 0
-    watching = switches.events + switches.watched > 0
-    memory = np.zeros((LANES, batch.memory.shape[1]))
-    history = History(
-        np.zeros((LANES, switches.events + switches.watched)),
-        np.zeros((LANES, switches.events, 3)),
-        np.zeros(LANES, np.int64),
-    )
-    queue = _queued(batch, first, end)
-    waiting, active = 0, 0
-    _fill(block, code, task, n)
-    for lane in range(LANES):
-        # a lane without a cell of its own computes along with the last one's numbers
-        _load(block, code, batch, lane, queue[min(waiting, len(queue) - 1)])
-        if waiting < len(queue):
-            cell[lane] = queue[waiting]
-            waiting += 1
-            active += 1
-    while active > 0:
-        if np.any(fresh):
-            call(code.functions[PREPARE], address)  # pyright: ignore[reportCallIssue]
-            for lane in range(LANES):
-                k = cell[lane]
-                if fresh[lane] and k >= 0:
-                    done[lane], rejected[lane], dips[lane], output[lane] = 0.0, 0, 0, 0
-                    method[lane] = OTHER if batch.h[k] < 0.0 else STIFF
-                    counted[lane], against[lane] = batch.bits[k] & _COUNTED, 0
-                    jumped[lane] = batch.h[k] == 0.0
-                    planned[lane] = np.inf if jumped[lane] else abs(batch.h[k])
-                    if switching:
-                        memory[lane] = batch.memory[k]
-                        history.fired[lane] = 0.0
-                        history.fired[lane, :, 0] = -np.inf
-                        now = batch.time[k]
-                        said = settle(block, switches, history, memory[lane], lane, common[Y], n, now, AT)
-                        jumped[lane] = jumped[lane] or said == CHANGED
-                        if said <= CHANGED:
-                            output[lane] = write_now(block, common[Y], task, batch, lane, k, 0, 0.0)
-                            said = settle(
-                                block, switches, history, memory[lane], lane, common[Y], n, now, AFTER
-                            )
-                            jumped[lane] = jumped[lane] or said == CHANGED
-                        change[lane] = next_change(block, switches, memory[lane], lane) - now
-                        if said > CHANGED:
-                            batch.status[k] = AT_AN_INSTANT + said
-                    else:
-                        output[lane] = write_now(block, common[Y], task, batch, lane, k, 0, 0.0)
-                fresh[lane] = False
-        if np.any(jumped):
-            call(code.functions[SLOPE], address)  # pyright: ignore[reportCallIssue]
-            for lane in range(LANES):
-                if jumped[lane]:
-                    planned[lane] = min(planned[lane], _first_step(block, common, lane, n, task))
-                jumped[lane] = False
-        wanted[:] = False
-        completed[:] = False
-        for lane in range(LANES):
-            if cell[lane] >= 0:
-                used[lane] = min(planned[lane], min(task.dt, change[lane]) - done[lane])
-                began[lane] = batch.time[cell[lane]] + done[lane]
-                wanted[method[lane]] = True
-            block[common[H] + lane] = used[lane]
-            for m in range(2):
-                block[code.places[m, ACCEPTED] + lane] = 0.0
-        for m in range(2):
-            if wanted[m]:
-                call(code.functions[METHODS + FUNCTIONS * m + STEP], address)  # pyright: ignore[reportCallIssue]
-        if watching:
-            for lane in range(LANES):
-                error = block[code.places[method[lane], ERROR] + lane]
-                stepped[lane] = cell[lane] >= 0 and error <= 1.0
-            for m in range(2):
-                if wanted[m] and np.any(stepped):
-                    call(code.functions[METHODS + FUNCTIONS * m + COMPLETE], address)  # pyright: ignore[reportCallIssue]
-                    completed[m] = True
-            if np.any(stepped):
-                first_turn(
-                    block, code, switches, history, method, n, stepped, began, used, share, low, weights
-                )
-        for lane in range(LANES):
-            k = cell[lane]
-            if k < 0:
-                continue
-            m = method[lane]
-            places = code.places[m]
-            error, factor = block[places[ERROR] + lane], block[places[FACTOR] + lane]
-            if error <= 1.0 and dips[lane] < _DIPS and block[places[DIP] + lane] != 0.0:
-                error, factor = 2.0, 0.25
-                dips[lane] += 1
-            batch.taken[k] += 1
-            finished = batch.status[k] != DONE
-            if error <= 1.0 and not finished:
-                start, cut = done[lane], used[lane] < planned[lane]
-                turns = watching and share[lane] <= 1.0
-                done[lane] += share[lane] * used[lane] if turns else used[lane]
-                lands = turns
-                if not turns and done[lane] >= change[lane] * (1.0 - 1e-15):
-                    done[lane], lands = change[lane], True
-                ended = done[lane] >= task.dt * (1.0 - 1e-12)
-                now = batch.time[k] + (task.dt if ended else done[lane])
-                # what is wanted at the very time of an event comes after what happens then
-                reach = done[lane] - _SAME * abs(now) if lands else np.nextafter(done[lane], np.inf)
-                if output[lane] < len(task.outputs) and task.outputs[output[lane]] < reach:
-                    if not completed[m]:
-                        complete = code.functions[METHODS + FUNCTIONS * m + COMPLETE]
-                        call(complete, address)  # pyright: ignore[reportCallIssue]
-                        completed[m] = True
-                    output[lane] = write_outputs(
-                        block, code, m, task, batch, lane, k, output[lane], start, used[lane], reach, weights
-                    )
-                rejected[lane] = 0
-                # forgiven one by one: steps grow less fast than those that end below zero would wear them down
-                dips[lane] = max(dips[lane] - 1, 0)
-                following = used[lane] * factor
-                # a step cut short to meet the end says little: do not lose the size that was planned
-                planned[lane] = max(planned[lane], following) if cut else following
-                limit, leaves = code.numbers[m, LIMIT], code.numbers[m, LEAVES]
-                stiffness = block[places[STIFFNESS] + lane]
-                if stiffness > limit if leaves > 0 else stiffness < limit:
-                    counted[lane] += 1
-                    against[lane] = 0
-                    if counted[lane] >= abs(leaves):
-                        method[lane], counted[lane] = 1 - m, 0
-                else:
-                    against[lane] += 1
-                    if against[lane] >= _FORGOTTEN or leaves < 0:
-                        counted[lane] = 0
-                if lands or (ended and switching):
-                    if turns:
-                        dense_weights(
-                            code.dense[m], code.numbers[m, SCALED] != 0.0, share[lane], used[lane], weights
-                        )
-                        for i in range(n):
-                            block[places[W] + i * LANES + lane] = dense_value(
-                                block, places[Y], places[W], places[K], rows, weights, share[lane], i, lane
-                            )
-                    if common[TIMED]:
-                        block[places[W] + n * LANES + lane] = now
-                    # from where the accepted state is taken
-                    y = places[W]
-                    said = settle(block, switches, history, memory[lane], lane, y, n, now, AT)
-                    jumped[lane] = said != NOTHING
-                    if said <= CHANGED:
-                        output[lane] = write_now(
-                            block, y, task, batch, lane, k, output[lane], done[lane] + _SAME * abs(now)
-                        )
-                        if not ended:
-                            said = settle(block, switches, history, memory[lane], lane, y, n, now, AFTER)
-                            jumped[lane] = jumped[lane] or said != NOTHING
-                            change[lane] = next_change(block, switches, memory[lane], lane) - batch.time[k]
-                    if said > CHANGED:
-                        batch.status[k] = AT_AN_INSTANT + said
-                        finished = True
-                block[places[ACCEPTED] + lane] = 1.0
-                if not finished and (ended or (len(task.outputs) > 0 and output[lane] == len(task.outputs))):
-                    finished = True
-                    _remember(batch, k, planned[lane], method[lane], counted[lane])
-                    batch.time[k] = now
-                    batch.memory[k] = memory[lane]
-                    for i in range(n):
-                        batch.state[k, i] = block[places[W] + i * LANES + lane]
-            elif not finished:
-                planned[lane] = used[lane] * factor
-                rejected[lane] += 1
-                if rejected[lane] > _REJECTED or planned[lane] < 4e-16 * abs(batch.time[k] + done[lane]):
-                    batch.status[k] = STEP_TOO_SMALL
-                    finished = True
-            if not finished and batch.taken[k] >= task.most:
-                batch.status[k] = TOO_MANY_STEPS
-                finished = True
-            if finished and batch.status[k] != DONE:
-                batch.where[k, 0] = batch.time[k] + done[lane]
-                at_an_instant = batch.status[k] >= AT_AN_INSTANT
-                batch.where[k, 1] = (
-                    history.event[lane] if at_an_instant else _culprit(block, places, lane, n, task)
-                )
-            over[lane] = finished
-        for m in range(2):
-            if wanted[m]:
-                call(code.functions[METHODS + FUNCTIONS * m + ACCEPT], address)  # pyright: ignore[reportCallIssue]
-        for lane in range(LANES):
-            if over[lane]:
-                over[lane] = jumped[lane] = False
-                if waiting < len(queue):
-                    cell[lane] = queue[waiting]
-                    _load(block, code, batch, lane, queue[waiting])
-                    waiting += 1
-                    fresh[lane] = True
-                else:
-                    cell[lane] = -1
-                    active -= 1

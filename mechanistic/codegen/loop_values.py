@@ -1,0 +1,394 @@
+"""Expressions of `loops` in machine code: what a value is, and how one is made of others."""
+
+from __future__ import annotations
+
+import ast
+import builtins
+import ctypes
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import FunctionType
+from typing import Any
+
+import llvmlite.ir as ir
+import numpy as np
+
+DOUBLE, WHOLE, TRUTH, BYTE = ir.DoubleType(), ir.IntType(64), ir.IntType(1), ir.IntType(8)
+_SCALARS = {"f": DOUBLE, "i": WHOLE, "b": TRUTH}
+_STORED = {"f": DOUBLE, "i": WHOLE, "b": BYTE}
+MOST_RESULTS = 8
+_OPERATORS = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul"}
+_BITWISE = {ast.BitAnd: "and_", ast.BitOr: "or_", ast.BitXor: "xor", ast.RShift: "lshr", ast.LShift: "shl"}
+_COMPARISONS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
+_OF_DOUBLES = {"sqrt": "llvm.sqrt.f64", "floor": "llvm.floor.f64", "log": "log", "nextafter": "nextafter"}
+
+# A kind: "f", "i" or "b"; ("array", kind of its elements, dimensions); ("tuple", names, kinds)
+Kind = Any
+
+
+def call_code(address: int, block: int) -> None:
+    """Calls the compiled `void f(double *, double *, double *)` at `address` with `block`, both addresses."""
+    kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
+    kind(int(address))(int(block), int(block), int(block))
+
+
+def plain(value: Any) -> FunctionType | None:
+    """The Python function behind a function of ours, or None."""
+    value = getattr(value, "python", getattr(value, "py_func", value))
+    return value if isinstance(value, FunctionType) else None
+
+
+@dataclass
+class Value:
+    """A value in the code: its kind, and the machine's values that make it up (of an array pointer and shape)."""
+
+    kind: Kind
+    parts: list
+
+
+@dataclass
+class Static:
+    """Something of Python's that is known now: a function or a module."""
+
+    thing: Any
+
+
+def types(kind: Kind) -> list:
+    if isinstance(kind, str):
+        return [_SCALARS[kind]]
+    if kind[0] == "array":
+        return [_STORED[kind[1]].as_pointer(), *[WHOLE] * kind[2]]
+    return [t for k in kind[2] for t in types(k)]
+
+
+def elements(value: Value) -> list[Value]:
+    parts, found = list(value.parts), []
+    for kind in value.kind[2]:
+        count = len(types(kind))
+        found.append(Value(kind, parts[:count]))
+        parts = parts[count:]
+    return found
+
+
+class Expressions:
+    """Writes the expressions of one function; `Function` in `loop_statements` is the whole of it.
+
+    Attributes:
+        start: writes the room for variables, before anything else.
+        builder: writes what is read now.
+        given: arguments that keep their value; variables: the others, and where they lie.
+        called: the code of another function for kinds of arguments, and the kind of what it returns.
+    """
+
+    def __init__(self, function: FunctionType, module: ir.Module, code: ir.Function, called: Callable):
+        self.plain, self.module, self.code, self.called = function, module, code, called
+        self._first_line = function.__code__.co_firstlineno
+        self.start, self.builder = (ir.IRBuilder(code.append_basic_block()) for _ in range(2))
+        self.variables: dict[str, tuple[Kind, list]] = {}
+        self.given: dict[str, Value] = {}
+
+    def refuse(self, node: ast.AST, what: str) -> TypeError:
+        line = self._first_line + getattr(node, "lineno", 1) - 1
+        return TypeError(f"{self.plain.__module__}, line {line}: {what} cannot be compiled here")
+
+    # ---- expressions
+
+    def value(self, node: ast.expr, nothing: bool = False) -> Value:
+        value = self._of(node)
+        if isinstance(value, Static):
+            value = self._constant(value.thing)
+        if value is None and not nothing:
+            raise self.refuse(node, f"'{ast.unparse(node)}'")
+        return value  # pyright: ignore[reportReturnType]
+
+    def _of(self, node: ast.expr) -> Value | Static | None:
+        write = getattr(self, f"_of_{type(node).__name__.lower()}", None)
+        if write is None:
+            raise self.refuse(node, f"'{ast.unparse(node)}'")
+        return write(node)
+
+    def _constant(self, thing: Any) -> Value | None:
+        if isinstance(thing, (bool, np.bool_)):
+            return Value("b", [ir.Constant(TRUTH, int(thing))])
+        if isinstance(thing, (int, np.integer)):
+            number = int(thing)
+            return Value("i", [ir.Constant(WHOLE, number - 2**64 if number >= 2**63 else number)])
+        if isinstance(thing, (float, np.floating)):
+            return Value("f", [ir.Constant(DOUBLE, float(thing))])
+        return None
+
+    def _of_constant(self, node: ast.Constant) -> Value | None:
+        return self._constant(node.value)
+
+    def _of_name(self, node: ast.Name) -> Value | Static:
+        if node.id in self.given:
+            return self.given[node.id]
+        if node.id in self.variables:
+            kind, places = self.variables[node.id]
+            return Value(kind, [self.builder.load(p) for p in places])
+        if node.id in self.plain.__globals__:
+            return Static(self.plain.__globals__[node.id])
+        if hasattr(builtins, node.id):
+            return Static(getattr(builtins, node.id))
+        raise self.refuse(node, f"'{node.id}', which has no value yet,")
+
+    def _of_attribute(self, node: ast.Attribute) -> Value | Static:
+        whole = self._of(node.value)
+        if isinstance(whole, Static) and whole.thing in (np, math):
+            return Static(getattr(whole.thing, node.attr))
+        if not isinstance(whole, Value) or whole.kind[0] != "tuple" or node.attr not in whole.kind[1]:
+            raise self.refuse(node, f"'{ast.unparse(node)}'")
+        return elements(whole)[whole.kind[1].index(node.attr)]
+
+    def _of_subscript(self, node: ast.Subscript) -> Value:
+        if isinstance(node.value, ast.Attribute) and node.value.attr == "shape":
+            array = self.value(node.value.value)
+            return Value("i", [array.parts[1 + ast.literal_eval(node.slice)]])
+        array = self.value(node.value)
+        if array.kind[0] == "tuple":
+            return elements(array)[ast.literal_eval(node.slice)]
+        indices = self._indices(node)
+        pointer = self._place(array, indices)
+        left = array.kind[2] - len(indices)
+        if left:
+            return Value(("array", array.kind[1], left), [pointer, *array.parts[1 + len(indices) :]])
+        return self._loaded(pointer, array.kind[1])
+
+    def read(self, array: Value, index) -> Value:
+        return self._loaded(self._place(array, [index]), array.kind[1])
+
+    def _loaded(self, pointer, kind: str) -> Value:
+        value = self.builder.load(pointer)
+        return Value(
+            kind, [self.builder.icmp_signed("!=", value, ir.Constant(BYTE, 0)) if kind == "b" else value]
+        )
+
+    def _indices(self, node: ast.Subscript) -> list:
+        inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        return [self.whole(i) for i in inner]
+
+    def element(self, node: ast.Subscript):
+        array = self.value(node.value)
+        indices = self._indices(node)
+        if len(indices) != array.kind[2]:
+            raise self.refuse(node, "an assignment to a part of an array")
+        return self._place(array, indices), array.kind[1]
+
+    def _place(self, array: Value, indices: list):
+        """Address of an element, or of where a part of the array begins."""
+        pointer, *shape = array.parts
+        at = None
+        for k, length in enumerate(shape):
+            if at is not None:
+                at = self.builder.mul(at, length)
+            if k < len(indices):
+                at = indices[k] if at is None else self.builder.add(at, indices[k])
+        return self.builder.gep(pointer, [at])
+
+    def _of_tuple(self, node: ast.Tuple) -> Value:
+        values = [self.value(e) for e in node.elts]
+        kind = ("tuple", tuple(map(str, range(len(values)))), tuple(v.kind for v in values))
+        return Value(kind, [p for v in values for p in v.parts])
+
+    def _of_unaryop(self, node: ast.UnaryOp) -> Value:
+        if isinstance(node.op, ast.Not):
+            return Value("b", [self.builder.not_(self.truth(node.operand))])
+        value = self.value(node.operand)
+        if not isinstance(node.op, ast.USub) or value.kind not in ("f", "i"):
+            raise self.refuse(node, f"'{ast.unparse(node)}'")
+        write = self.builder.fneg if value.kind == "f" else self.builder.neg
+        return Value(value.kind, [write(value.parts[0])])
+
+    def _of_binop(self, node: ast.BinOp) -> Value:
+        if isinstance(node.op, ast.Pow):
+            known = self._constant(ast.literal_eval(node.left) ** ast.literal_eval(node.right))
+            assert known is not None
+            return known
+        return self.combined(node, node.op, self.value(node.left), self.value(node.right))
+
+    def combined(self, node: ast.AST, op: ast.operator, a: Value, b: Value) -> Value:
+        builder = self.builder
+        if type(op) in _BITWISE and a.kind == b.kind == "i":
+            return Value("i", [getattr(builder, _BITWISE[type(op)])(a.parts[0], b.parts[0])])
+        if isinstance(op, ast.Div):
+            return Value(
+                "f", [builder.fdiv(self.as_kind(a, "f", node).parts[0], self.as_kind(b, "f", node).parts[0])]
+            )
+        if type(op) not in _OPERATORS:
+            raise self.refuse(node, f"'{type(op).__name__}'")
+        kind = "f" if "f" in (a.kind, b.kind) else "i"
+        name = _OPERATORS[type(op)]
+        write = getattr(builder, f"f{name}" if kind == "f" else name)
+        return Value(
+            kind, [write(self.as_kind(a, kind, node).parts[0], self.as_kind(b, kind, node).parts[0])]
+        )
+
+    def _of_compare(self, node: ast.Compare) -> Value:
+        left, result = self.value(node.left), None
+        for op, right_node in zip(node.ops, node.comparators):
+            right = self.value(right_node)
+            one = self._compared(node, _COMPARISONS[type(op)], left, right)
+            result = one if result is None else self.builder.and_(result, one)
+            left = right
+        return Value("b", [result])
+
+    def _compared(self, node: ast.AST, sign: str, a: Value, b: Value):
+        if a.kind == b.kind == "b":
+            return self.builder.icmp_unsigned(sign, a.parts[0], b.parts[0])
+        kind = "f" if "f" in (a.kind, b.kind) else "i"
+        first, second = self.as_kind(a, kind, node).parts[0], self.as_kind(b, kind, node).parts[0]
+        if kind == "i":
+            return self.builder.icmp_signed(sign, first, second)
+        compare = self.builder.fcmp_unordered if sign == "!=" else self.builder.fcmp_ordered
+        return compare(sign, first, second)
+
+    def _of_boolop(self, node: ast.BoolOp) -> Value:
+        place = self.start.alloca(TRUTH)
+        self.builder.store(self.truth(node.values[0]), place)
+        for operand in node.values[1:]:
+
+            def more(operand=operand) -> None:
+                self.builder.store(self.truth(operand), place)
+
+            known = self.builder.load(place)
+            steps = (more, lambda: None) if isinstance(node.op, ast.And) else (lambda: None, more)
+            self.either(known, *steps)
+        return Value("b", [self.builder.load(place)])
+
+    def _of_ifexp(self, node: ast.IfExp) -> Value:
+        values: list[Value] = []
+        blocks = []
+        test = self.truth(node.test)
+        yes, no, after = (self.code.append_basic_block() for _ in range(3))
+        self.builder.cbranch(test, yes, no)
+        for block, part in ((yes, node.body), (no, node.orelse)):
+            self.builder.position_at_end(block)
+            values.append(self.value(part))
+            blocks.append(self.builder.block)
+        kinds = {v.kind for v in values}
+        kind = kinds.pop() if len(kinds) == 1 else "f"
+        ends = []
+        for block, value in zip(blocks, values):
+            self.builder.position_at_end(block)
+            ends.append(self.as_kind(value, kind, node).parts[0])
+            self.builder.branch(after)
+        self.builder.position_at_end(after)
+        phi = self.builder.phi(_SCALARS[kind])
+        for block, end in zip(blocks, ends):
+            phi.add_incoming(end, block)
+        return Value(kind, [phi])
+
+    # ---- calls
+
+    def _of_call(self, node: ast.Call) -> Value | None:
+        function = self._of(node.func)
+        if not isinstance(function, Static) or node.keywords:
+            raise self.refuse(node, f"'{ast.unparse(node)}'")
+        thing = function.thing
+        name = getattr(thing, "name", getattr(thing, "__name__", ""))
+        values = [self.value(a) for a in node.args]
+        if thing is call_code:
+            return self._call_code(*values)
+        if plain(thing) is not None:
+            return self._call_ours(thing, values)
+        if thing is len:
+            return Value("i", [values[0].parts[1]])
+        if thing in (int, float):
+            return self._converted(values[0], "i" if thing is int else "f", node)
+        if name == "uint64":
+            return self._converted(values[0], "i", node)
+        if name == "uint32":
+            return Value("i", [self.builder.and_(values[0].parts[0], ir.Constant(WHOLE, 2**32 - 1))])
+        if thing in (min, max):
+            best = values[0]
+            for other in values[1:]:
+                best = self._better(node, "<" if thing is min else ">", best, other)
+            return best
+        if thing is abs and values[0].kind == "i":
+            (number,) = values[0].parts
+            negative = self.builder.icmp_signed("<", number, ir.Constant(WHOLE, 0))
+            return Value("i", [self.builder.select(negative, self.builder.neg(number), number)])
+        if thing is np.isnan or thing is math.isnan:
+            return Value("b", [self.builder.fcmp_unordered("uno", values[0].parts[0], values[0].parts[0])])
+        name = "llvm.fabs.f64" if thing is abs else _OF_DOUBLES.get(name)
+        if name is None:
+            raise self.refuse(node, f"'{ast.unparse(node)}'")
+        doubles = [self.as_kind(v, "f", node).parts[0] for v in values]
+        kind = ir.FunctionType(DOUBLE, [DOUBLE] * len(doubles))
+        known = self.module.globals.get(name)
+        return Value("f", [self.builder.call(known or ir.Function(self.module, kind, name), doubles)])
+
+    def _call_code(self, address: Value, block: Value) -> None:
+        pointer = DOUBLE.as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [pointer] * 3)
+        function = self.builder.inttoptr(address.parts[0], kind.as_pointer())
+        self.builder.call(function, [self.builder.inttoptr(block.parts[0], pointer)] * 3)
+
+    def _call_ours(self, function: Callable, values: list[Value]) -> Value | None:
+        code, kind = self.called(function, tuple(v.kind for v in values))
+        results = self.start.alloca(ir.ArrayType(WHOLE, MOST_RESULTS))
+        self.builder.call(
+            code, [*(p for v in values for p in v.parts), self.builder.bitcast(results, WHOLE.as_pointer())]
+        )
+        if kind is None:
+            return None
+        parts = []
+        for i, part in enumerate(types(kind)):
+            place = self.builder.gep(results, [ir.Constant(WHOLE, 0), ir.Constant(WHOLE, i)])
+            parts.append(self.builder.load(self.builder.bitcast(place, part.as_pointer())))
+        return Value(kind, parts)
+
+    def _better(self, node: ast.AST, sign: str, a: Value, b: Value) -> Value:
+        """As Python's min and max: the first unless the other is beyond it."""
+        kind = "f" if "f" in (a.kind, b.kind) else "i"
+        first, second = self.as_kind(a, kind, node), self.as_kind(b, kind, node)
+        beyond = self._compared(node, sign, second, first)
+        return Value(kind, [self.builder.select(beyond, second.parts[0], first.parts[0])])
+
+    # ---- kinds
+
+    def whole(self, node: ast.expr):
+        return self.as_kind(self.value(node), "i", node).parts[0]
+
+    def truth(self, node: ast.expr):
+        value = self.value(node)
+        if value.kind == "b":
+            return value.parts[0]
+        return self._compared(node, "!=", value, Value("i", [ir.Constant(WHOLE, 0)]))
+
+    def as_kind(self, value: Value, kind: Kind, node: ast.AST) -> Value:
+        """`value` as a `kind` that holds all it may be."""
+        if value.kind == kind:
+            return value
+        if (value.kind, kind) in (("i", "f"), ("b", "i"), ("b", "f")):
+            return self._converted(value, kind, node)
+        raise self.refuse(node, f"a {value.kind} where a {kind} is wanted")
+
+    def _converted(self, value: Value, kind: str, node: ast.AST) -> Value:
+        builder, (part,) = self.builder, value.parts
+        if value.kind == kind:
+            return value
+        if value.kind == "b":
+            part = builder.zext(part, WHOLE)
+            return Value(kind, [part if kind == "i" else builder.sitofp(part, DOUBLE)])
+        if value.kind == "i":
+            return Value("f", [builder.sitofp(part, DOUBLE)])
+        return Value("i", [builder.fptosi(part, WHOLE)])
+
+    # ---- blocks
+
+    def either(self, test, first: Callable, second: Callable) -> None:
+        yes, no, after = (self.code.append_basic_block() for _ in range(3))
+        self.builder.cbranch(test, yes, no)
+        for block, write in ((yes, first), (no, second)):
+            self.builder.position_at_end(block)
+            write()
+            if not self.ended():
+                self.builder.branch(after)
+        self.builder.position_at_end(after)
+
+    def ended(self) -> bool:
+        """Whether nothing more can follow where code is written now."""
+        block = self.builder.block
+        return block is not None and block.is_terminated

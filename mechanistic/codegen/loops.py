@@ -1,0 +1,108 @@
+"""Plain loops over arrays as machine code: the part of Python that the drivers of `solvers` are written in.
+
+    @compiled
+    def double(x):
+        for i in range(len(x)):
+            x[i] *= 2.0
+
+runs as machine code that is made within a fraction of a second, where Numba takes many, and kept in the user's
+private cache; `double.python` is the function itself, which tests hold it to. The key of the cache is the source
+of every function that is reached and every constant that they name, so an edit is never missed.
+
+What may be written: numbers, truth values, arrays (C order, of doubles, 64-bit whole numbers or truth values) and
+named tuples of these; `if`, `while`, `for` over a `range` or an array of one dimension; arithmetic and comparisons;
+`len`, `abs`, `min`, `max`, `int`, `float`, `sqrt`, `floor`, `log`, `isnan`, `nextafter`; calls of other functions,
+which return numbers or nothing. A variable keeps the kind of its first value. Nothing is checked: indices count
+from 0 and must lie inside; whole numbers wrap around and shift to the right as numbers without a sign.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import inspect
+import platform
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from mechanistic.codegen import loop_statements, loop_values
+from mechanistic.codegen.loop_values import Kind, call_code, plain
+from mechanistic.codegen.native import Compiled
+
+__all__ = ["call_code", "compiled", "stamp"]
+
+_KINDS = {"float64": "f", "int64": "i", "uint64": "i", "bool": "b"}
+
+
+class compiled:
+    """A function as machine code, made for the kinds of its first arguments; see the module.
+
+    Runs without Python's global lock. Returns nothing: results go into arrays.
+    """
+
+    def __init__(self, function: Callable):
+        self.python = function
+        self.__doc__, self.__name__ = function.__doc__, function.__name__
+        self._made: dict[Any, tuple[Compiled, Callable]] = {}
+        self._lock = threading.Lock()
+
+    def __call__(self, *arguments: Any) -> None:
+        words: list[int] = []
+        kinds = tuple(_flattened(a, words) for a in arguments)
+        run = self._made.get(kinds)
+        if run is None:
+            with self._lock:
+                run = self._made.get(kinds) or self._compile(kinds)
+        run[1]((ctypes.c_uint64 * max(1, len(words)))(*words))
+
+    def _compile(self, kinds: tuple) -> tuple[Compiled, Callable]:
+        code = Compiled(
+            lambda: loop_statements.Translator().entry(self.python, kinds), stamp(self.python, kinds)
+        )
+        run = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(code.address("entry"))
+        made = self._made[kinds] = (code, run)
+        return made
+
+
+def stamp(function: Callable, kinds: tuple = ()) -> str:
+    """What the machine code of `function` depends on: its source, that of all it calls, and their constants."""
+    said = [platform.python_version(), *(inspect.getsource(m) for m in (loop_statements, loop_values))]
+    waiting, seen = [function], set()
+    while waiting:
+        one = plain(waiting.pop(0))
+        if one is None or one in seen:
+            continue
+        seen.add(one)
+        said += [one.__module__, inspect.getsource(one)]
+        for name in sorted(one.__code__.co_names):
+            value = one.__globals__.get(name)
+            if isinstance(value, (bool, int, float, np.number)):
+                said.append(f"{name} = {value!r}")
+            elif value is not None:
+                waiting.append(value)
+    return "\0".join([*said, repr(kinds)])
+
+
+def _flattened(value: Any, words: list[int]) -> Kind:
+    """The kind of an argument; its words are added to `words`."""
+    if isinstance(value, tuple):
+        names = getattr(value, "_fields", tuple(map(str, range(len(value)))))
+        return ("tuple", names, tuple(_flattened(v, words) for v in value))
+    if isinstance(value, np.ndarray):
+        if not value.flags.c_contiguous or value.dtype.name not in _KINDS:
+            raise TypeError(
+                f"an array must be in C order, of doubles, whole numbers or truths (got {value.dtype})"
+            )
+        words.append(value.__array_interface__["data"][0])
+        words.extend(value.shape)
+        return ("array", _KINDS[value.dtype.name], value.ndim)
+    if isinstance(value, (bool, np.bool_)):
+        words.append(int(value))
+        return "b"
+    if isinstance(value, (int, np.integer)):
+        words.append(int(value) & (2**64 - 1))
+        return "i"
+    words.append(int(np.float64(value).view(np.uint64)))
+    return "f"

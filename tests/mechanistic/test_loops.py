@@ -1,0 +1,116 @@
+"""Loops compiled from Python against Python itself."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import pytest
+from numba import uint32, uint64
+
+from mechanistic._philox import philox4x32, unit53
+from mechanistic.codegen import loops
+from mechanistic.codegen.loops import compiled, stamp
+
+_LIMIT = 3
+
+
+class _Given(NamedTuple):
+    table: np.ndarray
+    marks: np.ndarray
+    count: int
+    scale: float
+    key: np.uint64
+
+
+def _split(value, row):
+    if value > _LIMIT and row[0] > 0.5:
+        return value * 2.0, 1
+    return 0.5, 2
+
+
+def _sums(given, out):
+    total, low, high = 0.0, given.table[0, 0], -np.inf
+    for i in range(given.count):
+        if i == 2:
+            continue
+        twice, kind = _split(i + 3, given.table[1])
+        total += twice * kind
+    for i in range(len(given.marks) - 1, -1, -1):
+        total += given.table[1, i] if given.marks[i] else -1
+        given.marks[i] = not given.marks[i] and (i < 2 or given.table[1, i] / 2 > 3.0)
+    for number in given.table[0]:
+        low, high = min(low, number), max(high, number)
+    turns = 0
+    while True:
+        turns += 1
+        if turns * turns > 50:
+            break
+    out[0], out[1], out[2], out[3] = total, low - high, turns, np.nextafter(given.scale, np.inf)
+    out[4] = np.sqrt(abs(-turns)) + np.floor(-2.5) + int(7.9) - 2.0**-3
+    out[5] = 1.0 if 0 < turns <= 8 and not np.isnan(total) else 2
+    out[6] = min(turns, 6.5, 7) + (turns & 5) + (turns >> 1)
+
+
+def _lot(given, out):
+    low, half = uint64(0xFFFFFFFF), uint64(32)
+    a, b, _c, _d = philox4x32(
+        uint32(given.key & low), uint32(given.key >> half), uint32(3), uint32(4), uint32(5), uint32(6)
+    )
+    out[0] = unit53(a, b)
+
+
+def _given() -> _Given:
+    return _Given(
+        np.arange(8.0).reshape(2, 4), np.array([True, False, True, True]), 4, 0.1, np.uint64(2**63 + 5)
+    )
+
+
+def test_the_same_numbers_as_python():
+    mine, theirs = _given(), _given()
+    found, expected = np.zeros(7), np.zeros(7)
+    compiled(_sums)(mine, found)
+    _sums(theirs, expected)
+    assert found.tobytes() == expected.tobytes()
+    assert np.array_equal(mine.marks, theirs.marks) and not np.array_equal(mine.marks, _given().marks)
+
+
+def test_whole_numbers_without_a_sign_as_in_philox():
+    found, expected = np.zeros(1), np.zeros(1)
+    compiled(_lot)(_given(), found)
+    _lot(_given(), expected)
+    assert found[0] == expected[0] != 0.0
+
+
+def test_what_cannot_be_compiled_is_told_with_its_line():
+    def doubled(x):
+        x[0] = [2 * v for v in x]
+
+    with pytest.raises(TypeError, match=r"test_loops, line \d+: .*cannot be compiled here"):
+        compiled(doubled)(np.zeros(1))
+
+
+def test_an_array_of_another_kind_is_refused():
+    with pytest.raises(TypeError, match="C order"):
+        compiled(_sums)(_given()._replace(table=np.zeros((4, 2)).T), np.zeros(7))
+
+
+def test_the_key_of_the_cache_follows_constants_of_functions_that_are_called(monkeypatch):
+    before = stamp(_sums)
+    monkeypatch.setitem(_split.__globals__, "_LIMIT", 4)
+    assert stamp(_sums) != before
+    monkeypatch.setitem(_split.__globals__, "_LIMIT", 3)
+    assert stamp(_sums) == before
+
+
+def test_machine_code_is_kept(tmp_path, monkeypatch):
+    monkeypatch.setenv("CELLWEAVE_CACHE", str(tmp_path))
+    first, second = np.zeros(7), np.zeros(7)
+    compiled(_sums)(_given(), first)
+
+    def never(self, function, kinds):
+        raise AssertionError("written again")
+
+    monkeypatch.setattr(loops.loop_statements.Translator, "entry", never)
+    compiled(_sums)(_given(), second)
+    assert np.array_equal(first, second)
