@@ -100,6 +100,7 @@ def control_coefficients(
 
 def _by_tellurium(network: ReactionNetwork, parameters: Mapping[str, float] | None) -> Any:
     """A model of tellurium's own, whose local parameters are named as the network names them."""
+    _silence()
     import roadrunner
     import tellurium
 
@@ -188,10 +189,15 @@ class RoadRunnerStepper:
         return engine
 
 
+def _silence() -> None:
+    """Keep CVODE from writing warnings on standard output, where results go, and errors that it raises as well."""
+    for kind in ("ERROR", "WARNING"):
+        os.environ.setdefault(f"SUNLOGGER_{kind}_FILENAME", os.devnull)
+
+
 class _Engine:
     def __init__(self, network: ReactionNetwork):
-        # CVODE reports on standard error by itself what it raises as well
-        os.environ.setdefault("SUNLOGGER_ERROR_FILENAME", os.devnull)
+        _silence()
         import roadrunner
 
         roadrunner.Logger.setLevel(roadrunner.Logger.LOG_FATAL)

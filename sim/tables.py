@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sim.errors import ScenarioError, StoreError, escaped
+from sim.store.disk import disk_errors
 
 if TYPE_CHECKING:
     import xarray
@@ -42,10 +44,11 @@ def check_output(output: Path | None) -> None:
 def write(data: xarray.Dataset, rows: Iterable[str], output: Path | None) -> None:
     """Write `rows` as CSV, to stdout without `output`; or `data` as NetCDF or Zarr by the suffix.
 
-    A file appears whole or not at all.
+    A file or a store appears whole or not at all.
 
     Raises:
         ScenarioError: see `check_output`.
+        StoreError: the disk is full, or cannot be written to.
     """
     check_output(output)
     if output is None or output.suffix.lower() == ".csv":
@@ -54,10 +57,10 @@ def write(data: xarray.Dataset, rows: Iterable[str], output: Path | None) -> Non
     if output.suffix.lower() == ".zarr":
         import warnings
 
-        with warnings.catch_warnings():
+        with whole(output) as part, warnings.catch_warnings():
             # consolidated metadata are not in the Zarr 3 specification yet; readers look for them all the same
             warnings.filterwarnings("ignore", "Consolidated metadata")
-            data.to_zarr(output, mode="w-", zarr_format=3)
+            data.to_zarr(part, mode="w-", zarr_format=3)
         return
     with whole(output) as part:
         # NetCDF 3, which needs nothing but scipy and has no 64-bit integers
@@ -65,9 +68,23 @@ def write(data: xarray.Dataset, rows: Iterable[str], output: Path | None) -> Non
 
 
 def write_text(rows: Iterable[str], output: Path | None) -> None:
-    """Write lines to a file, which appears whole or not at all, or to stdout."""
+    """Write lines to a file, which appears whole or not at all, or to stdout.
+
+    Raises:
+        StoreError: the disk is full, or cannot be written to.
+        SystemExit: 141, nobody reads stdout any more.
+    """
     if output is None:
-        sys.stdout.writelines(rows)
+        try:
+            with disk_errors(Path("stdout")):
+                sys.stdout.writelines(rows)
+                sys.stdout.flush()
+        except StoreError as error:
+            # what is left in the buffer would be tried once more when Python ends
+            os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+            if isinstance(error.__cause__, BrokenPipeError):
+                raise SystemExit(141) from None
+            raise
         return
     with whole(output) as part, part.open("w", encoding="utf-8", newline="") as file:
         file.writelines(rows)
@@ -75,10 +92,18 @@ def write_text(rows: Iterable[str], output: Path | None) -> None:
 
 @contextmanager
 def whole(output: Path) -> Iterator[Path]:
-    """A path beside `output` that takes its place when all went well."""
+    """A path beside `output`, of a file or a folder, that takes its place when all went well.
+
+    Raises:
+        StoreError: the disk is full, or cannot be written to.
+    """
     part = output.with_name(f".{output.name}.{os.getpid()}.part")
     try:
-        yield part
-        part.replace(output)
+        with disk_errors(output):
+            yield part
+            part.replace(output)
     finally:
-        part.unlink(missing_ok=True)
+        if part.is_dir():
+            shutil.rmtree(part, ignore_errors=True)
+        else:
+            part.unlink(missing_ok=True)

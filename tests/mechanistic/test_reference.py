@@ -70,6 +70,15 @@ def test_what_the_oracle_cannot_do_is_named():
         steady_state(grows.network)
 
 
+def test_nothing_is_written_where_results_go(capfd):
+    model = load_model("model m\n  x = 1;\n  x' = x^2;\nend\n")
+    with pytest.raises(IntegrationError):
+        model.simulate([0, 2], method="roadrunner")
+    with pytest.raises(IntegrationError):
+        time_course(model.network, [0, 2])
+    assert capfd.readouterr() == ("", "")
+
+
 @pytest.mark.parametrize("file", SHIPPED, ids=lambda f: f.stem)
 def test_a_shipped_model_told_in_antimony_runs_the_same(file):
     model = load_model(file)

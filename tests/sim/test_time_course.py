@@ -5,13 +5,16 @@ from __future__ import annotations
 import csv
 import io
 import math
+import resource
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import xarray
 
-from sim.errors import ScenarioError, SimulationError
+from sim.errors import ScenarioError, SimulationError, StoreError
 from sim.tables import check_output
 from sim.time_course import Request, time_course, write
 
@@ -111,6 +114,32 @@ def test_written_files_hold_the_course(model, tmp_path, suffix):
     else:
         found = xarray.open_zarr(output)["A"].values
     assert np.array_equal(found, course["A"].values)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".nc", ".zarr"])
+def test_a_full_disk_is_told_by_name_and_leaves_nothing(model, tmp_path, suffix):
+    request = Request(model, 0.0, 1.0, 4000)
+    course, output = time_course(request), tmp_path / "results" / f"out{suffix}"
+    output.parent.mkdir()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (300, hard))
+    try:
+        with pytest.raises(StoreError, match=f"out{suffix}: .*; free space") as caught:
+            write(course, request, output)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.exit_code == 4
+    assert list(output.parent.iterdir()) == []
+
+
+def test_a_reader_that_has_seen_enough_ends_the_command_in_silence(model):
+    code = "from sim.__main__ import main; main()"
+    words = [sys.executable, "-c", code, "simulate", str(model), "--end", "1", "--steps", "20000"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as command:
+        assert command.stdout.readline() == "time,B,A\n"
+        command.stdout.close()
+        said = command.stderr.read()
+    assert (command.returncode, said) == (141, "")
 
 
 def test_every_wrong_option_is_named_at_once(model):
