@@ -18,6 +18,7 @@ from mechanistic._exchange import book, exchange, exchange_rates, membrane_excha
 from mechanistic._fast_modes import FastModes
 from mechanistic._grid import FACES, Boundary, Grid, Inflow, Permeable, face_exchange, gradient, sample
 from mechanistic._spreading import Axis, Lines, Step, is_large, mend, multiply, step_of
+from mechanistic._walls import wall_area
 from mechanistic.jit import threads_for
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "gradient",
     "membrane_exchange",
     "sample",
+    "wall_area",
 ]
 
 Array = NDArray[np.float64]
@@ -74,6 +76,7 @@ class DiffusionSolver:
             np.array([axis.high for axis in self._axes]),
             np.array([axis.periodic for axis in self._axes]),
         )
+        self._slowest = self.decay - float(self._eigenvalues.max())
         self._fast = FastModes(self._axes) if is_large(self._axes) else None
         self._steps: dict[float, tuple[Step, Array | None]] = {}
 
@@ -125,6 +128,8 @@ class DiffusionSolver:
         uptake: Array,
         dt: float,
         internal: Array,
+        source: Array | None = None,
+        walls: tuple[Array, Array] | None = None,
     ) -> Array:
         """Diffusion, decay and the `exchange` of cells together for dt, in place; returns u. Second order in
         dt.
@@ -132,20 +137,27 @@ class DiffusionSolver:
         Taken in turn, an uptake that is fast beside dt empties a voxel before diffusion fills it again. Here
         the field is split into the steady field of the cells as they are, which is solved for as a whole, and
         the distance from it, which alone is advanced in turns: a steady field stays as it is whatever dt, and
-            the error
-        of a fast field vanishes with its distance from the steady one. Amounts are kept as by `exchange`,
-        whose arguments these are.
+        the error of a fast field vanishes with its distance from the steady one. Amounts are kept as by
+        `exchange`, whose arguments these are.
+
+        Args:
+            source: what comes whatever the field is [value/min], shape of u.
+            walls: what else exchanges, as a rate [1/min] and a gain [value/min] of each voxel (voxels,).
         """
         self._check(u)
         cells = (voxel, volume, secretion, saturation, uptake)
         rate, gain = exchange_rates(u.size, *cells, self.grid.voxel_volume)
-        most = float(rate.max()) * dt
-        if most <= _LITTLE_EXCHANGE:
+        if walls is not None:
+            rate += walls[0]
+            gain += walls[1]
+        if float(rate.max()) * dt <= _LITTLE_EXCHANGE and not self._solves_apart(source, dt):
             half = 0.5 * float(dt)
             seen = relax(u, rate, gain, half)
-            self.step(u, dt)
+            self.step(u, dt, source)
             seen += relax(u, rate, gain, half)
         else:
+            if source is not None:
+                gain += source.reshape(-1)
             steady = self.steady(u.copy(), gain.reshape(u.shape), rate.reshape(u.shape), _STEADY)
             unbalanced = self._inflow + gain.reshape(u.shape)
             unbalanced -= self._lost(steady, self.decay + rate.reshape(u.shape))
@@ -158,6 +170,10 @@ class DiffusionSolver:
         book(internal, seen, *cells, float(dt))
         return u
 
+    def _solves_apart(self, source: Array | None, dt: float) -> bool:
+        """Whether a steady field about a source is cheaper than its modes, and no larger than a few steps' worth."""
+        return source is not None and self._fast is not None and self._slowest * dt > _LITTLE_EXCHANGE
+
     def _return(self, u: Array, rate: Array, gain: Array, dt: float, scale: float) -> Array:
         """The distance u from a steady field dies out for dt, in place; returns its integral (voxels,).
 
@@ -166,7 +182,7 @@ class DiffusionSolver:
         are chosen, among halves of halves of dt, to keep that below a thousandth of the field's scale.
         """
         seen, before, left = np.zeros_like(rate), 0.0, 1.0
-        most = float(rate.max()) * dt
+        most = max(float(rate.max()) * dt, 1e-100)
         while left > 0:
             allowed = np.sqrt(0.01 * scale / max(float(np.abs(u).max()), 1e-9 * scale, 1e-300)) / most
             part = min(2.0 ** np.floor(np.log2(max(allowed, _SHORTEST_SUBSTEP))), left)

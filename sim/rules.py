@@ -104,6 +104,7 @@ class Vocabulary:
                 f"{f} secretion target": f"saturation.{f}",
                 f"{f} secretion saturation density": f"saturation.{f}",
                 f"{f} uptake": f"uptake.{f}",
+                f"{f} export": f"export.{f}",
                 f"chemotactic response to {f}": f"chemotaxis.{f}",
                 f"chemotactic sensitivity to {f}": f"chemotaxis.{f}",
             }

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sim.instruments import INCUCYTE_CHANNELS, Incucyte
 from sim.measurements import MeasurementsError, read_table, series
 from sim.perturbations import Perturbation
-from sim.processes.fields import BoxSettings, FieldSettings
+from sim.processes.fields import BoxSettings, FieldSettings, Wall
 from sim.processes.life_interactions import InteractionSettings
 from sim.processes.life_settings import Composition, Cycle, Daughters, LifeSettings
 from sim.processes.motion import MotionSettings, SpringSettings
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sim.scenario import Scenario
     from sim.scenario.cells import CellType
     from sim.scenario.cycle import Phase
+    from sim.scenario.vessels import Passing
 
 #: longest coupling step that is chosen where the scenario gives none [min]
 DEFAULT_STEP = 6.0
@@ -91,6 +92,20 @@ def field_of(scenario: Scenario, name: str) -> FieldSettings:
         uptake=by_type("uptake"),
         secretion=by_type("secretion"),
         saturation=by_type("saturation"),
+        export=by_type("export"),
+        vessels=tuple(_wall(scenario, vessel, passing) for vessel, passing in f.vessels.items()),
+    )
+
+
+def _wall(scenario: Scenario, name: str, passing: Passing) -> Wall:
+    vessel = scenario.space.vessels[name]
+    start, end = vessel.start, vessel.end
+    return Wall(
+        start=tuple(map(float, start)),
+        end=tuple(map(float, end)) if end is not None else None,
+        radius=float(vessel.radius),
+        permeability=float(passing.permeability),
+        value=float(passing.value),
     )
 
 

@@ -16,6 +16,20 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
+class Wall:
+    """The wall of a straight vessel: where it is [um], how fast the substance passes [um/min], its value inside.
+
+    Without `end`, in two dimensions, the vessel passes the layer at right angles.
+    """
+
+    start: tuple[float, ...]
+    end: tuple[float, ...] | None
+    radius: float
+    permeability: float
+    value: float
+
+
+@dataclass(frozen=True)
 class FieldSettings:
     """What a scenario says of one field. Times in min, lengths in um, values in `unit`."""
 
@@ -32,6 +46,10 @@ class FieldSettings:
     uptake: dict[int, float]
     secretion: dict[int, float]
     saturation: dict[int, float]
+    #: by cell type code: amount given per time, whatever the field [unit um^3/min]
+    export: dict[int, float]
+    #: walls through which it passes
+    vessels: tuple[Wall, ...]
 
 
 class FieldProcess(Process):
@@ -62,6 +80,13 @@ class FieldProcess(Process):
                 "input",
                 by_type=settings.saturation,
             ),
+            Quantity(
+                f"export.{name}",
+                f"{unit}*um^3/min" if unit else "um^3/min",
+                f"{name} given per time, whatever is outside",
+                "input",
+                by_type=settings.export,
+            ),
         )
         self.readouts = (
             Quantity(f"field.{name}", unit, f"{name} at the cell", "readout"),
@@ -83,6 +108,7 @@ class FieldProcess(Process):
 
         boundary = Boundary(**{name: face(said) for name, said in self.settings.boundary.items()})
         self.solver = DiffusionSolver(self.grid, self.settings.diffusion, self.settings.decay, boundary)
+        self._walls = self._of_walls()
 
     def start(self, state) -> None:
         """Give the state this field at its initial value."""
@@ -95,12 +121,17 @@ class FieldProcess(Process):
         if self.kind == "quasi-steady":
             self._settle(state, u, voxel, rates, dt)
             return
-        if not len(voxel):
+        if not len(voxel) and self._walls is None:
             self.solver.step(u, dt)
             return
-        volume, secretion, saturation, uptake = rates
+        volume, secretion, saturation, uptake, export = rates
         internal = state[f"internal.{self.settings.name}"]
-        self.solver.step_with_cells(u, voxel, volume, secretion, saturation, uptake, dt, internal)
+        source = self._given(u, voxel, export)
+        self.solver.step_with_cells(
+            u, voxel, volume, secretion, saturation, uptake, dt, internal, source, self._walls
+        )
+        if source is not None:
+            internal -= export * dt
 
     def readout(self, name, state, signals) -> np.ndarray:
         from mechanistic.fields import sample
@@ -129,10 +160,32 @@ class FieldProcess(Process):
             inputs[f"secretion.{name}"] * living,
             np.ascontiguousarray(inputs[f"saturation.{name}"]),
             inputs[f"uptake.{name}"] * living,
+            inputs[f"export.{name}"] * living,
         )
 
+    def _given(self, u: np.ndarray, voxel: np.ndarray, export: np.ndarray) -> np.ndarray | None:
+        """What cells export into each voxel [value/min], None where none does."""
+        if not export.any():
+            return None
+        given = np.bincount(voxel, weights=export, minlength=u.size) / self.grid.voxel_volume
+        return np.asarray(given, float).reshape(u.shape)
+
+    def _of_walls(self) -> tuple[np.ndarray, np.ndarray] | None:
+        """Rate [1/min] and gain [value/min] of each voxel by the walls of vessels, None where there are none."""
+        from mechanistic.fields import wall_area
+
+        if not self.settings.vessels:
+            return None
+        rate, gain = np.zeros(self.grid.size), np.zeros(self.grid.size)
+        for wall in self.settings.vessels:
+            area = wall_area(self.grid, wall.start, wall.end, wall.radius, self.box.periodic)
+            through = wall.permeability * area / self.grid.voxel_volume
+            rate += through
+            gain += through * wall.value
+        return rate, gain
+
     def _settle(self, state, u, voxel, rates, dt: float) -> None:
-        volume, secretion, saturation, uptake = rates
+        volume, secretion, saturation, uptake, export = rates
         share = volume / self.grid.voxel_volume
         count = u.size
         source = np.asarray(
@@ -141,10 +194,16 @@ class FieldProcess(Process):
         sink = np.asarray(
             np.bincount(voxel, weights=share * (secretion + uptake), minlength=count), float
         ).reshape(u.shape)
+        given = self._given(u, voxel, export)
+        if given is not None:
+            source += given
+        if self._walls is not None:
+            sink += self._walls[0].reshape(u.shape)
+            source += self._walls[1].reshape(u.shape)
         self.solver.steady(u, source, sink)
         taken = (uptake + secretion) * u.ravel()[voxel] - secretion * saturation
         internal = state[f"internal.{self.settings.name}"]
-        internal += volume * taken * dt
+        internal += (volume * taken - export) * dt
 
 
 @dataclass(frozen=True)

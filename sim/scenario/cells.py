@@ -12,12 +12,13 @@ from sim.scenario.values import (
     Duration,
     FieldValue,
     FilePath,
+    Flow,
     Fraction01,
     Length,
     Name,
     Number,
     Part,
-    Position,
+    Point,
     QuantityName,
     Rate,
     Speed,
@@ -50,9 +51,6 @@ class Hexagonal(Part):
         default="disc",
         description="disc: the nodes nearest the domain's centre; lattice: by row from its lower corner.",
     )
-
-
-Point = Annotated[tuple[Position, ...], Strict(False), Field(min_length=2, max_length=3)]
 
 
 class Place(Part):
@@ -237,6 +235,9 @@ class Exchange(Part):
     saturation: FieldValue | None = Field(
         default=None, description="Value of the field at which secretion ends."
     )
+    export: Flow | None = Field(
+        default=None, description="Amount given per time, whatever the field's value; dead cells give none."
+    )
     permeability: Rate | None = Field(
         default=None, description="Rate at which the field and the pathway's species (with) even out."
     )
@@ -249,8 +250,8 @@ class Exchange(Part):
 
     @model_validator(mode="after")
     def _complete(self) -> Exchange:
-        if self.uptake is None and self.secretion is None and self.permeability is None:
-            raise fault("needs uptake, secretion or permeability")
+        if all(v is None for v in (self.uptake, self.secretion, self.export, self.permeability)):
+            raise fault("needs uptake, secretion, export or permeability")
         pairs = (("secretion", self.secretion, "saturation", self.saturation),)
         pairs += (("permeability", self.permeability, "with", self.partner),)
         for one, first, other, second in pairs:

@@ -92,8 +92,9 @@ def _boundaries(spec: ScenarioSpec) -> Iterator[Fault]:
             field.solve == "steady"
             and field.decay == 0
             and not any(isinstance(v, (Quantity, PermeableFace)) for v in field.boundary.values())
+            and not any(passing.permeability > 0 for passing in field.vessels.values())
         ):
-            message = "a steady field needs decay or a face that holds or lets through to determine its level"
+            message = "a steady field needs decay, a vessel or a face that holds or lets through to determine its level"
             yield Fault(("space", "fields", name, "solve"), message)
 
 
@@ -128,14 +129,16 @@ def _placed(spec: ScenarioSpec) -> Iterator[Fault]:
 def _saturations(spec: ScenarioSpec) -> Iterator[Fault]:
     for name, cell in spec.cells.items():
         for field_name, exchange in cell.exchange.items():
-            if exchange.saturation is None:
-                continue
-            field, path = spec.space.fields[field_name], ("cells", name, "exchange", field_name, "saturation")
-            message = _not_in_field(exchange.saturation, field)
-            if message:
-                yield Fault(path, message)
-            else:
-                _replace(exchange, "saturation", exchange.saturation.to(field.unit))
+            at: Path = ("cells", name, "exchange", field_name)
+            for key in ("saturation", "export"):
+                given = getattr(exchange, key)
+                if given is None:
+                    continue
+                value, message = _in_unit_of(spec, f"{key}.{field_name}", given)
+                if message:
+                    yield Fault((*at, key), message)
+                else:
+                    _replace(exchange, key, value)
 
 
 def _half_maxima(spec: ScenarioSpec) -> Iterator[Fault]:
@@ -197,6 +200,8 @@ def _in_unit_of(spec: ScenarioSpec, name: str, value: Quantity) -> tuple[Quantit
         field = spec.space.fields[name.partition(".")[2]]
         message = _not_in_field(value, field)
         return (value, message) if message else (value.to(field.unit), None)
+    if name.startswith("export."):
+        return _as_flow(value, name, spec.space.fields[name.partition(".")[2]])
     wanted = _KNOWN.get(name) or _KNOWN.get(name.partition(".")[0])
     unit = wanted.unit if wanted else NUMBER.unit
     try:
@@ -205,6 +210,13 @@ def _in_unit_of(spec: ScenarioSpec, name: str, value: Quantity) -> tuple[Quantit
         if wanted:
             return value, f"is {dimension_of(value.unit)}; {name} is {wanted}"
         return value, f"is {dimension_of(value.unit)}; {name} is a number in its own unit, so write none"
+
+
+def _as_flow(value: Quantity, name: str, field: FieldSpec) -> tuple[Quantity, str | None]:
+    flow = f"{field.unit}*{VOLUME.unit}/{TIME.unit}" if field.unit else f"{VOLUME.unit}/{TIME.unit}"
+    if same_dimension(value.unit, flow):
+        return value.to(flow), None
+    return value, f"is {dimension_of(value.unit)}; {name} is an amount per time such as 10 {flow}"
 
 
 def _not_in_field(value: Quantity, field: FieldSpec) -> str | None:

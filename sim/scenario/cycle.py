@@ -47,6 +47,8 @@ def exactly_one(part: Part, keys: tuple[str, ...], what: str) -> None:
         raise fault(
             f"needs exactly one {what}: {', '.join(keys)}" + (f"; it has {', '.join(given)}" if given else "")
         )
+    if getattr(part, given[0]) is None:
+        raise fault("is empty; give it a value", given[0])
 
 
 class Phase(Part):

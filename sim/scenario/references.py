@@ -56,6 +56,7 @@ _OF_FIELDS = (
     "uptake",
     "secretion",
     "saturation",
+    "export",
     "permeability",
     "chemotaxis",
 )
@@ -93,6 +94,7 @@ class Names:
         at: dict[str, tuple[Path, Iterable[str]]] = {
             "field": (("space", "fields"), spec.space.fields),
             "cell type": (("cells",), spec.cells),
+            "vessel": (("space", "vessels"), spec.space.vessels),
             "pathway": (("pathways",), spec.pathways),
             "manipulator": (("manipulators",), spec.manipulators),
             "instrument": (("instruments",), spec.instruments),
@@ -196,6 +198,10 @@ def _unknown_family(family: str, rest: str | None) -> str:
 def reference_faults(spec: ScenarioSpec, key_line: Where) -> Iterator[Fault]:
     """Every name that is used but not declared, then every pathway or manipulator that nothing uses."""
     names = Names(spec, key_line)
+    for name, field in spec.space.fields.items():
+        for vessel in field.vessels:
+            path = ("space", "fields", name, "vessels", vessel)
+            yield from names.check("vessel", vessel, path, at_key=True)
     for name, cell in spec.cells.items():
         yield from _cell(names, name, cell)
     for name, manipulator in spec.manipulators.items():

@@ -34,6 +34,7 @@ from sim.scenario.values import (
     fault,
     value_at,
 )
+from sim.scenario.vessels import Passing, Vessel, check_vessels
 from sim.spelling import did_you_mean, one_of
 
 WORDS = ("no_flux", "periodic")
@@ -201,7 +202,7 @@ def value_of(face: Quantity | PermeableFace | InflowFace) -> Quantity:
 class FieldSpec(Part):
     """A substance that diffuses: du/dt = diffusion * laplacian(u) - decay * u + what cells exchange.
 
-    Once read, `unit` is set and `initial` and `boundary` are in it.
+    Once read, `unit` is set and all values are in it.
     """
 
     diffusion: Diffusivity = Field(description="Diffusion coefficient.")
@@ -217,6 +218,9 @@ class FieldSpec(Part):
         description="no_flux (default), periodic, a value held at all faces, {permeability, outside} for a face "
         "that lets through, {inflow, speed} for one that brings; or one of these for each face.",
     )
+    vessels: dict[Name, Passing] = Field(
+        default_factory=dict, description="What passes the walls of the vessels of space.vessels, by name."
+    )
     solve: Literal["transient", "steady"] = Field(
         default="transient",
         description="transient follows the equation in time; steady takes it to be in balance.",
@@ -225,7 +229,8 @@ class FieldSpec(Part):
     @model_validator(mode="after")
     def _in_one_unit(self) -> FieldSpec:
         held = {face: value_of(value) for face, value in self.boundary.items() if not isinstance(value, str)}
-        written = [q.unit for q in (self.initial, *held.values()) if q is not None]
+        inside = [passing.value for passing in self.vessels.values()]
+        written = [q.unit for q in (self.initial, *held.values(), *inside) if q is not None]
         unit = self.unit or (written[0] if written else "uM")
 
         def convert(value: Quantity, *key: str) -> Quantity:
@@ -247,7 +252,12 @@ class FieldSpec(Part):
             return value if isinstance(v, Quantity) else replace(v, value=value)
 
         boundary = {face: converted(face, v) for face, v in self.boundary.items()}
-        for name, value in (("unit", unit), ("initial", initial), ("boundary", boundary)):
+        vessels = {
+            name: passing.model_copy(update={"value": convert(passing.value, "vessels", name, "value")})
+            for name, passing in self.vessels.items()
+        }
+        fitted = {"unit": unit, "initial": initial, "boundary": boundary, "vessels": vessels}
+        for name, value in fitted.items():
             object.__setattr__(self, name, value)
         return self
 
@@ -264,6 +274,9 @@ class Space(Part):
     )
     fields: dict[Name, FieldSpec] = Field(
         default_factory=dict, description="The substances that diffuse, by name."
+    )
+    vessels: dict[Name, Vessel] = Field(
+        default_factory=dict, description="Tubes through whose walls fields pass, by name."
     )
 
     @property
@@ -286,6 +299,7 @@ class Space(Part):
                     f"{extent:g} um along {axis} is not a whole number of voxels of {self.voxel}; {fits} fit",
                     "voxel",
                 )
+        check_vessels(self.domain, self.vessels)
         for name, field in self.fields.items():
             self._check_faces(name, field)
         return self

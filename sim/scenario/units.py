@@ -115,7 +115,14 @@ PRESSURE = Dimension("a pressure", "38 mmHg", "mmHg")
 MASS_CONCENTRATION = Dimension("a mass concentration", "5 ng/mL", "ng/mL")
 NUMBER = Dimension("a number without unit", "1", "dimensionless")
 FIELD_DIMENSIONS = (CONCENTRATION, PRESSURE, MASS_CONCENTRATION, NUMBER)
-DIMENSIONS = (TIME, LENGTH, VOLUME, RATE, SPEED, DIFFUSIVITY, *FIELD_DIMENSIONS)
+#: an amount per time, of a field of each dimension in turn
+FLOWS = (
+    Dimension("an amount per time", "10 uM*um^3/min", "uM*um^3/min"),
+    Dimension("a pressure times a volume per time", "10 mmHg*um^3/min", "mmHg*um^3/min"),
+    Dimension("a mass per time", "10 ng/mL*um^3/min", "ng/mL*um^3/min"),
+    Dimension("a volume per time", "10 um^3/min", "um^3/min"),
+)
+DIMENSIONS = (TIME, LENGTH, VOLUME, RATE, SPEED, DIFFUSIVITY, *FIELD_DIMENSIONS, *FLOWS)
 
 _NUMBER = r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]+)?"
 _TERM = r"[A-Za-zµμ%]+(?:(?:\^|\*\*)[-+]?[1-9]|[²³])?"

@@ -18,6 +18,7 @@ from pydantic_core import PydanticCustomError, core_schema
 from sim.scenario.units import (
     DIFFUSIVITY,
     FIELD_DIMENSIONS,
+    FLOWS,
     LENGTH,
     QUANTITY_PATTERN,
     RATE,
@@ -134,6 +135,7 @@ def default(text: str, dimension: Dimension) -> Quantity:
 Time = Annotated[Quantity, _quantity("not negative", TIME)]
 Duration = Annotated[Quantity, _quantity("positive", TIME)]
 Position = Annotated[Quantity, _quantity("any", LENGTH)]
+Point = Annotated[tuple[Position, ...], Strict(False), Field(min_length=2, max_length=3)]
 Length = Annotated[Quantity, _quantity("positive", LENGTH)]
 Volume = Annotated[Quantity, _quantity("positive", VOLUME)]
 Rate = Annotated[Quantity, _quantity("not negative", RATE)]
@@ -142,7 +144,11 @@ Diffusivity = Annotated[Quantity, _quantity("not negative", DIFFUSIVITY)]
 #: A value of a field, in the field's own unit once the field is known.
 FieldValue = Annotated[Quantity, _quantity("not negative", *FIELD_DIMENSIONS)]
 #: A number, or a quantity of any dimension that a quantity of the simulation can have.
-AnyQuantity = Annotated[Quantity, _quantity("any", *FIELD_DIMENSIONS, TIME, LENGTH, VOLUME, RATE, SPEED)]
+AnyQuantity = Annotated[
+    Quantity, _quantity("any", *FIELD_DIMENSIONS, TIME, LENGTH, VOLUME, RATE, SPEED, *FLOWS)
+]
+#: An amount that enters a field per time, in the field's own unit times um^3/min once the field is known.
+Flow = Annotated[Quantity, _quantity("not negative", *FLOWS)]
 
 
 def _field_unit(value: object) -> str:
