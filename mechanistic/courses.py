@@ -46,7 +46,7 @@ class Courses:
     ) -> tuple[str, np.ndarray]:
         """The method that ran, and the stored state (cell, time, state_ids) at `times`.
 
-        Where the model has delays in math, what they look up follows the state, a column each.
+        Where RoadRunner finished some cells for the native engine, the method says how many. Where the model has delays in math, what they look up follows the state, a column each.
 
         Args:
             state: (cell, state_ids) at times[0]; constants: (cell, settable_ids); see `codegen.system`.
@@ -78,9 +78,12 @@ class Courses:
 
             past = Before(self.network, given)
             courses = self._radau.run(state, constants, times, rtol, atol, seed, past)
+        elif method == "native":
+            courses, others = self._native(state, constants, times, rtol, atol, seed)
+            if others:
+                method = f"native, {others} {'cell' if others == 1 else 'cells'} by roadrunner"
         else:
-            run = self._native if method == "native" else self._roadrunner
-            courses = run(state, constants, times, rtol, atol, seed)
+            courses = self._roadrunner(state, constants, times, rtol, atol)
         self._check_sizes(courses, times)
         return method, courses
 
@@ -112,7 +115,7 @@ class Courses:
                 )
                 raise IntegrationError(message, cell, float(times[at]), name)
 
-    def _roadrunner(self, state, constants, grid, rtol, atol, _seed) -> np.ndarray:
+    def _roadrunner(self, state, constants, grid, rtol, atol) -> np.ndarray:
         """(cell, time, state_ids); each cell in one call, so that delayed events keep what is pending."""
         courses = np.empty((len(state), len(grid), state.shape[1]))
         for cell in range(len(state)):
@@ -124,8 +127,9 @@ class Courses:
                 raise IntegrationError(f"cell {cell}: {error}", cell, error.time, error.species) from None
         return courses
 
-    def _native(self, state, constants, grid, rtol, atol, seed) -> np.ndarray:
-        """(cell, time, state_ids); all cells in one call, which looks at `grid` as it passes."""
+    def _native(self, state, constants, grid, rtol, atol, seed) -> tuple[np.ndarray, int]:
+        """(cell, time, state_ids), all cells in one call, which looks at `grid` as it passes; and how many
+        cells RoadRunner finished."""
         own = np.flatnonzero(
             np.any(constants != self.defaults, axis=0) & ~np.all(np.isnan(constants), axis=0)
         )
@@ -133,10 +137,10 @@ class Courses:
         values = np.ascontiguousarray(constants[:, own])
         memory = self.stepper.memory("native", len(state))
         cells = Cells(state, time, step, np.ones(len(state)), own, values, memory)
-        courses, failed = self.stepper.course(cells, grid - grid[0], rtol, atol, seed)
+        courses, failed, others = self.stepper.course(cells, grid - grid[0], rtol, atol, seed)
         if failed:
             raise failed[min(failed)]
-        return courses
+        return courses, others
 
     def dataset(
         self, times: np.ndarray, courses: np.ndarray, constants: np.ndarray, method: str

@@ -92,7 +92,7 @@ class Stepper:
             ModelError: no such method; the native engine was asked for and cannot run this network.
         """
         if asked not in METHODS:
-            known = f"{', '.join(METHODS)} and, for a time course, ssa, tau-leaping and langevin"
+            known = f"{', '.join(METHODS)} and, for a time course, radau, ssa, tau-leaping and langevin"
             raise ModelError(self.network.file, f"unknown method '{asked}'; methods are {known}")
         if asked == "roadrunner":
             return asked
@@ -122,62 +122,64 @@ class Stepper:
             return {}
         if method == "roadrunner":
             return self._by_roadrunner(cells, np.arange(len(cells.state)), dt, rtol, atol)
-        before = cells.rows(np.arange(len(cells.state)))
-        too_fast = self._too_fast(before, dt)
-        failed = self._by_ladder(cells, before, dt, rtol, atol)
+        too_fast = self._too_fast(cells, dt)
+        rows = np.array(list(too_fast), dtype=np.intp)
+        before = cells.rows(rows)
+        failed = self._by_ladder(cells, dt, rtol, atol)
         if too_fast:
-            rows = np.array(list(too_fast), dtype=np.intp)
-            cells.put(rows, before.rows(rows))
+            cells.put(rows, before)
         return failed | too_fast
 
     def course(
         self, cells: Cells, outputs: np.ndarray, rtol: float, atol: np.ndarray, seed: int = 0
-    ) -> tuple[np.ndarray, dict[int, IntegrationError]]:
+    ) -> tuple[np.ndarray, dict[int, IntegrationError], int]:
         """The state (cell, time, state_ids) at `outputs`, times after the cells' own, by the native engine.
 
-        Also the cells that failed, by row, whose course is not to be used. What a cell reached before it failed
+        Also the cells that failed, by row, whose course is not to be used; and how many RoadRunner finished. What a cell reached before it failed
         stands even if it is tried again, so no number depends on how far a course goes.
         """
         if not self.network.state_ids:
-            return np.empty((len(cells.state), len(outputs), 0)), {}
-        before = cells.rows(np.arange(len(cells.state)))
-        too_fast = self._too_fast(before, float(outputs[-1]))
+            return np.empty((len(cells.state), len(outputs), 0)), {}, 0
+        too_fast = self._too_fast(cells, float(outputs[-1]))
         course, failed = self._by_native(cells, np.inf, outputs, rtol, atol, seed)
         if not failed:
-            return course, too_fast
+            return course, too_fast, 0
+        # cells that fail stay as they were
         retried = np.array(list(failed), dtype=np.intp)
-        again = before.rows(retried)
+        again = cells.rows(retried)
         again.step[:] = 0.0
         finer, still = self._by_native(again, np.inf, outputs, rtol * _TIGHTER, atol * _TIGHTER, seed)
-        errors = {}
+        errors, by_roadrunner = {}, 0
         for k, row in enumerate(retried):
             if k in still and still[k].event:
-                errors[int(row)] = self._named(before, int(row), still[k])
+                errors[int(row)] = self._named(cells, int(row), still[k])
                 continue
-            start = float(before.time[row])
+            start = float(cells.time[row])
             later = start + outputs > failed[int(row)].time
             if k in still:
-                constants = self._constants(before, int(row))
+                constants = self._constants(cells, int(row))
                 times = np.concatenate([[start], start + outputs[outputs > 0]])
                 try:
                     found = self.roadrunner.advance(
-                        before.state[row], constants, float(before.scale[row]), times, rtol, atol
+                        cells.state[row], constants, float(cells.scale[row]), times, rtol, atol
                     )
                 except IntegrationError as error:
-                    errors[int(row)] = self._named(before, int(row), still[k], error)
+                    errors[int(row)] = self._named(cells, int(row), still[k], error)
                     continue
                 finer[k] = found[np.searchsorted(times, start + outputs)]
+                by_roadrunner += 1
             course[row, later] = finer[k, later]
-        return course, errors | too_fast
+        return course, errors | too_fast, by_roadrunner
 
     def _by_ladder(
-        self, cells: Cells, before: Cells, dt: float, rtol: float, atol: np.ndarray
+        self, cells: Cells, dt: float, rtol: float, atol: np.ndarray
     ) -> dict[int, IntegrationError]:
         _, failed = self._by_native(cells, dt, _NONE, rtol, atol)
         if not failed:
             return {}
+        # cells that fail stay as they were
         retried = np.array(list(failed), dtype=np.intp)
-        again = before.rows(retried)
+        again = cells.rows(retried)
         again.step[:] = 0.0
         _, still = self._by_native(again, dt, _NONE, rtol * _TIGHTER, atol * _TIGHTER)
         # the step that fits tolerances so tight says little about the next call
@@ -188,11 +190,11 @@ class Stepper:
             row = int(retried[k])
             if self.network.events:
                 # RoadRunner begins anew with every call: it knows of no event that waits
-                errors[row] = self._named(before, row, failure)
+                errors[row] = self._named(cells, row, failure)
                 continue
             by = self._by_roadrunner(cells, np.array([row]), dt, rtol, atol)
             if row in by:
-                errors[row] = self._named(before, row, failure, by[row])
+                errors[row] = self._named(cells, row, failure, by[row])
         return errors
 
     def _too_fast(self, cells: Cells, dt: float) -> dict[int, IntegrationError]:
@@ -200,7 +202,8 @@ class Stepper:
 
         A stiff solver would step over such rates, and lose what one pool hands to the next.
         """
-        fresh = np.flatnonzero((cells.step == 0) & np.isfinite(cells.state).all(1))
+        fresh = np.flatnonzero(cells.step == 0)
+        fresh = fresh[np.isfinite(cells.state[fresh]).all(1)]
         if len(fresh) == 0:
             return {}
         columns = {int(c): cells.values[fresh, k] for k, c in enumerate(cells.columns)}

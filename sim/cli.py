@@ -219,7 +219,7 @@ def simulate(
     rtol: Annotated[float, typer.Option(help="Relative tolerance.")] = 1e-6,
     atol: Annotated[float, typer.Option(help="Absolute tolerance.")] = 1e-9,
     method: Annotated[
-        str, typer.Option(help="auto, native, roadrunner, ssa, tau-leaping, langevin or fba.")
+        str, typer.Option(help="auto, native, roadrunner, radau, ssa, tau-leaping, langevin or fba.")
     ] = "auto",
     sets: Annotated[
         list[str], typer.Option("--set", metavar="ID=VALUE", help="Set an initial value or parameter.")

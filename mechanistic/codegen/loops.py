@@ -33,7 +33,9 @@ from mechanistic.codegen.native import Compiled
 
 __all__ = ["call_code", "compiled", "stamp"]
 
-_KINDS = {"float64": "f", "int64": "i", "uint64": "i", "bool": "b"}
+_KINDS = {
+    np.dtype(k).char: kind for k, kind in ((float, "f"), (np.int64, "i"), (np.uint64, "i"), (bool, "b"))
+}
 
 
 class compiled:
@@ -87,17 +89,18 @@ def stamp(function: Callable, kinds: tuple = ()) -> str:
 
 def _flattened(value: Any, words: list[int]) -> Kind:
     """The kind of an argument; its words are added to `words`."""
-    if isinstance(value, tuple):
-        names = getattr(value, "_fields", tuple(map(str, range(len(value)))))
-        return ("tuple", names, tuple(_flattened(v, words) for v in value))
     if isinstance(value, np.ndarray):
-        if not value.flags.c_contiguous or value.dtype.name not in _KINDS:
+        kind = _KINDS.get(value.dtype.char)
+        if kind is None or not value.flags.c_contiguous:
             raise TypeError(
                 f"an array must be in C order, of doubles, whole numbers or truths (got {value.dtype})"
             )
         words.append(value.__array_interface__["data"][0])
         words.extend(value.shape)
-        return ("array", _KINDS[value.dtype.name], value.ndim)
+        return ("array", kind, value.ndim)
+    if isinstance(value, tuple):
+        names = getattr(value, "_fields", None) or tuple(map(str, range(len(value))))
+        return ("tuple", names, tuple([_flattened(v, words) for v in value]))
     if isinstance(value, (bool, np.bool_)):
         words.append(int(value))
         return "b"

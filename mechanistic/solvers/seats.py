@@ -187,16 +187,17 @@ def _restore(seats, code, switches, batch, lane, s):
     seats.seat[lane] = s
 
 
-def _waiting_for(seats, method):
-    """A parked cell's seat, or NOBODY."""
-    for s in range(SEATS):
+def _parked(seats, method, first):
+    """The seat of a parked cell that goes on with `method`, from the seat `first` on; or NOBODY."""
+    for s in range(first, SEATS):
         if seats.parked[s] and seats.method[s] == method:
             return s
     return NOBODY
 
 
-def _free(seats):
-    for s in range(SEATS):
+def _free(seats, first):
+    """A seat that is free, from the seat `first` on; or NOBODY."""
+    for s in range(first, SEATS):
         if seats.cell[s] == NOBODY:
             return s
     return NOBODY
@@ -219,18 +220,19 @@ def take_lanes(seats, code, switches, task, batch, first, current):
             for lane in range(LANES):
                 if seats.seat[lane] != NOBODY and seats.method[seats.seat[lane]] != current:
                     _park(seats, code, switches, lane)
+            parked, free = _parked(seats, current, 0), _free(seats, 0)
             for lane in range(LANES):
                 if seats.seat[lane] == NOBODY:
-                    s = _waiting_for(seats, current)
-                    free = _free(seats)
-                    if s != NOBODY:
-                        _restore(seats, code, switches, batch, lane, s)
+                    if parked != NOBODY:
+                        _restore(seats, code, switches, batch, lane, parked)
+                        parked = _parked(seats, current, parked + 1)
                         changed = True
                     elif first < len(seats.queue) and free != NOBODY:
                         load(seats, code, batch, lane, seats.queue[first])
                         seats.cell[free], seats.seat[lane] = seats.queue[first], free
                         seats.fresh[lane] = changed = True
                         first += 1
+                        free = _free(seats, free + 1)
             if changed:
                 call_code(code.functions[PREPARE], seats.address)
             # one that begins may go on with the other method: then there is another turn

@@ -14,6 +14,7 @@ from mechanistic.codegen.graph import Graph
 from mechanistic.codegen.numeric import evaluate
 from mechanistic.codegen.sparse import eliminate
 from mechanistic.errors import IntegrationError, ModelError
+from mechanistic.solvers import lockstep, native
 
 # Robertson's problem: rates eleven orders of magnitude apart.
 ROBERTSON = """model robertson
@@ -28,6 +29,11 @@ OPERATIONS = """model operations
   A2: T -> S; 0.1 * sin(S)^2 + 0.1 * cosh(T / 10) - 0.05 * tanh(S) + 0.01 * arctan(T) + 0.1 * abs(S - T);
   A3: -> S; piecewise(0.2, S < T, 0.1) + 0.01 * log10(T + 1) + 0.05 * max(S, T) - 0.01 * min(S, 2);
   A4: -> T; 0.1 * cos(time) + 0.2 + S^-2 / 100 + T^0.5 / 50 + 0.02 * floor(T) + 0.01 * sinh(S / 9) * tan(S / 9);
+end
+"""
+# slow, then fast, over and over
+OSCILLATOR = """model oscillator
+  x' = 200 * (y - (x^3 / 3 - x)); y' = -x / 200 * 40; x = 2; y = 0;
 end
 """
 
@@ -239,3 +245,47 @@ def test_arrays_that_cannot_be_changed_in_place_are_refused():
     state.amounts = np.asfortranarray(state.amounts)
     with pytest.raises(ValueError, match="contiguous"):
         model.advance(state, 1.0)
+
+
+def test_a_cell_that_roadrunner_finished_is_told(monkeypatch):
+    model = load_model(ROBERTSON)
+    slow = {"A": np.array([0.0, 1.0, 0.0])}
+    exact = model.simulate([0.0, 40.0], cells=3, initial=slow, method="native")
+    monkeypatch.setattr(native, "_MOST_STEPS", 20)
+    found = load_model(ROBERTSON).simulate([0.0, 40.0], cells=3, initial=slow)
+    assert exact.attrs["method"] == "native"
+    assert found.attrs["method"] == "native, 1 cell by roadrunner"
+    assert np.allclose(found["A"], exact["A"], rtol=1e-5)
+
+
+def _switching(cells: int):
+    """Cells of an oscillator that changes method many times, each in its own way."""
+    model = load_model(OSCILLATOR)
+    start = {"x": np.linspace(0.5, 2.5, cells), "y": np.linspace(0.0, 1.0, cells)}
+    return model, start
+
+
+def test_cells_that_change_method_keep_their_numbers_in_any_company():
+    model, start = _switching(37)
+    times = np.linspace(0.0, 10.0, 21)
+    state = model.initial_state(parameters=start, cells=37)
+    method_turns = 0
+    for _ in range(20):
+        before = state.step < 0
+        model.advance(state, 0.5)
+        method_turns += int((before != (state.step < 0)).sum())
+    assert method_turns > 37
+    together = model.simulate(times, cells=37, parameters=start, method="native")
+    for k in (0, 11, 36):
+        one = {name: value[k] for name, value in start.items()}
+        alone = model.simulate(times, parameters=one, method="native")
+        assert alone["x"].values.tobytes() == together["x"].values[k : k + 1].tobytes()
+
+
+def test_the_driver_gives_the_bits_of_python(monkeypatch):
+    model, start = _switching(11)
+    times = np.linspace(0.0, 0.5, 5)
+    compiled = model.simulate(times, cells=11, parameters=start, method="native")
+    monkeypatch.setattr(lockstep, "_run", lockstep._run.python)
+    straight = model.simulate(times, cells=11, parameters=start, method="native")
+    assert straight["x"].values.tobytes() == compiled["x"].values.tobytes()
