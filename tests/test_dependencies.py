@@ -20,6 +20,7 @@ DECLARED = names(PROJECT["dependencies"])
 IMPORTED = {
     "libroadrunner": "roadrunner",
     "python-libsbml": "libsbml",
+    "python-libsedml": "libsedml",
     "pyyaml": "yaml",
     "torch-geometric": "torch_geometric",
 }
