@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from mechanistic.model import PathwayModel, PathwayState, load_model
+    from mechanistic.model import PathwayModel, load_model
+    from mechanistic.pathway_state import PathwayState
 
 __all__ = ["PathwayModel", "PathwayState", "load_model"]
 

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from mechanistic.network import Event
+from mechanistic.parts import Event
 
 STREAM, DRAWS, TRIGGERS = range(3)
 _WAITING = 8  # times that one event with a delay may wait in a cell, at first

@@ -16,7 +16,8 @@ from mechanistic.codegen.initial import InitialValues, initial_values
 from mechanistic.codegen.numeric import evaluate
 from mechanistic.errors import FluxBalanceError, ModelError, ModelProblem
 from mechanistic.moieties import stoichiometry
-from mechanistic.network import Objective, ReactionNetwork
+from mechanistic.network import ReactionNetwork
+from mechanistic.parts import Objective
 from mechanistic.reading.problems import closest
 
 if TYPE_CHECKING:

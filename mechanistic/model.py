@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mechanistic.codegen.initial import initial_values
+from mechanistic.codegen.initial import computed_from, initial_values
 from mechanistic.codegen.numeric import evaluate
-from mechanistic.codegen.system import System, dependencies
+from mechanistic.codegen.system import System
 from mechanistic.courses import Courses
 from mechanistic.errors import ModelError, ModelProblem
 from mechanistic.network import ReactionNetwork
+from mechanistic.pathway_state import PathwayState
 from mechanistic.reading.problems import closest
 from mechanistic.sbml import antimony_of, read_network
 from mechanistic.stepping import Cells, Stepper
@@ -30,39 +30,6 @@ if TYPE_CHECKING:
 
     from mechanistic.adjoint import Adjoint, Course
     from mechanistic.sensitivity import Sensitivities
-
-
-@dataclass
-class PathwayState:
-    """What the cells of a tissue remember of one pathway. Plain arrays, one row a cell; rows may be moved.
-
-    Attributes:
-        amounts: (cell, state_ids) [model substance]; a species as its amount, a compartment at scale 1, a
-            parameter that changes in time by its value.
-        parameters: (cell, active) what is set cell by cell; a boundary species as it stands in math.
-        active: ids of the columns of `parameters`.
-        scale: (cell,) volume of the cell relative to the model's; every compartment is multiplied by it, so
-            raising it dilutes.
-        time: (cell,) [model time].
-        step: (cell,) the integrator's last step [model time], 0 where there is none yet.
-        memory: (cell, width) what lives on of events between two calls, see `mechanistic.event_memory`; made by the
-            first call.
-    """
-
-    amounts: np.ndarray
-    parameters: np.ndarray
-    active: tuple[str, ...]
-    scale: np.ndarray
-    time: np.ndarray
-    step: np.ndarray | None = None
-    memory: np.ndarray | None = None
-
-    def __post_init__(self) -> None:
-        if self.step is None:
-            self.step = np.zeros(len(self.amounts))
-
-    def __len__(self) -> int:
-        return len(self.amounts)
 
 
 class PathwayModel:
@@ -180,7 +147,7 @@ class PathwayModel:
         given = {**(parameters or {}), **(initial or {})}
         _check_lengths(given, cells, self.network.file)
         state, constants = initial_values(self.network, given, cells)
-        reached = self._computed_from(given)
+        reached = computed_from(self.network, given)
         active = tuple(name for name in self.network.settable_ids if name in reached)
         columns = constants[:, [self._settable_at[name] for name in active]]
         return PathwayState(state, np.ascontiguousarray(columns), active, np.ones(cells), np.zeros(cells))
@@ -344,25 +311,6 @@ class PathwayModel:
     def _columns(self, state: PathwayState) -> np.ndarray:
         """Positions in settable_ids of what is active."""
         return np.array([self._settable_at[name] for name in state.active], dtype=np.intp)
-
-    def _computed_from(self, given: Iterable[str]) -> set[str]:
-        """The ids of `given`, and those whose initial value follows from them."""
-        network = self.network
-        reached = {name.removeprefix("amount.") for name in given}
-        formulas = [(a.variable, a.math) for a in network.initial_assignments]
-        formulas += [(name, rule.math) for name, rule in network.assignment_rules.items()]
-        formulas += [(s.id, s.compartment) for s in network.species] + [
-            (r.id, r.rate) for r in network.reactions
-        ]
-        uses = {name: set(dependencies(tree)) for name, tree in formulas}
-        for s in network.species:
-            uses[s.id] = uses.get(s.id, set()) | {s.compartment}
-        grown = True
-        while grown:
-            following = {name for name, needs in uses.items() if name not in reached and needs & reached}
-            reached |= following
-            grown = bool(following)
-        return reached
 
     def _tolerance_unit(self, state: np.ndarray, constants: np.ndarray) -> np.ndarray:
         """What a concentration of 1 is worth in every stored value, see `simulate`."""

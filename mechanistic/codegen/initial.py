@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from mechanistic.codegen.graph import Graph, Node
 from mechanistic.codegen.numeric import evaluate
-from mechanistic.codegen.system import Resolver, draw_nodes, rate_of, stoichiometric_changes, varies
+from mechanistic.codegen.system import (
+    Resolver,
+    dependencies,
+    draw_nodes,
+    rate_of,
+    stoichiometric_changes,
+    varies,
+)
 from mechanistic.errors import ModelError, ModelProblem
-from mechanistic.network import ReactionNetwork, Species
+from mechanistic.network import ReactionNetwork
+from mechanistic.parts import Species
 from mechanistic.reading.problems import closest
 
 
@@ -42,6 +50,25 @@ def initial_values(
         table[:, i] = value
     states = len(network.state_ids)
     return np.ascontiguousarray(table[:, :states]), np.ascontiguousarray(table[:, states:])
+
+
+def computed_from(network: ReactionNetwork, given: Iterable[str]) -> set[str]:
+    """The ids of `given`, and those whose initial value follows from them."""
+    users: dict[str, list[str]] = {}
+    formulas = [(a.variable, a.math) for a in network.initial_assignments]
+    formulas += [(name, rule.math) for name, rule in network.assignment_rules.items()]
+    formulas += [(s.id, s.compartment) for s in network.species]
+    formulas += [(r.id, r.rate) for r in network.reactions]
+    for name, tree in formulas:
+        for needed in dependencies(tree):
+            users.setdefault(needed, []).append(name)
+    reached = {name.removeprefix("amount.") for name in given}
+    waiting = list(reached)
+    while waiting:
+        following = set(users.get(waiting.pop(), ())) - reached
+        reached |= following
+        waiting.extend(following)
+    return reached
 
 
 def _drawn(initial: InitialValues, nodes: list[Node], inputs: list, cells: int, seed: int) -> list:

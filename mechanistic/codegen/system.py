@@ -22,7 +22,8 @@ from mechanistic.codegen.fast import FastReactions
 from mechanistic.codegen.graph import Graph, Node
 from mechanistic.draws import KINDS, NUMBERS, parameters
 from mechanistic.errors import ModelError, ModelProblem
-from mechanistic.network import Event, Reaction, ReactionNetwork, Species
+from mechanistic.network import ReactionNetwork
+from mechanistic.parts import Event, Reaction, Species
 
 TIME, SCALE, STATE = 0, 1, 2
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from mechanistic.network import ReactionNetwork, Tree
+from mechanistic.network import ReactionNetwork
+from mechanistic.parts import Tree
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mechanistic.errors import IntegrationError
-from mechanistic.network import Event
+from mechanistic.parts import Event
 from mechanistic.random import uniforms
 
 _AT_ONCE = 10_000  # executions at one time; beyond, events set each other off without end
