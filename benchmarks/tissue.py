@@ -3,9 +3,10 @@
     python benchmarks/tissue.py [--json] [--quick] [--threads N]
 
 Peers are scipy's cKDTree, numpy's Philox, and plain numpy or scipy programmes of the same equations (for
-fields: implicit Euler along one axis after the other, as BioFVM does it). For orientation only, from its own
-runs on two cores at 1e5 cells: PhysiCell 1.14.2 does 3.9e5 (2-D) and 1.1e5 (3-D) mechanics updates and 2.8e7
-voxel updates a second.
+fields: implicit Euler along one axis after the other, as BioFVM does it). `roof` is what the memory bandwidth,
+measured in the same run, allows if every array comes from memory once. For orientation only, from its own runs on
+two cores at 1e5 cells: PhysiCell 1.14.2 does 3.9e5 (2-D) and 1.1e5 (3-D) mechanics updates and 2.8e7 voxel updates
+a second, takes 539 s for a simulated hour in 3-D, and 7.4 kB a cell.
 """
 
 from __future__ import annotations
@@ -14,16 +15,20 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterator
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 from scipy.linalg import solve_banded
 from scipy.spatial import cKDTree
+from tissue_runs import by_layer, bytes_per_cell, hour
 
 from mechanistic import jit
-from mechanistic.fields import DiffusionSolver, Grid, exchange
+from mechanistic.fields import Boundary, DiffusionSolver, Grid, exchange
+from mechanistic.jit import njit, prange
 from mechanistic.random import stream_key, uniforms
+from sim.agents import mechanics
 from sim.agents._cell_list import spatial_order
 from sim.agents.mechanics import move, velocities
 from sim.agents.neighbours import Neighbours, neighbour_graph
@@ -33,6 +38,10 @@ Array = NDArray[np.float64]
 _RADIUS = 8.412710547954228
 _REPULSION, _ADHESION, _REACH = 10.0, 0.4, 1.25
 _PHYSICELL_STEP = 0.1
+_Dims = Literal[2, 3]
+# bytes that an update moves: place, radius and strengths of a cell, its velocity and pressure, and for the state
+# between two evaluations its place again, in and out, with the slopes that it is made of
+_MECHANICS_BYTES = 48 + 32 + 64 + 4 * 24
 
 
 def _seconds(task: Callable[[], object], repeats: int = 5) -> float:
@@ -57,7 +66,7 @@ def _row(
     return row | errors
 
 
-def _tissue(n: int, dims: int) -> Array:
+def _tissue(n: int, dims: _Dims) -> Array:
     """n cells in a patch of PhysiCell's spacing, a little disturbed, in random order."""
     rng = np.random.default_rng(0)
     positions = hexagonal(n, 15.12, dims)
@@ -65,7 +74,7 @@ def _tissue(n: int, dims: int) -> Array:
     return np.ascontiguousarray(positions[rng.permutation(n)])
 
 
-def _numpy_velocities(positions: Array, graph: Neighbours) -> tuple[Array, Array]:
+def _numpy_velocities(positions: Array, graph: Neighbours) -> tuple[NDArray, NDArray]:
     """The potential over all pairs of the graph, in numpy."""
     n, rows = len(positions), graph.rows
     offset = positions[rows] - positions[graph.indices]
@@ -101,18 +110,21 @@ def _pair_errors() -> tuple[float, float]:
     return float(np.abs(ours - exact[::30]).max()), float(np.abs(theirs - exact).max())
 
 
-def _mechanics(n: int, dims: int) -> Iterator[dict]:
-    positions, ones = _tissue(n, dims), np.ones(n)
-    radii, repulsion, adhesion = _RADIUS * ones, _REPULSION * ones, _ADHESION * ones
-    reach = 2 * _RADIUS * _REACH
+def _lists(n: int, dims: _Dims) -> Iterator[dict]:
+    positions, reach = _tissue(n, dims), 2 * _RADIUS * _REACH
 
     def tree() -> Array:
         return cKDTree(positions[:, :dims]).query_pairs(reach, output_type="ndarray")
 
-    label = f"{n:.0e} cells {dims}-D"
     ours = _seconds(lambda: neighbour_graph(positions, reach, dims=dims))
-    yield _row(f"neighbour lists, {label}", ours, "s", "scipy cKDTree.query_pairs", _seconds(tree, 2))
+    name = f"neighbour lists, {n:.0e} cells {dims}-D"
+    yield _row(name, ours, "s", "scipy cKDTree.query_pairs", _seconds(tree, 1))
 
+
+def _mechanics(n: int, dims: _Dims, bandwidth: float) -> Iterator[dict]:
+    positions, ones = _tissue(n, dims), np.ones(n)
+    radii, repulsion, adhesion = _RADIUS * ones, _REPULSION * ones, _ADHESION * ones
+    reach, label = 2 * _RADIUS * _REACH, f"{n:.0e} cells {dims}-D"
     positions = positions[spatial_order(positions, reach, np.zeros(3), dims)]
     graph = neighbour_graph(positions, reach, dims=dims)
     velocity, pressure = np.empty((n, 3)), np.empty(n)
@@ -120,33 +132,36 @@ def _mechanics(n: int, dims: int) -> Iterator[dict]:
     def kernel() -> None:
         velocities(positions, radii, repulsion, adhesion, graph.indptr, graph.indices, velocity, pressure)
 
-    fast, slow = n / _seconds(kernel), n / _seconds(lambda: _numpy_velocities(positions, graph), 2)
+    fast, slow = n / _seconds(kernel), n / _seconds(lambda: _numpy_velocities(positions, graph), 1)
     off = np.abs(velocity - _numpy_velocities(positions, graph)[0]).max()
+    twin = "numpy over the same pairs"
     yield _row(
-        f"forces, {label}, in spatial order",
-        fast,
-        "cells/s",
-        "numpy over the same pairs",
-        slow,
-        error=float(off),
-        peer_error=0.0,
+        f"forces, {label}, in spatial order", fast, "cells/s", twin, slow, error=float(off), peer_error=0.0
     )
 
-    start = positions.copy()
+    start, calls, forces = positions.copy(), 0, mechanics.forces
+
+    def counted(*arguments: object) -> None:
+        nonlocal calls
+        calls += 1
+        forces(*arguments)
 
     def minutes() -> None:
         positions[...] = start
         move(positions, radii, repulsion, adhesion, dims=dims, dt=6.0)
 
-    def stepped() -> None:  # the least of work for PhysiCell's steps: lists once, one evaluation each
-        for _ in range(3):
-            _numpy_velocities(start, graph)
-
-    ours = n * 6.0 / _PHYSICELL_STEP / _seconds(minutes, 2)
+    mechanics.forces = counted
+    minutes()
+    mechanics.forces = forces
+    seconds = _seconds(minutes, 2)
     error, peer_error = _pair_errors()
     yield _row(
-        f"mechanics, 6 min of {label}, as steps of 0.1 min", ours, "cell steps/s",
-        "numpy, Adams-Bashforth 2 by 0.1 min", 3 * n / _seconds(stepped, 1), error=error, peer_error=peer_error,
+        f"mechanics, {label}, lists included", n * calls / seconds, "cell updates/s", twin, slow,
+        roof=bandwidth / _MECHANICS_BYTES,
+    )  # fmt: skip
+    yield _row(
+        f"mechanics, 6 min of {label}, as steps of 0.1 min", n * 6.0 / _PHYSICELL_STEP / seconds, "cell steps/s",
+        "numpy, Adams-Bashforth 2 by 0.1 min", slow, error=error, peer_error=peer_error,
     )  # fmt: skip
 
 
@@ -164,7 +179,7 @@ def _euler_by_axis(u: Array, diffusion: float, spacing: float, dt: float) -> Arr
     return u
 
 
-def _diffusion(shape: tuple[int, int, int]) -> Iterator[dict]:
+def _diffusion(shape: tuple[int, int, int], bandwidth: float) -> Iterator[dict]:
     grid = Grid((0, 0, 0), 20.0, shape)
     solver = DiffusionSolver(grid, 1e5)
     u = np.random.default_rng(1).random(shape)
@@ -184,11 +199,35 @@ def _diffusion(shape: tuple[int, int, int]) -> Iterator[dict]:
     yield _row(
         f"diffusion, {size} voxels, one step of 1 min", ours, "voxel updates/s",
         "scipy solve_banded by axis, one step of 0.01 min", theirs, error=error, peer_error=peer_error,
+        roof=bandwidth / (16.0 * (1 + (shape[0] > 1))),
     )  # fmt: skip
     yield _row(
         f"diffusion, {size} voxels, simulated time", 60 * ours / grid.size, "min per min of computing",
         "scipy solve_banded by axis by 0.01 min", 60 * 0.01 * theirs / grid.size, error=error, peer_error=peer_error,
     )  # fmt: skip
+
+
+def _cells_in_field(shape: tuple[int, int, int]) -> dict:
+    """A step of 3 min with two cells in each voxel of the middle third, drawing hard, and faces of fixed value."""
+    grid = Grid((0, 0, 0), 20.0, shape)
+    names = [f"{axis}_{end}" for axis in "xyz"[: 3 if shape[0] > 1 else 2] for end in ("min", "max")]
+    solver = DiffusionSolver(grid, 1e5, 0.1, Boundary(**dict.fromkeys(names, 38.0)))
+    middle = np.ones(shape, bool)
+    for axis, n in enumerate(shape):
+        inside = np.abs(np.arange(n) + 0.5 - n / 2) <= max(n / 6, 0.5)
+        middle &= np.expand_dims(inside, tuple({0, 1, 2} - {axis}))
+    voxel = np.repeat(np.flatnonzero(middle), 2)
+    nothing, uptake = np.zeros(voxel.size), np.full(voxel.size, 10.0)
+    u, volume, internal = np.full(shape, 38.0), np.full(voxel.size, 2494.0), np.zeros(voxel.size)
+    cells = voxel, volume, nothing, nothing, uptake
+    solver.step_with_cells(u, *cells, 3.0, internal)
+    seconds = _seconds(lambda: solver.step_with_cells(u, *cells, 3.0, internal), 2)
+    size = "x".join(str(n) for n in shape[::-1] if n > 1)
+    return _row(
+        f"diffusion with cells drawing, {size} voxels, a step of 3 min",
+        grid.size / seconds,
+        "voxel updates/s",
+    )
 
 
 def _cells_and_field(n: int) -> Iterator[dict]:
@@ -226,40 +265,64 @@ def _cells_and_field(n: int) -> Iterator[dict]:
     )
 
 
-def _bandwidth() -> dict:
-    """What memory gives in the same run: a = b + s c over arrays far larger than the caches."""
-    a, b, c = (np.ones(8_000_000) for _ in range(3))
+@njit(parallel=True)
+def _triad(a, b, c):
+    for i in prange(a.size):
+        a[i] = b[i] + 3.0 * c[i]
 
-    def triad() -> None:
-        np.multiply(c, 3.0, out=a)
-        np.add(a, b, out=a)
 
-    return _row("memory bandwidth (numpy triad, one thread)", 5 * a.nbytes / _seconds(triad, 3) / 1e9, "GB/s")
+def _bandwidth() -> float:
+    """What memory gives to all threads [bytes/s]: a = b + s c over arrays far larger than the caches."""
+    a, b, c = (np.ones(10_000_000) for _ in range(3))
+    return 3 * a.nbytes / _seconds(lambda: _triad(a, b, c), 5)
+
+
+def _hours(n: int, dims: _Dims) -> dict:
+    return _row(f"an hour of {n:.0e} cells with oxygen, {dims}-D", hour(n, dims, 9 if n < 1e6 else 2), "s")
+
+
+def _rows(quick: bool) -> Iterator[dict]:
+    bandwidth = _bandwidth()
+    yield _row("memory bandwidth (triad, all threads)", bandwidth / 1e9, "GB/s")
+    many = 10_000 if quick else 100_000
+    counts = (1_000, 10_000) if quick else (1_000, 10_000, 100_000, 1_000_000)
+    edges = (50,) if quick else (50, 100, 200)
+    for dims in (2, 3):
+        yield from _lists(many, dims)
+        for n in counts:
+            yield from _mechanics(n, dims, bandwidth)
+    for shape in ((1, 300, 300), *((n, n, n) for n in edges)):
+        yield from _diffusion(shape, bandwidth)
+        if max(shape) < 200 or shape[0] == 1:
+            yield _cells_in_field(shape)
+    yield from _cells_and_field(many)
+    for dims in (2, 3):
+        for n in counts:
+            yield _hours(n, dims)
+    yield _row(f"memory, {many:.0e} cells with oxygen, 3-D", bytes_per_cell(many, 3), "bytes a cell")
+    few = 1_000 if quick else 10_000
+    for name, seconds in by_layer(few):
+        yield _row(f"an hour of {few:.0e} cells, 2-D, with {name or 'mechanics and fields'}", seconds, "s")
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--json", action="store_true", help="print rows as JSON")
     parser.add_argument("--quick", action="store_true", help="smaller tissues, under a minute")
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     jit.set_threads(options.threads)
-    n, edge = (20_000, 50) if options.quick else (100_000, 100)
-    rows = [_bandwidth()]
-    for dims in (2, 3):
-        rows += _mechanics(n, dims)
-    for shape in ((1, 5 * edge, 5 * edge), (edge, edge, edge)):
-        rows += _diffusion(shape)
-    rows += _cells_and_field(n)
     if options.json:
-        print(json.dumps(rows, indent=1))
+        print(json.dumps(list(_rows(options.quick)), indent=1))
         return
-    for row in rows:
-        print(f"{row['name']:<58} {row['value']:>10.4g} {row['unit']}")
+    for row in _rows(options.quick):
+        print(f"{row['name']:<66} {row['value']:>10.4g} {row['unit']}", flush=True)
         if "peer" in row:
             print(f"{'':4}{row['ratio']:.3g} times {row['peer']} ({row['peer_value']:.4g})")
         if "error" in row:
             print(f"{'':4}error {row['error']:.2g}, peer {row['peer_error']:.2g}")
+        if "roof" in row:
+            print(f"{'':4}memory bandwidth allows {row['roof']:.3g}")
 
 
 if __name__ == "__main__":

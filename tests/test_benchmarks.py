@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parents[1]
 SCRIPTS = sorted(
     path.stem for path in (ROOT / "benchmarks").glob("*.py") if "--json" in path.read_text(encoding="utf-8")
 )
-KEYS = {"name", "value", "unit", "peer", "peer_value", "ratio", "error", "peer_error"}
+KEYS = {"name", "value", "unit", "peer", "peer_value", "ratio", "error", "peer_error", "roof"}
 # our error that every row of the script stays within
 WORST = {"pathways": 1e-2}
 

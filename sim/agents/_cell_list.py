@@ -178,9 +178,9 @@ def _run(s, begin, end, x, y, z, limits, order, lengths, wraps, skin, found, ind
     a, b, c, reach = x[s], y[s], z[s], limits[s] + skin
     for t in range(begin, end, LANES):
         if wraps:
-            near = near_wrapped(*where, t, end, a, b, c, reach, lengths[0], lengths[1], lengths[2])
+            near = near_wrapped(*where, t, end, a, b, c, reach, lengths[0], lengths[1], lengths[2])  # pyright: ignore
         else:
-            near = near_open(*where, t, end, a, b, c, reach, 0.0, 0.0, 0.0)
+            near = near_open(*where, t, end, a, b, c, reach, 0.0, 0.0, 0.0)  # pyright: ignore
         if not filling:
             found += _bits(near)
             continue

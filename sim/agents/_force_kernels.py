@@ -35,9 +35,9 @@ def forces(cells, strengths, reach, lengths, indptr, indices, drift, free, veloc
         where = cells.ctypes.data, strengths.ctypes.data, indices.ctypes.data
         begin, end = indptr[i], indptr[i + 1]
         if wraps:
-            vx, vy, vz, squeezed = pairs_wrapped(i, *where, begin, end, farther, lx, ly, lz)
+            vx, vy, vz, squeezed = pairs_wrapped(i, *where, begin, end, farther, lx, ly, lz)  # pyright: ignore
         else:
-            vx, vy, vz, squeezed = pairs_open(i, *where, begin, end, farther, lx, ly, lz)
+            vx, vy, vz, squeezed = pairs_open(i, *where, begin, end, farther, lx, ly, lz)  # pyright: ignore
         if drift.shape[0] > 0:
             vx, vy, vz = vx + drift[i, 0], vy + drift[i, 1], vz + drift[i, 2]
         if free.size > 0:

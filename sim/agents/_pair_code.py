@@ -63,6 +63,7 @@ class _Vectors:
         return self.b.add(address, self.b.mul(index, ir.Constant(_LONG, size)))
 
     def larger(self, a, b):
+        """The larger of two; b where one is not a number."""
         return self.b.select(self.b.fcmp_ordered(">", a, b), a, b)
 
     def of_one(self, name: str, x):
@@ -87,8 +88,9 @@ class _Vectors:
 
     def total(self, vector):
         """The sum of the lanes, in one order."""
-        while vector.type.count > 1:
-            half = vector.type.count // 2
+        half = LANES
+        while half > 1:
+            half //= 2
             low, high = (self.mix(vector, vector, list(range(k, k + half))) for k in (0, half))
             vector = self.b.fadd(low, high)
         return self.b.extract_element(vector, ir.Constant(_PICK, 0))
@@ -110,7 +112,7 @@ class _Vectors:
         """Eight rows of two doubles as two vectors of eight."""
         fours = [self.mix(rows[k], rows[k + 1], [0, 1, 2, 3]) for k in (0, 2, 4, 6)]
         both = [self.mix(fours[k], fours[k + 1], list(range(8))) for k in (0, 2)]
-        return [self.mix(*both, list(range(side, 16, 2))) for side in (0, 1)]
+        return [self.mix(both[0], both[1], list(range(side, 16, 2))) for side in (0, 1)]
 
 
 def _pairs(wraps: bool):

@@ -1,0 +1,105 @@
+"""Whole simulated hours for benchmarks/tissue.py: cells that grow, divide, die and draw on oxygen, layer by layer."""
+
+from __future__ import annotations
+
+import math
+import sys
+import tarfile
+import tempfile
+import time
+import tracemalloc
+from collections.abc import Iterator
+from pathlib import Path
+
+from sim.build import plan
+from sim.scenario import Scenario
+from sim.simulation import Simulation
+
+_ROOT = Path(__file__).resolve().parents[1]
+_WEIGHTS = _ROOT / "scenarios" / "weights"
+_BIOMODELS = _ROOT.parent / "shared" / "data" / "sbml" / "biomodels.tar.gz"
+_SPACING, _STEP, _LAYERS_STEP = 15.12, 6.0, 30.0
+#: layers in the order in which they are switched on
+LAYERS = ("", "pathway (BioModels 9)", "manipulator", "tissue layer")
+
+
+def simulation(n: int, dims: int, pathway: Path | None = None, layers: int = 0) -> Simulation:
+    """n cells of PhysiCell's spacing in a ball or disc, in a box that leaves them some room, ready to step."""
+    if dims == 2:
+        half = math.sqrt(n * _SPACING**2 * 0.866 / math.pi)
+    else:
+        half = (n * _SPACING**3 / math.sqrt(2) * 0.75 / math.pi) ** (1 / 3)
+    half = 20 * math.ceil(1.25 * half / 20)
+    box = ", ".join(f"{axis}: [-{half} um, {half} um]" for axis in "xyz"[:dims])
+    drug = ", erlotinib: {diffusion: 3e4 um^2/min, initial: 0.3 uM}" if layers else ""
+    own, parts = "", ""
+    if layers >= 1:
+        own += "\n    pathways: [mapk]"
+        parts += f"pathways: {{mapk: {{model: {pathway}, time_unit: min, step: {_LAYERS_STEP} min}}}}\n"
+    if layers >= 2:
+        own += "\n    representation: {space: pc9_drug, manipulators: [drugs]}"
+        parts += (
+            f"manipulators: {{drugs: {{weights: {_WEIGHTS / 'pc9_drugs.safetensors'}, "
+            f"conditions: {{erlotinib: field.erlotinib}}, step: {_LAYERS_STEP} min}}}}\n"
+        )
+    if layers >= 3:
+        parts += f"tissue: {{weights: {_WEIGHTS / 'contact.safetensors'}, neighbours: {{radius: 25 um}}}}\n"
+    text = f"""scenario: 1
+name: {n} cells
+seed: 1
+time: {{stop: 24 h, save_every: 1 h, step: {_STEP} min}}
+space:
+  domain: {{{box}}}
+  voxel: 20 um
+  fields:
+    {{oxygen: {{diffusion: 1e5 um^2/min, decay: 0.1 /min, initial: 38 mmHg, boundary: 38 mmHg}}{drug}}}
+cells:
+  a:
+    count: {n}
+    place: {{hexagonal: {{spacing: {_SPACING} um, shape: disc}}}}
+    volume: 2494 um^3
+    growth: 0.02 /min
+    cycle: {{division: 7e-4 /min}}
+    death: {{apoptosis: 5e-5 /min}}
+    mechanics: {{adhesion: 0.4 um/min, repulsion: 10 um/min}}
+    exchange: {{oxygen: {{uptake: 10 /min}}}}{own}
+{parts}"""
+    ready = Simulation(plan(Scenario.parse(text, allow_outside=True)))
+    ready.populate()
+    return ready
+
+
+def hour(n: int, dims: int, blocks: int, pathway: Path | None = None, layers: int = 0) -> float:
+    """Wall seconds for a simulated hour, from `blocks` steps after a first one that is not counted."""
+    ready = simulation(n, dims, pathway, layers)
+    steps = ready.blocks(0.0, 24 * 60.0)
+    ready.step(steps[0][1])
+    start, minutes = time.perf_counter(), 0.0
+    for _, length in steps[1 : 1 + blocks]:
+        ready.step(length)
+        minutes += length
+    return (time.perf_counter() - start) * 60.0 / minutes
+
+
+def bytes_per_cell(n: int, dims: int) -> float:
+    """What arrays take at most while n cells and one field are laid out and advanced by one step."""
+    simulation(100, dims).step(_STEP)  # what is loaded and compiled once is not the cells'
+    tracemalloc.start()
+    try:
+        simulation(n, dims).step(_STEP)
+        return tracemalloc.get_traced_memory()[1] / n
+    finally:
+        tracemalloc.stop()
+
+
+def by_layer(n: int) -> Iterator[tuple[str, float]]:
+    """What was switched on last and the seconds for a simulated hour of n cells in two dimensions."""
+    if not _BIOMODELS.is_file():
+        print(f"skipped the layers: no {_BIOMODELS.name}", file=sys.stderr)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        with tarfile.open(_BIOMODELS) as archive:
+            archive.extractall(folder, filter="data")
+        model = Path(folder) / "biomodels" / f"BIOMD{9:010d}.xml"
+        for layers, name in enumerate(LAYERS):
+            yield name, hour(n, 2, 1 if layers else 5, model, layers)
