@@ -13,8 +13,8 @@ import numpy as np
 from numba import uint32, uint64
 
 from mechanistic._philox import philox4x32, unit53
+from mechanistic.codegen.loops import compiled
 from mechanistic.draws import NUMBERS
-from mechanistic.jit import njit
 
 _NORMAL, _UNIFORM, _BERNOULLI = NUMBERS["normal"], NUMBERS["uniform"], NUMBERS["bernoulli"]
 _BINOMIAL, _CAUCHY, _CHISQUARE = NUMBERS["binomial"], NUMBERS["cauchy"], NUMBERS["chisquare"]
@@ -24,7 +24,6 @@ _LOGNORMAL, _POISSON, _RAYLEIGH = NUMBERS["lognormal"], NUMBERS["poisson"], NUMB
 _NEGLIGIBLE = 1e-20
 
 
-@njit
 def _normal(u, low, high):
     """A standard normal between `low` and `high`."""
     if low > 0.0:
@@ -33,7 +32,6 @@ def _normal(u, low, high):
     return _normal_below(u, low, high)
 
 
-@njit
 def _normal_below(u, low, high):
     root = math.sqrt(2.0)
     first, last = 0.5 * math.erfc(-low / root), 0.5 * math.erfc(-high / root)
@@ -56,14 +54,12 @@ def _normal_below(u, low, high):
     return min(max(x, low), high)
 
 
-@njit
 def _exponential(u, low, high):
     """An exponential of rate 1 between `low` and `high`."""
     low = max(low, 0.0)
     return min(low - math.log1p(u * math.expm1(low - high)), high)
 
 
-@njit
 def _gamma_parts(shape, x):
     """The regularised incomplete gamma functions P and Q (DLMF 8.11.4 and 8.9.2)."""
     if x <= 0.0:
@@ -98,7 +94,6 @@ def _gamma_parts(shape, x):
     return 1.0 - q, q
 
 
-@njit
 def _gamma(u, shape, low, high):
     """A gamma of scale 1 between `low` and `high`: Newton's method, kept between ends that it narrows."""
     p_low, q_low = _gamma_parts(shape, low)
@@ -130,7 +125,6 @@ def _gamma(u, shape, low, high):
     return x
 
 
-@njit
 def _weight_ratio(count, chance, k):
     """Weight of k + 1 relative to k: of a Poisson of mean `chance` where `count` is infinite, else binomial."""
     if count == math.inf:
@@ -138,7 +132,6 @@ def _weight_ratio(count, chance, k):
     return (count - k) / (k + 1.0) * chance / (1.0 - chance)
 
 
-@njit
 def _whole(u, count, chance, low, high):
     """A whole number from `low` to `high`, by weights from the likeliest of them outwards."""
     first, last = max(np.ceil(low), 0.0), min(np.floor(high), count)
@@ -169,13 +162,11 @@ def _whole(u, count, chance, low, high):
     return k
 
 
-@njit
 def _cauchy(u, low, high):
     first, last = math.atan(low), math.atan(high)
     return min(max(math.tan(first + u * (last - first)), low), high)
 
 
-@njit
 def _laplace(u, low, high):
     if low >= 0.0:
         return _exponential(u, low, high)
@@ -188,7 +179,6 @@ def _laplace(u, low, high):
     return _exponential((u - share) / (1.0 - share), 0.0, high)
 
 
-@njit
 def quantile(kind, a, b, low, high, u):
     """The draw that the uniform number `u` in [0, 1) makes.
 
@@ -237,19 +227,18 @@ def quantile(kind, a, b, low, high, u):
     return b * _gamma(u, a, low / b, high / b) if 0.0 < b < math.inf else math.nan
 
 
-@njit(error_model="numpy", nogil=True)
 def drawn(key, cell, site, occurrence, kind, a, b, low, high):
     """The draw at `site` of a cell, the `occurrence`-th time that it is made (all uint64 but the last five)."""
     low_word, half = uint64(0xFFFFFFFF), uint64(32)
-    first, second, _, _ = philox4x32(
+    first, second, _c, _d = philox4x32(
         uint32(cell & low_word), uint32(cell >> half), uint32(occurrence), uint32(site),
         uint32(key & low_word), uint32(key >> half),
     )  # fmt: skip
     return quantile(kind, a, b, low, high, unit53(first, second))
 
 
-@njit(error_model="numpy")
+@compiled
 def fill(out, key, site, kind, a, b, low, high):
     """out[i] becomes the first draw at `site` of cell i; the parameters are arrays like `out`."""
-    for i in range(out.size):
+    for i in range(len(out)):
         out[i] = drawn(key, np.uint64(i), np.uint64(site), np.uint64(0), kind, a[i], b[i], low[i], high[i])

@@ -46,7 +46,8 @@ class Courses:
     ) -> tuple[str, np.ndarray]:
         """The method that ran, and the stored state (cell, time, state_ids) at `times`.
 
-        Where RoadRunner finished some cells for the native engine, the method says how many. Where the model has delays in math, what they look up follows the state, a column each.
+        Where RoadRunner finished some cells for the native engine, the method says how many. Where the model has
+        delays in math, what they look up follows the state, a column each.
 
         Args:
             state: (cell, state_ids) at times[0]; constants: (cell, settable_ids); see `codegen.system`.

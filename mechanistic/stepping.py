@@ -135,8 +135,9 @@ class Stepper:
     ) -> tuple[np.ndarray, dict[int, IntegrationError], int]:
         """The state (cell, time, state_ids) at `outputs`, times after the cells' own, by the native engine.
 
-        Also the cells that failed, by row, whose course is not to be used; and how many RoadRunner finished. What a cell reached before it failed
-        stands even if it is tried again, so no number depends on how far a course goes.
+        Also the cells that failed, by row, whose course is not to be used; and how many RoadRunner finished.
+        What a cell reached before it failed stands even if it is tried again, so no number depends on how far a
+        course goes.
         """
         if not self.network.state_ids:
             return np.empty((len(cells.state), len(outputs), 0)), {}, 0

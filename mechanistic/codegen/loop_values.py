@@ -21,9 +21,12 @@ MOST_RESULTS = 8
 _OPERATORS = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul"}
 _BITWISE = {ast.BitAnd: "and_", ast.BitOr: "or_", ast.BitXor: "xor", ast.RShift: "lshr", ast.LShift: "shl"}
 _COMPARISONS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
-_OF_DOUBLES = {"sqrt": "llvm.sqrt.f64", "floor": "llvm.floor.f64", "log": "log", "nextafter": "nextafter"}
+_OF_DOUBLES = {
+    "sqrt": "llvm.sqrt.f64", "floor": "llvm.floor.f64", "ceil": "llvm.ceil.f64",
+    **{name: name for name in ("exp", "expm1", "log", "log1p", "erfc", "lgamma", "tan", "atan", "nextafter")},
+}  # fmt: skip
 
-# A kind: "f", "i" or "b"; ("array", kind of its elements, dimensions); ("tuple", names, kinds)
+# A kind: "f", "i" or "b"; ("array", kind of its elements, dimensions); ("tuple", names, kinds); ("function", it)
 Kind = Any
 
 
@@ -59,6 +62,8 @@ def types(kind: Kind) -> list:
         return [_SCALARS[kind]]
     if kind[0] == "array":
         return [_STORED[kind[1]].as_pointer(), *[WHOLE] * kind[2]]
+    if kind[0] == "function":
+        return []
     return [t for k in kind[2] for t in types(k)]
 
 
@@ -226,6 +231,11 @@ class Expressions:
 
     def _of_compare(self, node: ast.Compare) -> Value:
         left, result = self.value(node.left), None
+        if isinstance(node.ops[0], ast.In) and isinstance(node.comparators[0], ast.Tuple):
+            for one in node.comparators[0].elts:
+                same = self._compared(node, "==", left, self.value(one))
+                result = same if result is None else self.builder.or_(result, same)
+            return Value("b", [result])
         for op, right_node in zip(node.ops, node.comparators):
             right = self.value(right_node)
             one = self._compared(node, _COMPARISONS[type(op)], left, right)
@@ -283,6 +293,8 @@ class Expressions:
 
     def _of_call(self, node: ast.Call) -> Value | None:
         function = self._of(node.func)
+        if isinstance(function, Value) and function.kind[0] == "function":
+            function = Static(function.kind[1])
         if not isinstance(function, Static) or node.keywords:
             raise self.refuse(node, f"'{ast.unparse(node)}'")
         thing = function.thing

@@ -11,9 +11,10 @@ of every function that is reached and every constant that they name, so an edit 
 
 What may be written: numbers, truth values, arrays (C order, of doubles, 64-bit whole numbers or truth values) and
 named tuples of these; `if`, `while`, `for` over a `range` or an array of one dimension; arithmetic and comparisons;
-`len`, `abs`, `min`, `max`, `int`, `float`, `sqrt`, `floor`, `log`, `isnan`, `nextafter`; calls of other functions,
-which return numbers or nothing. A variable keeps the kind of its first value. Nothing is checked: indices count
-from 0 and must lie inside; whole numbers wrap around and shift to the right as numbers without a sign.
+`len`, `abs`, `min`, `max`, `int`, `float` and the usual functions of `math` and numpy; calls of other functions,
+which return numbers or nothing, and may be arguments. A variable keeps the kind of its first value. Nothing is
+checked: indices count from 0 and must lie inside; whole numbers wrap around and shift to the right as numbers
+without a sign.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ import inspect
 import platform
 import threading
 from collections.abc import Callable
+from types import FunctionType
 from typing import Any
 
 import numpy as np
@@ -71,7 +73,7 @@ class compiled:
 def stamp(function: Callable, kinds: tuple = ()) -> str:
     """What the machine code of `function` depends on: its source, that of all it calls, and their constants."""
     said = [platform.python_version(), *(inspect.getsource(m) for m in (loop_statements, loop_values))]
-    waiting, seen = [function], set()
+    waiting, seen = [function, *(k[1] for k in kinds if k[0] == "function")], set()
     while waiting:
         one = plain(waiting.pop(0))
         if one is None or one in seen:
@@ -84,7 +86,7 @@ def stamp(function: Callable, kinds: tuple = ()) -> str:
                 said.append(f"{name} = {value!r}")
             elif value is not None:
                 waiting.append(value)
-    return "\0".join([*said, repr(kinds)])
+    return "\0".join([*said, repr([k for k in kinds if k[0] != "function"])])
 
 
 def _flattened(value: Any, words: list[int]) -> Kind:
@@ -101,6 +103,8 @@ def _flattened(value: Any, words: list[int]) -> Kind:
     if isinstance(value, tuple):
         names = getattr(value, "_fields", None) or tuple(map(str, range(len(value))))
         return ("tuple", names, tuple([_flattened(v, words) for v in value]))
+    if isinstance(value, FunctionType):
+        return ("function", value)
     if isinstance(value, (bool, np.bool_)):
         words.append(int(value))
         return "b"

@@ -6,15 +6,20 @@ one waiting time; its numbers are those of (key, cell, draw), so its course depe
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+from typing import NamedTuple
+
 import numpy as np
 from numba import uint32, uint64
 
 from mechanistic._philox import philox4x32, unit53
 from mechanistic._quantiles import drawn
-from mechanistic.jit import njit, prange
-from mechanistic.solvers.blocks import LANES, call
+from mechanistic.codegen.loops import call_code, compiled
+from mechanistic.jit import njit, threads
+from mechanistic.solvers.blocks import LANES
 
 _BLOCK = 64  # cells that one thread takes at a time
+_CELLS_A_THREAD = 128  # below this, waking another thread takes longer
 _MOST_EVENTS = 1000  # one after the other at one time
 
 DONE, BAD_RATE, SHORT, NOT_WHOLE, CASCADE, TOO_MANY, BAD_DRAW = 0, 1, 2, 3, 4, 5, 6
@@ -31,7 +36,6 @@ def _two_numbers(key, cell, draw):
     return unit53(a, b), unit53(c, d)
 
 
-@njit(error_model="numpy", nogil=True)
 def _next_stop(block, layout, lane, stops, speeds):
     """When a condition on time or on a clock turns next; the clock or -1, and its value then."""
     clock_of, rising_after, falling_after = stops
@@ -58,7 +62,6 @@ def _next_stop(block, layout, lane, stops, speeds):
     return stop, which, reading
 
 
-@njit(error_model="numpy", nogil=True)
 def _draw(block, layout, lane, which, draws, key, cell, occurrence):
     """Puts draw number `which` into the block; False where its parameters have no meaning."""
     d, r, site, kind = layout[8], layout[9], draws[1][which], draws[2][which]
@@ -71,9 +74,60 @@ def _draw(block, layout, lane, which, draws, key, cell, occurrence):
     return not np.isnan(number)
 
 
-@njit(error_model="numpy", nogil=True)
-def _run_block(functions, layout, keys, first, end, start, constants, times, fires, events, stops, clocks, draws,
-               most, out, status, culprit, when):  # fmt: skip
+class _Room(NamedTuple):
+    """The memory of one thread; arrays of (..., lane).
+
+    Attributes:
+        block, address: what compiled code works on.
+        cell: its cell, or -1; row: the next output; in_turn: events one after the other.
+        draw, occurrence: waiting times drawn; turns.
+        was, pending, risen: (event, lane) whether it held, waits, has just begun to hold.
+        held: (assignment, lane) what is to be assigned.
+        speeds: (state, lane); meaningless: the event whose draw has no meaning, or -1; fresh: wants a cell.
+    """
+
+    block: np.ndarray
+    address: int
+    cell: np.ndarray
+    row: np.ndarray
+    in_turn: np.ndarray
+    draw: np.ndarray
+    occurrence: np.ndarray
+    was: np.ndarray
+    pending: np.ndarray
+    risen: np.ndarray
+    held: np.ndarray
+    speeds: np.ndarray
+    meaningless: np.ndarray
+    fresh: np.ndarray
+
+
+def _room(layout, states: int, triggers: int, assignments: int) -> _Room:
+    room = np.zeros(layout[0] + LANES)
+    # vectors of eight doubles start where the processor reads them in one piece
+    skipped = -(room.ctypes.data // 8) % LANES
+    block = room[skipped : skipped + layout[0]]
+
+    def marks() -> np.ndarray:
+        return np.zeros((triggers, LANES), bool)
+
+    def counts() -> np.ndarray:
+        return np.zeros(LANES, np.int64)
+
+    return _Room(
+        block, block.ctypes.data, counts() - 1, counts(), counts(), counts(), counts(), marks(), marks(), marks(),
+        np.zeros((assignments, LANES)), np.zeros((states, LANES)), counts() - 1, np.ones(LANES, bool),
+    )  # fmt: skip
+
+
+def _no_draw(block, layout, lane, which, draws, key, cell, occurrence):
+    """Where a network has no draws their code is not needed."""
+    return True
+
+
+@compiled
+def _run_block(draw_one, room, functions, layout, keys, first, end, start, constants, times, fires, events,
+               stops, clocks, draws, most, out, status, culprit, when):  # fmt: skip
     rates, values, chances = functions
     key, draw_key = keys
     draw_event, draw_level = draws[0], draws[3]
@@ -83,22 +137,14 @@ def _run_block(functions, layout, keys, first, end, start, constants, times, fir
     change_at, change_of, change_by = fires
     begins_true, held_values, persistent, assign_at, assign_of, whole = events
     n, reactions, triggers = start.shape[1], len(change_at) - 1, len(begins_true)
-    block = np.zeros(layout[0] + LANES)
-    # vectors of eight doubles start where the processor reads them in one piece
-    block = block[(64 - block.ctypes.data % 64) % 64 // 8 :]
-    address = block.ctypes.data
+    block = room.block
     x, t, p, a, e, v, s_at = layout[1], layout[2], layout[3], layout[4], layout[5], layout[6], layout[10]
-    cell, row, in_turn = np.full(LANES, -1), np.zeros(LANES, np.int64), np.zeros(LANES, np.int64)
-    draw = np.zeros(LANES, np.uint64)
-    was = np.zeros((triggers, LANES), np.bool_)
-    pending = np.zeros((triggers, LANES), np.bool_)
-    risen = np.zeros((triggers, LANES), np.bool_)
-    held = np.zeros((len(assign_of), LANES))
-    speeds = np.zeros((n, LANES))
-    occurrence = np.zeros(LANES, np.uint64)
-    meaningless = np.full(LANES, -1)
+    cell, row, in_turn, draw, occurrence = room.cell, room.row, room.in_turn, room.draw, room.occurrence
+    was, pending, risen, held = room.was, room.pending, room.risen, room.held
+    speeds, meaningless, fresh = room.speeds, room.meaningless, room.fresh
+    for lane in range(LANES):
+        fresh[lane] = True
     waiting, active = first, 0
-    fresh = np.ones(LANES, np.bool_)
     while True:
         for lane in range(LANES):
             if not fresh[lane]:
@@ -122,21 +168,21 @@ def _run_block(functions, layout, keys, first, end, start, constants, times, fir
                 active += 1
         if active == 0:
             return
-        call(rates, address)  # pyright: ignore[reportCallIssue]
+        call_code(rates, room.address)
         some = False
         for i in range(triggers):
             for lane in range(LANES):
-                now = block[e + i * LANES + lane] != 0.0
-                risen[i, lane] = now and not was[i, lane]
-                was[i, lane] = now
+                holds = block[e + i * LANES + lane] != 0.0
+                risen[i, lane] = holds and not was[i, lane]
+                was[i, lane] = holds
                 if risen[i, lane]:
                     pending[i, lane] = True
-                elif not now and not persistent[i]:
+                elif not holds and not persistent[i]:
                     pending[i, lane] = False
                 some = some or pending[i, lane]
         if some:
             for level in range(levels):
-                call(chances, address)  # pyright: ignore[reportCallIssue]
+                call_code(chances, room.address)
                 for k in range(len(draw_event)):
                     i = draw_event[k]
                     for lane in range(LANES):
@@ -145,9 +191,9 @@ def _run_block(functions, layout, keys, first, end, start, constants, times, fir
                             risen[i, lane] or (pending[i, lane] and not held_values[i])
                         ):
                             whose = uint64(max(cell[lane], 0))
-                            if not _draw(block, layout, lane, k, draws, draw_key, whose, occurrence[lane]):
+                            if not draw_one(block, layout, lane, k, draws, draw_key, whose, occurrence[lane]):
                                 meaningless[lane] = i
-            call(values, address)  # pyright: ignore[reportCallIssue]
+            call_code(values, room.address)
             for i in range(triggers):
                 for s in range(assign_at[i], assign_at[i + 1]):
                     for lane in range(LANES):
@@ -232,7 +278,6 @@ def _run_block(functions, layout, keys, first, end, start, constants, times, fir
                 active -= 1
 
 
-@njit(error_model="numpy", parallel=True)
 def run_cells(functions, layout, keys, start, constants, times, fires, events, stops, clocks, draws, most, out,
               status, culprit, when):  # fmt: skip
     """The state of every cell at `times`, from `start` at times[0].
@@ -255,9 +300,21 @@ def run_cells(functions, layout, keys, start, constants, times, fires, events, s
         status, culprit, when: (cell,) DONE or what failed, at which reaction or event, at what time.
     """
     cells = len(start)
-    for b in prange((cells + _BLOCK - 1) // _BLOCK):
-        first = b * _BLOCK
-        _run_block(
-            functions, layout, keys, first, min(first + _BLOCK, cells), start, constants, times, fires, events,
-            stops, clocks, draws, most, out, status, culprit, when,
-        )  # fmt: skip
+    blocks = [(first, min(first + _BLOCK, cells)) for first in range(0, cells, _BLOCK)]
+    workers = max(1, min(threads(), cells // _CELLS_A_THREAD))
+    draw_one = _draw if len(draws[0]) else _no_draw
+
+    def run(share: int) -> None:
+        room = _room(layout, start.shape[1], len(events[0]), len(events[4]))
+        for first, end in blocks[share::workers]:
+            _run_block(
+                draw_one, room, functions, layout, keys, first, end, start, constants, times, fires, events,
+                stops, clocks, draws, most, out, status, culprit, when,
+            )  # fmt: skip
+
+    if workers == 1:
+        run(0)
+        return
+    with ThreadPoolExecutor(workers) as pool:
+        for _ in pool.map(run, range(workers)):
+            pass

@@ -21,13 +21,11 @@ from mechanistic.codegen.graph import Node
 from mechanistic.codegen.native import Compiled, Layout, Module, Place
 from mechanistic.codegen.system import SCALE, STATE, TIME, System
 from mechanistic.errors import IntegrationError, ModelError, ModelProblem
-from mechanistic.jit import threads_for
 from mechanistic.network import ReactionNetwork
 from mechanistic.random import stream_key
 from mechanistic.solvers import direct_method as driver
 
 _MOST_DRAWS = 1_000_000_000
-_CELLS_A_THREAD = 128
 _COUNTED = (None, "", "item", "dimensionless", "1")
 
 
@@ -102,15 +100,14 @@ class StochasticStepper:
         cells = len(start)
         out = np.empty((cells, len(times), start.shape[1]))
         status, culprit, when = np.zeros(cells, np.int64), np.zeros(cells, np.int64), np.zeros(cells)
-        with threads_for(cells, each=_CELLS_A_THREAD):
-            driver.run_cells(
-                tuple(code.address(name) for name in ("rates", "values", "chances")), self._layout,
-                (stream_key(seed, "ssa"), stream_key(seed, "draw")),
-                np.ascontiguousarray(start), np.ascontiguousarray(constants), np.ascontiguousarray(times),
-                self.fires(), self._events,
-                self._stopped, np.array(self.clocks, dtype=np.int64), self._draws,
-                np.uint64(_MOST_DRAWS), out, status, culprit, when,
-            )  # fmt: skip
+        driver.run_cells(
+            tuple(code.address(name) for name in ("rates", "values", "chances")), self._layout,
+            (stream_key(seed, "ssa"), stream_key(seed, "draw")),
+            np.ascontiguousarray(start), np.ascontiguousarray(constants), np.ascontiguousarray(times),
+            self.fires(), self._events,
+            self._stopped, np.array(self.clocks, dtype=np.int64), self._draws,
+            np.uint64(_MOST_DRAWS), out, status, culprit, when,
+        )  # fmt: skip
         wrong = np.flatnonzero(status)
         if len(wrong):
             raise self.failure(
