@@ -43,8 +43,8 @@ class FastModes:
             last = self._periodic[-1]
             self._values = self._values.take(range(self._shape[-1] // 2 + 1), axis=last)
 
-    def inverse(self, u: Array, shift: float) -> Array:
-        """(shift − A)⁻¹ u."""
+    def inverse(self, u: NDArray, shift: float) -> NDArray:
+        """(shift − A)⁻¹ u, in the precision of u."""
         workers = threads() if u.size > 50_000 else 1
         out = u
         for place, kind, number in self._real:
@@ -52,7 +52,7 @@ class FastModes:
             out = transform(out, type=number, axis=place, norm="ortho", workers=workers)
         if self._periodic:
             out = fft.rfftn(out, axes=self._periodic, workers=workers)
-        out = out / (shift - self._values)
+        out = out / (shift - self._values).astype(u.dtype)
         if self._periodic:
             out = fft.irfftn(out, s=self._shape, axes=self._periodic, workers=workers)
         for place, kind, number in self._real:

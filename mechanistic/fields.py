@@ -10,6 +10,9 @@ that let something through and decay aside).
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import TypeVar
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -36,6 +39,7 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+T = TypeVar("T")
 _KEPT_STEP_SIZES = 16
 _LITTLE_EXCHANGE = 0.02  # in a step: exchange and diffusion in turn are then right to 1e-4
 _STEADY = 1e-10  # relative residual of the steady field that a step with cells leans on; what is left is kept
@@ -78,7 +82,8 @@ class DiffusionSolver:
         )
         self._slowest = self.decay - float(self._eigenvalues.max())
         self._fast = FastModes(self._axes) if is_large(self._axes) else None
-        self._steps: dict[float, tuple[Step, Array | None]] = {}
+        self._steps: dict[float, Step] = {}
+        self._gains: dict[float, Array] = {}
 
     def step(self, u: Array, dt: float, source: Array | None = None) -> Array:
         """Advances u (nz, ny, nx) by dt [min], in place, and returns it.
@@ -92,10 +97,10 @@ class DiffusionSolver:
         self._check(u)
         if source is not None:
             return self._step_with_source(u, float(dt), source)
-        step, gain = self._step(float(dt))
+        step = self._step(float(dt))
         step.apply(u)
-        if gain is not None:
-            u += gain
+        if self._inflow.any():
+            u += self._gain(float(dt))
         if isinstance(step, Lines):
             mend(u)
         return u
@@ -188,7 +193,7 @@ class DiffusionSolver:
             part = min(2.0 ** np.floor(np.log2(max(allowed, _SHORTEST_SUBSTEP))), left)
             h = part * dt
             seen += relax(u, rate, gain, 0.5 * (before + h))
-            self._step(h)[0].apply(u)
+            self._step(h).apply(u)
             before, left = h, left - part
         seen += relax(u, rate, gain, 0.5 * before)
         return seen
@@ -259,20 +264,18 @@ class DiffusionSolver:
             inflow[i] += gain
         return Axis(n, rate, passing[0], passing[1], faces[0] == "periodic" and n > 1, inflow)
 
-    def _step(self, dt: float) -> tuple[Step, Array | None]:
-        """The exponential for dt, and what the faces add in dt; kept for the last few step sizes."""
+    def _step(self, dt: float) -> Step:
+        """The exponential for dt; kept for the last few step sizes."""
         if not (np.isfinite(dt) and dt >= 0):
             raise ValueError(f"dt must be finite and not negative (got {dt})")
-        if dt not in self._steps:
-            step = step_of(self._axes, self._modes, dt, self.decay)
-            gain = self._gain(step, dt) if self._inflow.any() else None
-            while len(self._steps) >= _KEPT_STEP_SIZES:
-                self._steps.pop(next(iter(self._steps)))
-            self._steps[dt] = (step, gain)
-        return self._steps[dt]
+        return _kept(self._steps, dt, lambda: step_of(self._axes, self._modes, dt, self.decay))
 
-    def _gain(self, step: Step, dt: float) -> Array:
-        """What the faces bring in dt: with it the steady field without cells stays as it is, if there is one."""
+    def _gain(self, dt: float) -> Array:
+        """What the faces bring in dt; kept for the last few step sizes."""
+        return _kept(self._gains, dt, lambda: self._brought(self._step(dt), dt))
+
+    def _brought(self, step: Step, dt: float) -> Array:
+        """With it the steady field without cells stays as it is, if there is one."""
         if self.decay - self._eigenvalues.max() > 1e-14 * max(1.0, -self._eigenvalues.min()):
             resting = self._inverse(self._inflow, self.decay)
             gone = resting.copy()
@@ -281,7 +284,10 @@ class DiffusionSolver:
         return self._step_with_source(np.zeros(self.grid.shape), dt, np.zeros(self.grid.shape))
 
     def _nearly_inverse(self, u: Array, shift: float) -> Array:
-        return self._inverse(u, shift) if self._fast is None else self._fast.inverse(u, shift)
+        """The inverse; in single precision where transforms do it, as it says where to look and not how far."""
+        if self._fast is None:
+            return self._inverse(u, shift)
+        return self._fast.inverse(u.astype(np.float32), shift).astype(np.float64)
 
     def _inverse(self, u: Array, shift: float) -> Array:
         """(shift − A)⁻¹ u by the modes of the three axes (fast diagonalisation)."""
@@ -304,6 +310,16 @@ class DiffusionSolver:
                 f"a field must be a C-contiguous float64 array of shape {self.grid.shape} "
                 f"(got {u.shape}, {u.dtype})"
             )
+
+
+def _kept(values: dict[float, T], dt: float, make: Callable[[], T]) -> T:
+    """values[dt], made if need be in the place of the oldest."""
+    if dt not in values:
+        made = make()
+        while len(values) >= _KEPT_STEP_SIZES:
+            values.pop(next(iter(values)))
+        values[dt] = made
+    return values[dt]
 
 
 def _dot(a: Array, b: Array) -> float:
