@@ -63,6 +63,7 @@ class Translator:
             kind = ir.FunctionType(ir.VoidType(), [*given, WHOLE.as_pointer()])
             code = ir.Function(self.module, kind, f"{inner.__name__}.{len(self._known)}")
             code.linkage = "internal"
+            code.attributes.add("alwaysinline")
             self._known[key] = (code, None)
             self._known[key] = (code, Function(inner, kinds, self.module, code, self.function).result)
         return self._known[key]
