@@ -23,7 +23,7 @@ from neural.transport import predict_population
 
 def timecourse(train: Sequence[np.ndarray | None], k: int, seed: int) -> np.ndarray:
     """Cells (n, d) at snapshot k, where `train[k]` is None."""
-    return predict_population(list(train), k, seed)
+    return predict_population(train, k, seed)
 
 
 def combo(train: Mapping[str, Any], query: np.ndarray) -> np.ndarray:
@@ -31,12 +31,12 @@ def combo(train: Mapping[str, Any], query: np.ndarray) -> np.ndarray:
 
     `train` holds `dose` (n, 2) and `Y` (n, T, 3) of the plate's control and single-drug wells.
     """
-    return predict_combinations(train["dose"], train["Y"], query)
+    return predict_combinations(train["dose"], train["Y"], query)[0]
 
 
 def cellbox(U_train: np.ndarray, Y_train: np.ndarray, U_test: np.ndarray) -> np.ndarray:
     """Responses (m, node) to perturbations U_test (m, drug)."""
-    return predict_responses(U_train, Y_train, U_test)
+    return predict_responses(U_train, Y_train, U_test)[0]
 
 
 def traces(X_train: np.ndarray, g_train: np.ndarray, X_past: np.ndarray, g_past: np.ndarray) -> np.ndarray:
@@ -45,4 +45,4 @@ def traces(X_train: np.ndarray, g_train: np.ndarray, X_past: np.ndarray, g_past:
     Whole tracks may be handed over as `X_past`; frames of the second half are not read.
     """
     seen = X_train.shape[1] // 2 if X_past.shape[1] == X_train.shape[1] else X_past.shape[1]
-    return forecast(X_train, np.asarray(g_train), X_past[:, :seen], np.asarray(g_past))
+    return forecast(X_train, np.asarray(g_train), X_past[:, :seen], np.asarray(g_past))[0]

@@ -6,9 +6,10 @@ Each channel is a sum of logarithms, S = log2(signal + eps), relative to the wel
 
 `effect_d` is zero without the drug and a random walk over its doses (a Gaussian process whose increments from
 one dose to the next are alike), so that neighbouring doses lend each other strength and the control well is
-not the only witness of the plate. How rough the walk is beside the noise is chosen by marginal likelihood,
-for each channel of each plate. Effects that point the same way are joined by a power mean between Bliss
-(power 1: logarithms add) and HSA (power infinity: the strongest alone); opposite effects add.
+not the only witness of the plate. How rough the walk is beside the noise is the most probable value for each
+channel of each plate; where wells were run more than once, their differences say how large the noise is at
+least. Effects that point the same way are joined by a power mean between Bliss (power 1: logarithms add) and
+HSA (power infinity: the strongest alone); opposite effects add.
 
 Nothing here is learned from combination wells. `POWER` is fixed at 2: independent effects of equal size give
 sqrt(2) of one, half-way between the two rules in the logarithm.
@@ -22,10 +23,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from neural.population import EPSILON
+from neural.uncertainty import conformal_quantile
 
 POWER = 2.0
-# ratios of the walk's variance per dose step to the noise's
-_ROUGHNESS = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0, 30.0, 100.0)
+# ratios of the walk's variance per dose step to the noise's; within a decade of 1 beforehand
+_ROUGHNESS = (0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 100.0)
+_DECADE = float(np.log(10.0))
+# how many independent frames the strongly correlated ones of a curve are worth
+_FRAMES_WORTH = 4.0
 # log2 by which live area falls back where a new course begins, and by which starts may differ
 _FALLS_BACK = 0.5
 _SHORTEST_COURSE = 4
@@ -58,20 +63,25 @@ class DoseWalk:
         doses: per drug, the doses fitted (ascending, without 0).
         roughness: variance of one dose step over that of the noise.
         given: (well, drug) places of the fitted wells on the drugs' ladders of doses.
+        contrast: (well, well) inverse covariance over the noise's variance, the plate's level taken out.
         weights: (well, F) of the fitted wells in the posterior mean.
     """
 
     doses: list[np.ndarray]
     roughness: float
     given: np.ndarray
+    contrast: np.ndarray
     weights: np.ndarray
 
     @classmethod
-    def fit(cls, dose: np.ndarray, values: np.ndarray) -> DoseWalk:
-        """Fit values (well, F) at doses (well, drug); the plate's own level is left free."""
+    def fit(cls, dose: np.ndarray, values: np.ndarray, noise: float = 0.0) -> DoseWalk:
+        """Fit values (well, F) at doses (well, drug); the plate's own level is left free.
+
+        `noise` is the least variance of the noise, where something else tells it.
+        """
         ladders = [np.unique(column[column > 0]) for column in dose.T]
         given = np.stack([_place(column, ladder) for column, ladder in zip(dose.T, ladders, strict=True)], 1)
-        kernel = sum(np.minimum(x[:, None], x[None]) for x in given.T)
+        kernel = np.minimum(given[:, None], given[None]).sum(2)
         n, one = len(dose), np.ones(len(dose))
         best: tuple[float, float, np.ndarray] | None = None
         for ratio in _ROUGHNESS:
@@ -79,19 +89,33 @@ class DoseWalk:
             inverse = np.linalg.inv(covariance)
             level = inverse @ one
             contrast = inverse - np.outer(level, level) / (one @ level)
-            noise = np.einsum("nf,nm,mf->", values, contrast, values) / max(n - 1, 1) / values.shape[1]
+            found = np.einsum("nf,nm,mf->", values, contrast, values) / max(n - 1, 1) / values.shape[1]
+            variance = max(found, noise, 1e-12)
             misfit = np.linalg.slogdet(covariance)[1] + np.log(one @ level)
-            misfit += (n - 1) * np.log(max(noise, 1e-12))
-            if best is None or misfit < best[0]:
-                best = (float(misfit), ratio, contrast @ values)
+            misfit += (n - 1) * (np.log(variance) + found / variance)
+            cost = _FRAMES_WORTH * misfit + (np.log(ratio) / _DECADE) ** 2
+            if best is None or cost < best[0]:
+                best = (float(cost), ratio, contrast)
         assert best is not None
-        return cls(ladders, best[1], given, best[2])
+        return cls(ladders, best[1], given, best[2], best[2] @ values)
 
     def effect(self, drug: int, dose: np.ndarray) -> np.ndarray:
         """Posterior mean effect (n, F) of one drug at doses (n,), between and beyond those fitted too."""
         place = _place(np.asarray(dose, float), self.doses[drug])
         shared = np.minimum(place[:, None], self.given[None, :, drug])
         return self.roughness * shared @ self.weights
+
+    def unsure(self, dose: np.ndarray) -> np.ndarray:
+        """(n,) variance of the summed effects at doses (n, drug) that the fit leaves, over the noise's."""
+        at = np.stack([_place(column, self.doses[d]) for d, column in enumerate(dose.T)], 1)
+        shared = self.roughness * np.minimum(at[:, None], self.given[None]).sum(2)
+        known = np.einsum("ij,jk,ik->i", shared, self.contrast, shared)
+        return np.maximum(self.roughness * at.sum(1) - known, 0.0)
+
+    def left_out(self) -> tuple[np.ndarray, np.ndarray]:
+        """Errors (well, F) of each well foretold from the others, and their variances (well,)."""
+        own = np.diag(self.contrast)
+        return self.weights / own[:, None], 1.0 / own
 
 
 def _place(dose: np.ndarray, ladder: np.ndarray) -> np.ndarray:
@@ -119,18 +143,21 @@ def _norm(parts: np.ndarray, power: float) -> np.ndarray:
 
 
 def predict_combinations(
-    dose: np.ndarray, signal: np.ndarray, query: np.ndarray, power: float = POWER
-) -> np.ndarray:
+    dose: np.ndarray, signal: np.ndarray, query: np.ndarray, level: float = 0.9, power: float = POWER
+) -> tuple[np.ndarray, np.ndarray]:
     """Curves of wells that got `query`, as log2((signal + eps) / (signal at the first frame + eps)).
 
     Args:
         dose: (n, drug) of the plate's wells, any unit; one of them or more must be untreated.
         signal: (n, T, 3) live area, annexin V and dead DNA [% of the image].
         query: (m, drug).
+        level: of the intervals, conformal over wells left out in turn, and widened by how far Bliss and HSA
+            are away (no single-drug well can tell which is right).
         power: of `joined`.
 
     Returns:
-        (m, T, 3). Frames of further courses are relative to the first course's start, as measured curves are.
+        mean (m, T, 3) and half-width (m, T, 3). Frames of further courses are relative to the first course's
+        start, as measured curves are.
 
     Raises:
         ValueError: no untreated well, or arrays that do not fit each other.
@@ -145,12 +172,37 @@ def predict_combinations(
     logs = np.log2(np.maximum(signal, 0.0) + np.array(EPSILON)).reshape(wells, count, -1, channels)
     start = logs[:, :, 0].mean(0)
     own = logs - logs[:, :, :1] + start[:, None]
-    out = np.empty((len(query), count, frames // count, channels))
+    mean = np.empty((len(query), count, frames // count, channels))
+    width = np.empty_like(mean)
+    drugs = range(dose.shape[1])
     for c in range(channels):
-        walk = DoseWalk.fit(dose, own[..., c].mean(1))
-        drugs = range(dose.shape[1])
-        explained = sum(walk.effect(d, dose[:, d]) for d in drugs)
-        plate = (own[..., c] - np.asarray(explained)[:, None]).mean(0)
-        together = joined([walk.effect(d, query[:, d]) for d in drugs], power)
-        out[..., c] = plate - start[0, c] + together[:, None]
-    return out.reshape(len(query), frames, channels)
+        measured = own[..., c].mean(1)
+        noise, apart = _between_courses(own[..., c])
+        walk = DoseWalk.fit(dose, measured, noise)
+        explained = np.sum([walk.effect(d, dose[:, d]) for d in drugs], 0)
+        plate = (own[..., c] - explained[:, None]).mean(0)
+        alone = [walk.effect(d, query[:, d]) for d in drugs]
+        together = joined(alone, power)
+        mean[..., c] = plate - start[0, c] + together[:, None]
+        disagree = np.maximum(*(np.abs(joined(alone, rule) - together) for rule in (1.0, np.inf)))
+        error, variance = walk.left_out()
+        # a frame of one course is off by what its well is, and by what courses of one well differ
+        off = np.abs(error[:, None] + apart)
+        typical = np.sqrt((off**2).mean((0, 1)) + 1e-12)
+        quantile = conformal_quantile(off / np.sqrt(variance)[:, None, None] / typical, level)
+        single = quantile * typical * np.sqrt(1.0 + walk.unsure(query))[:, None]
+        width[..., c] = np.sqrt(single**2 + disagree**2)[:, None]
+    return mean.reshape(len(query), frames, channels), width.reshape(len(query), frames, channels)
+
+
+def _between_courses(own: np.ndarray) -> tuple[float, np.ndarray]:
+    """Variance of a well's mean over its courses (well, course, F), and how far each course is from it.
+
+    The variance is that of what neither the well nor the course explains; 0 where there is one course.
+    """
+    wells, count, frames = own.shape
+    apart = own - own.mean(1, keepdims=True)
+    apart = apart - apart.mean(0)
+    if count == 1 or wells == 1:
+        return 0.0, apart
+    return float((apart**2).sum() / ((wells - 1) * (count - 1) * frames * count)), apart

@@ -2,23 +2,31 @@
 
 Tracks are jointly Gaussian about the mean of their treatment: the forecast is the conditional mean. The
 covariance over time and channels is mostly stationary (a lag counts the same anywhere, so few tracks suffice)
-and in part as sampled, which lets cells differ for good and the reporter drift.
+and in part as sampled, which lets cells differ for good and the reporter drift. How much of each, how much
+noise, and how alike treatments are is chosen by cross-validation over tracks, for each channel and each range
+of horizons: the next frame asks for a sharper covariance than the next hour.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise, product
+
 import numpy as np
 
+from neural.uncertainty import conformal_quantile
+
 _STATIONARY = (0.7, 0.9, 1.0)
-_NOISE = (0.03, 0.1, 0.3)
+_NOISE = (0.003, 0.01, 0.03, 0.1, 0.3)
 _SHRINK = (5.0, 30.0)
 _FOLDS = 5
+# horizons [frames] at which the choice may change
+_HORIZONS = (1, 3, 10, 30, 100, 300, 1000)
 
 
 def stationary_covariance(tracks: np.ndarray) -> np.ndarray:
     """Covariance (channel, T, channel, T) of centred tracks (n, T, channel) as a function of the lag alone."""
     n, frames, channels = tracks.shape
-    spectrum = np.fft.rfft(tracks, 2 * frames, axis=0 + 1)
+    spectrum = np.fft.rfft(tracks, 2 * frames, axis=1)
     pairs_seen = n * np.arange(frames, 0, -1)
     lag = np.arange(frames)[None] - np.arange(frames)[:, None]
     out = np.empty((channels, frames, channels, frames))
@@ -65,31 +73,49 @@ def _forecast(
 
 
 def forecast(
-    tracks: np.ndarray, label: np.ndarray, past: np.ndarray, label_past: np.ndarray, seed: int = 0
-) -> np.ndarray:
-    """The frames (m, T - P, channel) that follow `past` (m, P, channel).
+    tracks: np.ndarray,
+    label: np.ndarray,
+    past: np.ndarray,
+    label_past: np.ndarray,
+    level: float = 0.9,
+    seed: int = 0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """The frames (m, T - P, channel) that follow `past` (m, P, channel), and half-widths of their intervals.
 
     Args:
         tracks: (n, T, channel) whole tracks; label: (n,) their treatments.
         past: (m, P, channel) with P < T; label_past: (m,) treatments, new ones among them allowed.
+        level: of the intervals, conformal over left-out tracks, for each frame and channel.
+        seed: of the folds.
 
-    How stationary, how noisy and how alike the treatments are is chosen by cross-validation over tracks.
+    Returns:
+        mean (m, T - P, channel) and half-width (T - P, channel).
 
     Raises:
-        ValueError: `past` is as long as the tracks, or channels differ.
+        ValueError: `past` is as long as the tracks, channels differ, or there are fewer tracks than folds.
     """
     seen = past.shape[1]
     if seen >= tracks.shape[1] or past.shape[2] != tracks.shape[2]:
         raise ValueError(f"past {past.shape} leaves nothing to foretell of tracks {tracks.shape}")
+    if len(tracks) < 2 * _FOLDS:
+        raise ValueError(f"{len(tracks)} tracks are too few to choose on; {2 * _FOLDS} are needed")
+    choices = list(product(_STATIONARY, _NOISE, _SHRINK))
     fold = np.random.default_rng(seed).permutation(len(tracks)) % _FOLDS
-    best: tuple[float, tuple] | None = None
-    for choice in [(s, n, h) for s in _STATIONARY for n in _NOISE for h in _SHRINK]:
-        error = 0.0
+    off = np.empty((len(choices), *tracks[:, seen:].shape))
+    for i, choice in enumerate(choices):
         for k in range(_FOLDS):
             out = fold == k
             guess = _forecast(tracks[~out], label[~out], tracks[out, :seen], label[out], choice)
-            error += float(((guess - tracks[out, seen:]) ** 2).sum())
-        if best is None or error < best[0]:
-            best = (error, choice)
-    assert best is not None
-    return _forecast(tracks, label, past, label_past, best[1])
+            off[i, out] = np.abs(guess - tracks[out, seen:])
+    ahead, channels = tracks.shape[1] - seen, tracks.shape[2]
+    mean, width = np.empty((len(past), ahead, channels)), np.empty((ahead, channels))
+    edges = [0, *(h for h in _HORIZONS if h < ahead), ahead]
+    forecasts: dict[int, np.ndarray] = {}
+    for (start, stop), c in product(pairwise(edges), range(channels)):
+        best = int(np.argmin((off[:, :, start:stop, c] ** 2).mean((1, 2))))
+        if best not in forecasts:
+            forecasts[best] = _forecast(tracks, label, past, label_past, choices[best])
+        mean[:, start:stop, c] = forecasts[best][:, start:stop, c]
+        for h in range(start, stop):
+            width[h, c] = conformal_quantile(off[best, :, h, c], level)
+    return mean, width
