@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+_MOST_TOLD = 20  # faults in the text of an error; `problems` has all
+
 
 @dataclass(frozen=True)
 class ModelProblem:
@@ -27,7 +29,9 @@ class ModelError(ValueError):
             problems = [ModelProblem(problems, line)]
         self.file = file
         self.problems = problems
-        super().__init__("; ".join(p.message for p in problems))
+        told = "; ".join(p.message for p in problems[:_MOST_TOLD])
+        more = len(problems) - _MOST_TOLD
+        super().__init__(f"{told}; and {more} more" if more > 0 else told)
 
 
 class IntegrationError(RuntimeError):

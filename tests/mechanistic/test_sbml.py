@@ -98,6 +98,15 @@ def test_faults_name_what_is_wrong(old, new, key, says):
     assert any(p.key == key and says in p.message for p in problems), problems
 
 
+def test_the_text_of_an_error_is_bounded():
+    text = (
+        "model m\n  compartment c = 1;\n" + "".join(f"  species S{i} in c;\n" for i in range(300)) + "end\n"
+    )
+    with pytest.raises(ModelError, match=r"; and 280 more$") as caught:
+        read_network(text)
+    assert len(caught.value.problems) == 300
+
+
 def test_cycles_are_printed():
     fault = the_fault(with_rules("x = <apply><plus/><ci>x</ci><cn>1</cn></apply>"))
     assert "x -> x" in fault.message
@@ -284,9 +293,7 @@ def test_models_beside_the_model_are_joined(tmp_path):
     main = tmp_path / "main.xml"
     main.write_text(_with_external("parts/inner.xml", "x"))
     (tmp_path / "parts").mkdir()
-    (tmp_path / "parts" / "inner.xml").write_text(
-        with_submodels("m", _definition("x", "m m"))
-    )
+    (tmp_path / "parts" / "inner.xml").write_text(with_submodels("m", _definition("x", "m m")))
     network = read_network(main)
     assert network.species_ids == ("s0__s0__S1", "s0__s0__S2", "s0__s1__S1", "s0__s1__S2")
     assert the_fault(main.read_text()).key == "external"
