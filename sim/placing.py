@@ -18,7 +18,10 @@ def placed(
     streams: Streams,
     listed: Sequence[tuple[float, float, float]] = (),
 ) -> np.ndarray:
-    """Positions (cell, 3) [um] of the cells of type `name` at time 0, inside the box; `listed` are those of a file."""
+    """Positions (cell, 3) [um] of the cells of type `name` at time 0, inside the box; `listed` are those of a file.
+
+    Listed places, of a file or in the scenario, are taken in the order of x, y, z: how they are listed changes nothing.
+    """
     from sim.agents.placement import disc, hexagonal, hexagonal_lattice, random_points
 
     lower, upper = np.array(box.lower), np.array(box.upper)
@@ -32,11 +35,15 @@ def placed(
     elif place.hexagonal is not None:
         positions = hexagonal(count, float(place.hexagonal.spacing), box.dims, centre)
     elif place.file is not None:
-        positions = np.array(listed, dtype=float).reshape(-1, 3)
+        positions = _ordered(np.array(listed, dtype=float).reshape(-1, 3))
     elif place.points is not None:
-        positions = np.array([[*map(float, p), middle[2]][:3] for p in place.points])
+        positions = _ordered(np.array([[*map(float, p), middle[2]][:3] for p in place.points]))
     else:
         positions = random_points(count, lower, upper, box.dims, key)
     if box.dims == 2:
         positions[:, 2] = middle[2]
     return np.clip(positions, lower, upper)
+
+
+def _ordered(positions: np.ndarray) -> np.ndarray:
+    return positions[np.lexsort(positions.T[::-1])] + 0.0  # no negative zeros

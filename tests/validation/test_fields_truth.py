@@ -71,7 +71,7 @@ def test_a_spot_spreads_alike_in_all_directions():
         uneven.append(skew / axis - 1)
     uneven = np.abs(uneven)
     assert uneven[0] < 0.02 and uneven[2] < 0.0015
-    np.testing.assert_allclose(uneven[:-1] / uneven[1:], 4.0, rtol=0.1)
+    np.testing.assert_allclose(uneven[:-1] / uneven[1:], 4.0, rtol=0.2)
 
 
 def _about_a_tube(

@@ -101,7 +101,7 @@ def _until(end: float) -> tuple[np.ndarray, np.ndarray]:
 
 @pytest.mark.parametrize("decay", [1.0, 2.0])
 def test_openebench_diffusion_with_decay(decay):
-    """The mean of the cube and of its middle: 0.65 % per unit of decay at the test's voxels of 10 um, a quarter at 5 um."""
+    """Mean of the cube and of its middle: 0.65 % per unit of decay at the test's voxels of 10 um, a quarter at 5 um."""
     for time in (0.5, 1.0, 3.0, 10.0):
         nodes, weights = _until(time)
         worst = []
