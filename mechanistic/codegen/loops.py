@@ -53,13 +53,25 @@ class compiled:
         self._lock = threading.Lock()
 
     def __call__(self, *arguments: Any) -> None:
+        self.on(*arguments)()
+
+    def on(self, *first: Any) -> Callable[..., None]:
+        """The function of what arguments are left, for many calls on the same `first` ones."""
         words: list[int] = []
-        kinds = tuple(_flattened(a, words) for a in arguments)
-        run = self._made.get(kinds)
-        if run is None:
-            with self._lock:
-                run = self._made.get(kinds) or self._compile(kinds)
-        run[1]((ctypes.c_uint64 * max(1, len(words)))(*words))
+        kinds = tuple([_flattened(a, words) for a in first])
+
+        def run(*others: Any) -> None:
+            more = words.copy()
+            all_kinds = (*kinds, *[_flattened(a, more) for a in others])
+            made = self._made.get(all_kinds)
+            if made is None:
+                with self._lock:
+                    made = self._made.get(all_kinds) or self._compile(all_kinds)
+            # the arrays behind the words live as long as this function
+            assert first is not None
+            made[1]((ctypes.c_uint64 * max(1, len(more)))(*more))
+
+        return run
 
     def _compile(self, kinds: tuple) -> tuple[Compiled, Callable]:
         code = Compiled(

@@ -9,6 +9,7 @@ extension, so the numbers do not depend on where a course is looked at.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -124,29 +125,34 @@ class Batch(NamedTuple):
     memory: np.ndarray
 
 
-def run_cells(code: Code, switches, task: Task, batch: Batch, first: int, end: int) -> None:
-    """Does `task` for the cells of `batch` from `first` below `end`, in place; not alone, if other threads do others.
+def run_cells(code: Code, switches, task: Task, batch: Batch, parts: Iterator[tuple[int, int]]) -> None:
+    """Does `task` for the cells of `batch` in `parts`, each from a first below an end, in place.
 
-    Cells that fail keep state, time and step.
+    Threads may share the iterator. Cells that fail keep state, time and step.
     """
-    if end > first:
-        _run(code, switches, task, batch, make_seats(code, switches, batch, end - first), first)
+    run, room = None, 0
+    for first, end in parts:
+        if run is None or end - first > room:
+            room = end - first
+            seats = make_seats(code, switches, batch, room)
+            run = _run.on(code, switches, task, batch, seats)
+        run(first, end)
 
 
 @compiled
-def _run(code, switches, task, batch, seats, first):
+def _run(code, switches, task, batch, seats, first, end):
     n, h = batch.state.shape[1], code.places[STIFF, H]
     watching = switches.events + switches.watched > 0
     fill_common(seats, code, task, n)
-    fill_queue(seats, batch, first)
+    fill_queue(seats, batch, first, end)
     for lane in range(LANES):
         # a lane without a cell computes along with the numbers that it has
-        load(seats, code, batch, lane, seats.queue[min(lane, len(seats.queue) - 1)])
+        load(seats, code, batch, lane, seats.queue[min(lane, end - first - 1)])
     begun, method, moved = 0, STIFF, True
     while True:
         if moved:
             moved = False
-            begun, method = take_lanes(seats, code, switches, task, batch, begun, method)
+            begun, method = take_lanes(seats, code, switches, task, batch, begun, end - first, method)
             if method == NOBODY:
                 return
         accepted, functions = code.places[method, ACCEPTED], METHODS + FUNCTIONS * method

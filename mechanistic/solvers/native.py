@@ -149,15 +149,16 @@ class NativeStepper:
         workers = max(1, min(threads(), cells // _CELLS_A_THREAD))
         # more parts than threads, for cells take unequally long
         ends = np.linspace(0, cells, 1 + (workers if workers == 1 else _PARTS * workers)).astype(int).tolist()
+        parts = iter([(ends[i], ends[i + 1]) for i in range(len(ends) - 1)])
         if workers == 1:
-            lockstep.run_cells(code, switches, task, batch, *ends)
+            lockstep.run_cells(code, switches, task, batch, parts)
             return
         with ThreadPoolExecutor(workers) as pool:
-            for part in [
-                pool.submit(lockstep.run_cells, code, switches, task, batch, *ends[i : i + 2])
-                for i in range(len(ends) - 1)
-            ]:
-                part.result()
+            running = [
+                pool.submit(lockstep.run_cells, code, switches, task, batch, parts) for _ in range(workers)
+            ]
+            for one in running:
+                one.result()
 
     def _failure(self, batch: lockstep.Batch, k: int) -> Failure:
         status, (time, at) = int(batch.status[k]), batch.where[k]

@@ -99,7 +99,7 @@ class Seats(NamedTuple):
 
 
 def make_seats(code, switches, batch, cells: int) -> Seats:
-    """Empty seats for `cells` of a batch; see `lockstep`."""
+    """Empty seats, for up to `cells` of a batch at a time; see `lockstep`."""
     size, timed = code.places[STIFF, SIZE], code.places[STIFF, TIMED]
     room = np.zeros(size + LANES)
     # vectors of eight doubles start where the processor reads them in one piece
@@ -137,11 +137,11 @@ def fill_common(seats, code, task, n):
             block[places[P] + i * LANES + lane] = code.shared[i]
 
 
-def fill_queue(seats, batch, first):
+def fill_queue(seats, batch, first, end):
     """Those that go on with the same method one after the other."""
     at = 0
     for sign in range(2):
-        for k in range(first, first + len(seats.queue)):
+        for k in range(first, end):
             if (batch.h[k] < 0.0) == (sign == OTHER):
                 seats.queue[at] = k
                 at += 1
@@ -203,11 +203,11 @@ def _free(seats, first):
     return NOBODY
 
 
-def take_lanes(seats, code, switches, task, batch, first, current):
+def take_lanes(seats, code, switches, task, batch, first, cells, current):
     """Fills the lanes with cells that go on with one method: the current one, or the other where that is better.
 
     Args:
-        first: of the queue, the cells that have not begun.
+        first: of the queue of `cells`, the first that has not begun.
 
     Returns:
         What of the queue is left, and the method; `NOBODY` where all is done.
@@ -227,7 +227,7 @@ def take_lanes(seats, code, switches, task, batch, first, current):
                         _restore(seats, code, switches, batch, lane, parked)
                         parked = _parked(seats, current, parked + 1)
                         changed = True
-                    elif first < len(seats.queue) and free != NOBODY:
+                    elif first < cells and free != NOBODY:
                         load(seats, code, batch, lane, seats.queue[first])
                         seats.cell[free], seats.seat[lane] = seats.queue[first], free
                         seats.fresh[lane] = changed = True
