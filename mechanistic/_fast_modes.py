@@ -8,6 +8,7 @@ Strang, SIAM Review 41, 135, 1999). A permeable face lies between the two and is
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +47,7 @@ class FastModes:
     def inverse(self, u: NDArray, shift: float) -> NDArray:
         """(shift − A)⁻¹ u, in the precision of u."""
         workers = threads() if u.size > 50_000 else 1
-        out = u
+        out: Any = u
         for place, kind, number in self._real:
             transform = fft.dct if kind == "cosine" else fft.dst
             out = transform(out, type=number, axis=place, norm="ortho", workers=workers)

@@ -24,6 +24,12 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+# A thread that waits for the others spins for less than a millisecond before it sleeps. Where something else runs on a
+# core the default, many milliseconds between two of our short loops, makes two threads slower than one. It is read when
+# the first parallel loop starts.
+if "OMP_WAIT_POLICY" not in os.environ:
+    os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
 import llvmlite
 import numba
 from numba import prange

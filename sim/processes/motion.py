@@ -122,7 +122,7 @@ class Mechanics(Process):
             inputs["mechanics.repulsion"],
             inputs["mechanics.adhesion"],
             REACH,
-            motile_velocity(speed, state["cell.direction"]),
+            motile_velocity(speed, state["cell.direction"]) if speed.any() else None,
             fixed,
             np.array(self.box.lower),
             np.array(self.box.upper),
