@@ -74,6 +74,9 @@ class Vocabulary:
             "volume": "cell.volume",
             "damage": "cell.damage",
             "dead": "cell.dead",
+            "apoptotic": "cell.apoptotic",
+            "necrotic": "cell.necrotic",
+            "current time": "clock.time",
             "time": "clock.time",
             "contact with live cell": "contact.live",
             "contact with dead cell": "contact.dead",
@@ -97,7 +100,8 @@ class Vocabulary:
             signals |= {
                 f: f"field.{f}",
                 f"{f} gradient": f"gradient.{f}",
-                f"intracellular {f}": f"internal.{f}",
+                f"intracellular {f}": f"inside.{f}",
+                f"internalized {f}": f"inside.{f}",
             }
             shared |= {
                 f"{f} secretion": f"secretion.{f}",

@@ -91,6 +91,7 @@ class FieldProcess(Process):
         self.readouts = (
             Quantity(f"field.{name}", unit, f"{name} at the cell", "readout"),
             Quantity(f"gradient.{name}", f"{unit}/um", f"steepness of {name} at the cell", "readout"),
+            Quantity(f"inside.{name}", unit, f"net amount of {name} taken up, by volume", "readout"),
         )
         self.reads = ("cell.position", "cell.volume", "cell.living")
 
@@ -138,6 +139,8 @@ class FieldProcess(Process):
 
         if name == f"gradient.{self.settings.name}":
             return np.linalg.norm(self.gradient(state), axis=1)
+        if name == f"inside.{self.settings.name}":
+            return state[f"internal.{self.settings.name}"] / state["cell.volume"]
         return sample(state.fields[self.settings.name], self.grid.voxel_of(state["cell.position"]))
 
     def gradient(self, state) -> np.ndarray:

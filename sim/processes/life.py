@@ -180,6 +180,8 @@ class Life(Process):
         self.readouts = (
             Quantity("cell.living", "1", "1 for a living cell, 0 for a dying or dead one", "readout"),
             Quantity("cell.dead", "1", "1 for a dying or dead cell, 0 for a living one", "readout"),
+            Quantity("cell.apoptotic", "1", "1 from the start of apoptosis until lysis", "readout"),
+            Quantity("cell.necrotic", "1", "1 from the start of necrosis until the cell bursts", "readout"),
             Quantity("clock.time", "min", "time since the start", "readout"),
         )
         self.reads = ("cell.position", "cell.volume", "cell.direction")
@@ -245,7 +247,11 @@ class Life(Process):
     def readout(self, name, state, signals) -> np.ndarray:
         if name == "clock.time":
             return np.full(len(state), state.time)
-        living = state["cell.phase"] < self.settings.apoptotic
+        phase = state["cell.phase"]
+        dying = {"cell.apoptotic": self.settings.apoptotic, "cell.necrotic": self.settings.necrotic}
+        if name in dying:
+            return (phase == dying[name]).astype(float)
+        living = phase < self.settings.apoptotic
         return (~living if name == "cell.dead" else living).astype(float)
 
     # ---- parts

@@ -196,7 +196,7 @@ def _perturbed_value(spec: ScenarioSpec, i: int) -> Iterator[Fault]:
 
 def _in_unit_of(spec: ScenarioSpec, name: str, value: Quantity) -> tuple[Quantity, str | None]:
     """`value` in the unit that the quantity `name` has inside, or what is wrong with it."""
-    if name.startswith(("field.", "saturation.")):
+    if name.startswith(("field.", "saturation.", "inside.")):
         field = spec.space.fields[name.partition(".")[2]]
         message = _not_in_field(value, field)
         return (value, message) if message else (value.to(field.unit), None)

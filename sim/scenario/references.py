@@ -28,7 +28,18 @@ class Fault(NamedTuple):
 
 #: quantities whose names are fixed, by family
 _FIXED = {
-    "cell": ("volume", "pressure", "radius", "living", "dead", "phase_time", "damage", "calcified"),
+    "cell": (
+        "volume",
+        "pressure",
+        "radius",
+        "living",
+        "dead",
+        "apoptotic",
+        "necrotic",
+        "phase_time",
+        "damage",
+        "calcified",
+    ),
     "clock": ("time",),
     "spring": ("count",),
     "rate": (
@@ -53,6 +64,7 @@ _OF_FIELDS = (
     "field",
     "gradient",
     "internal",
+    "inside",
     "uptake",
     "secretion",
     "saturation",

@@ -62,6 +62,31 @@ def test_the_dead_follow_only_where_it_is_said(dead):
     np.testing.assert_allclose(rate[:4], 1.0 if dead else 0.0)
 
 
+def test_words_of_physicell_that_look_inside_a_cell(tmp_path):
+    table = """a,intracellular drug,increases,migration speed,3,0.5,1,0
+a,apoptotic,increases,oxygen secretion,2,1,1,1
+a,necrotic,increases,oxygen uptake,4,1,1,1
+a,current time,increases,oxygen export,6,1,1,0
+"""
+    (tmp_path / "cell_rules.csv").write_text(table)
+    cells = CELLS.replace("a: {", "a: {composition: {}, ", 1)
+    simulation = started(scene("rules: {file: cell_rules.csv}", fields=FIELDS, cells=cells, folder=tmp_path))
+    state, phases = simulation.state, simulation.plan.life.settings
+    mine = np.flatnonzero(state["cell.type"] == 0)
+    state["internal.drug"][mine] = 0.5 * state["cell.volume"][mine]
+    state["cell.phase"][mine[0]], state["cell.phase"][mine[1]] = phases.apoptotic, phases.necrotic
+    state.time = 3.0
+    state.changed()
+    signals = simulation.signals
+    np.testing.assert_allclose(signals["inside.drug"][mine], 0.5, rtol=1e-12)
+    np.testing.assert_allclose(signals["motility.speed"][mine[2:]], 1.5, rtol=1e-12)
+    for name, half, row in (("secretion.oxygen", 1.0, 0), ("uptake.oxygen", 2.0, 1)):
+        expected_there = np.zeros(len(mine))
+        expected_there[row] = half
+        np.testing.assert_allclose(signals[name][mine], expected_there, atol=1e-12)
+    np.testing.assert_allclose(signals["export.oxygen"][mine[2:]], 4.5, rtol=1e-12)
+
+
 TABLE = """// rules of a test
 a,oxygen,increases,cycle entry,0.004,20,2,0
 
