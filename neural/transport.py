@@ -16,6 +16,8 @@ RELAXATIONS = (0.2, 0.4, 0.8, np.inf)
 # price of entropy; both in units of the median squared distance
 SMOOTHING = 0.02
 _CELLS_PER_CELL = 2
+# taken of each snapshot: the cost of a plan grows with the product
+_MOST_CELLS = 1000
 _INNER_SEED = 0
 
 
@@ -115,7 +117,14 @@ def _mixture(
 
 
 def _known(snapshots: Sequence[np.ndarray | None], k: int) -> tuple[dict[int, np.ndarray], int, int]:
-    known = {i: np.asarray(x, float) for i, x in enumerate(snapshots) if x is not None and i != k}
+    """Snapshots other than `k`, thinned at random where large, and the nearest before and after it."""
+    known = {}
+    for i, cells in enumerate(snapshots):
+        if cells is not None and i != k:
+            known[i] = np.asarray(cells, float)
+            if len(known[i]) > _MOST_CELLS:
+                chosen = np.random.default_rng(_INNER_SEED).permutation(len(known[i]))[:_MOST_CELLS]
+                known[i] = known[i][np.sort(chosen)]
     if not known or k < min(known) or k > max(known):
         raise ValueError(f"snapshot {k} has no snapshot on both sides (known: {sorted(known)})")
     return known, max(i for i in known if i < k), min(i for i in known if i > k)
