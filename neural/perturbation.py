@@ -95,14 +95,14 @@ class Fit:
         values, vectors = np.linalg.eigh(kernel)
         from_rows = on.T + choice.common * np.outer(weight, on @ weight)
         given = np.maximum(on.sum(1, keepdims=True), 1.0)
+        scaled = response / np.sqrt(given)
+        covariance = scaled.T @ scaled / len(scaled)
+        covariance = (1 - choice.diagonal) * covariance + choice.diagonal * np.diag(np.diag(covariance))
+        spread, axes = np.linalg.eigh(covariance)
+        spread = np.maximum(spread, 1e-4 * max(spread.max(), 1e-300))
+        penalty = choice.penalty * spread.mean() / spread
         target, profiles = response, np.zeros((on.shape[1], response.shape[1]))
         for _ in range(1 if choice.power == 1.0 else _ROUNDS):
-            scaled = target / np.sqrt(given)
-            covariance = scaled.T @ scaled / len(scaled)
-            diagonal = np.diag(np.diag(covariance))
-            spread, axes = np.linalg.eigh((1 - choice.diagonal) * covariance + choice.diagonal * diagonal)
-            spread = np.maximum(spread, 1e-4 * max(spread.max(), 1e-300))
-            penalty = choice.penalty * spread.mean() / spread
             inner = (vectors.T @ target @ axes) / (values[:, None] + penalty)
             profiles = from_rows @ vectors @ inner @ axes.T
             # what joining takes away is given back to the rows, and the sum fitted again
