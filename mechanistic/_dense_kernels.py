@@ -50,14 +50,17 @@ def along_axis(u, matrix, out):
 
 
 @njit(parallel=True)
-def least(u):
-    """The smallest and the largest of u (n,)."""
-    parts = (u.size + 4095) // 4096
-    low, high = np.empty(parts), np.empty(parts)
+def any_negative(bits):
+    """Whether the sign is set in any of the numbers whose bits these are (n,) int64: of a minimum, only this is
+    quick."""
+    parts = (bits.size + 16383) // 16384
+    signs = np.zeros(parts, np.int64)
     for k in prange(parts):
-        part = u[k * 4096 : (k + 1) * 4096]
-        low[k], high[k] = part.min(), part.max()
-    return low.min(), high.max()
+        joined = 0
+        for i in range(k * 16384, min((k + 1) * 16384, bits.size)):
+            joined |= bits[i]
+        signs[k] = joined
+    return signs.min() < 0
 
 
 @njit(parallel=True)

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mechanistic import _line_code, _line_sweeps
-from mechanistic._dense_kernels import along_axis, along_rows, least
+from mechanistic._dense_kernels import along_axis, along_rows, any_negative
 from mechanistic.jit import threads_for
 
 Array = NDArray[np.float64]
@@ -138,8 +138,9 @@ def mend(u: Array) -> None:
     zero are left: they were there before.
     """
     with threads_for(u.size, each=50_000):
-        lowest, highest = least(u.reshape(-1))
-    if -_LEAST * highest < lowest < 0.0:
+        if not any_negative(u.reshape(-1).view(np.int64)):
+            return
+    if -_LEAST * float(u.max()) < float(u.min()) < 0.0:
         total = float(np.sum(u))
         np.maximum(u, 0.0, out=u)
         u *= total / float(np.sum(u))
