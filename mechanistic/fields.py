@@ -80,7 +80,8 @@ class DiffusionSolver:
             np.array([axis.high for axis in self._axes]),
             np.array([axis.periodic for axis in self._axes]),
         )
-        self._slowest = self.decay - float(self._eigenvalues.max())
+        self._supplied = bool(self._inflow.any())
+        self._slowest, self._fastest = -float(self._eigenvalues.max()), -float(self._eigenvalues.min())
         self._fast = FastModes(self._axes) if is_large(self._axes) else None
         self._steps: dict[float, Step] = {}
         self._gains: dict[float, Array] = {}
@@ -99,7 +100,7 @@ class DiffusionSolver:
             return self._step_with_source(u, float(dt), source)
         step = self._step(float(dt))
         step.apply(u)
-        if self._inflow.any():
+        if self._supplied:
             u += self._gain(float(dt))
         if isinstance(step, Lines):
             mend(u)
@@ -177,7 +178,11 @@ class DiffusionSolver:
 
     def _solves_apart(self, source: Array | None, dt: float) -> bool:
         """Whether a steady field about a source is cheaper than its modes, and no larger than a few steps' worth."""
-        return source is not None and self._fast is not None and self._slowest * dt > _LITTLE_EXCHANGE
+        return (
+            source is not None
+            and self._fast is not None
+            and (self.decay + self._slowest) * dt > _LITTLE_EXCHANGE
+        )
 
     def _return(self, u: Array, rate: Array, gain: Array, dt: float, scale: float) -> Array:
         """The distance u from a steady field dies out for dt, in place; returns its integral (voxels,).
@@ -227,7 +232,7 @@ class DiffusionSolver:
         right = self._inflow + source
         loss = self.decay + uptake
         shift = float(loss.mean())
-        if shift - self._eigenvalues.max() <= 1e-14 * max(1.0, -self._eigenvalues.min()):
+        if not self._rests(shift):
             raise ValueError("no steady state: the field has neither decay, uptake nor a face of fixed value")
         if not right.any():
             u.fill(0.0)  # nothing comes in, and a relative residual of nothing has no meaning
@@ -276,12 +281,16 @@ class DiffusionSolver:
 
     def _brought(self, step: Step, dt: float) -> Array:
         """With it the steady field without cells stays as it is, if there is one."""
-        if self.decay - self._eigenvalues.max() > 1e-14 * max(1.0, -self._eigenvalues.min()):
+        if self._rests(self.decay):
             resting = self._inverse(self._inflow, self.decay)
             gone = resting.copy()
             step.apply(gone)
             return np.maximum(resting - gone, np.minimum(resting, 0.0))
         return self._step_with_source(np.zeros(self.grid.shape), dt, np.zeros(self.grid.shape))
+
+    def _rests(self, loss: float) -> bool:
+        """Whether there is a steady field where `loss` [1/min] acts beside the faces."""
+        return loss + self._slowest > 1e-14 * max(1.0, self._fastest)
 
     def _nearly_inverse(self, u: Array, shift: float) -> Array:
         """The inverse; in single precision where transforms do it, as it says where to look and not how far."""
