@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 
+from mechanistic.reading.functions import called, references
 from mechanistic.reading.mathml import MathReader
 from mechanistic.reading.numbers import number, shown
 from mechanistic.reading.problems import Problems, closest
@@ -297,7 +298,7 @@ class _Reader:
         if e.child("math") is None:
             self._add(f"{e.tag} without math", e, key)
         names = {v["id"] for v in variables} | set(parameters) | more
-        for used in sorted(_ids(tree) - names):
+        for used in sorted((references(tree) | called(tree)) - names):
             self._add(f"'{shown(used)}' is used in math but not declared{closest(used, names)}", e, key)
         return {"variables": variables, "parameters": parameters, "math": tree}
 
@@ -386,15 +387,3 @@ class _Reader:
             self._add(f"{attribute} must be a whole number up to {_MOST_STEPS} (got {value:g})", e, key)
             return None
         return int(value)
-
-
-def _ids(tree) -> set[str]:
-    found: set[str] = set()
-    waiting = [tree]
-    while waiting:
-        part = waiting.pop()
-        if isinstance(part, str):
-            found.add(part)
-        elif isinstance(part, list):
-            waiting.extend(part[1:])
-    return found
