@@ -1,0 +1,43 @@
+"""Weights: fit them, ask them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sim.commands.common import Quiet, app, say
+
+
+@app.command()
+def train(
+    training: Annotated[Path, typer.Argument(metavar="TRAINING.yaml", help="A training file.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="WEIGHTS.safetensors", help="Where to.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Fit weights to data: a model card with held-out scores beside their controls."""
+    from sim.learning import trained
+
+    typer.echo(trained(training, output, resume=resume, say=None if quiet else say))
+
+
+@app.command()
+def predict(
+    weights: Annotated[Path, typer.Argument(help="Weights of a manipulator.")],
+    conditions: Annotated[Path, typer.Option(metavar="TABLE.csv", help="A row for each condition.")],
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="OUT.csv", help="Where to; stdout by default.")
+    ] = None,
+) -> None:
+    """Predictions with 90 % intervals, a row for each condition and time."""
+    from sim.learning import predicted
+
+    text = predicted(weights, conditions)
+    if output is None:
+        typer.echo(text, nl=False)
+    else:
+        output.write_text(text)

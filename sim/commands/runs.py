@@ -1,0 +1,55 @@
+"""Runs: verify them, draw them, ask them why."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sim.commands.common import Outside, Quiet, RunStore, Sets, app, load_or_open, say
+
+
+@app.command()
+def digest(run_store: RunStore) -> None:
+    """Verify a run's checksums; print one sha256 of all its results."""
+    from sim.store.verify import digest as digest_of
+
+    typer.echo(digest_of(run_store))
+
+
+@app.command()
+def report(run_store: RunStore) -> None:
+    """Write the self-contained HTML report of a run."""
+    from sim.report import write_report
+
+    typer.echo(write_report(run_store))
+
+
+@app.command()
+def explain(
+    scenario: Annotated[
+        str, typer.Argument(metavar="SCENARIO|RUN.zarr", help="A scenario, or a run whose scenario is taken.")
+    ],
+    outcome: Annotated[str, typer.Option(help="For example 'count(pc9) @ 72 h'.")],
+    method: Annotated[list[str], typer.Option(help="How: ablation.")] = ["ablation"],  # noqa: B006
+    seeds: Annotated[int, typer.Option(min=2, help="Paired runs for each coupling.")] = 5,
+    output: Annotated[
+        Path | None, typer.Option("-o", "--output", metavar="EXPLAIN.zarr", help="Store the ranking.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the ranking as JSON.")] = False,
+    sets: Sets = [],  # noqa: B006
+    quiet: Quiet = False,
+    allow_outside: Outside = False,
+) -> None:
+    """Rank what drives an outcome: each coupling cut, with paired random numbers."""
+    from sim.interpret.explain import explain as explained
+    from sim.interpret.show import as_table, require_free, to_json, write
+
+    loaded = load_or_open(scenario, sets, allow_outside)
+    if output is not None:
+        require_free(output)
+    ranking = explained(loaded, outcome, methods=tuple(method), seeds=seeds, say=None if quiet else say)
+    if output is not None:
+        write(ranking, output)
+    typer.echo(to_json(ranking) if as_json else as_table(ranking))
