@@ -7,8 +7,13 @@ from typing import Any, NoReturn
 
 import typer
 
-# each module adds its commands to the application when it is imported
-from sim.commands import scenarios, runs, models, learned  # noqa: F401, I001 (the order of --help)
+# each module adds its commands to the application when it is imported; --help lists them in this order
+# isort: off
+from sim.commands import scenarios  # noqa: F401
+from sim.commands import runs  # noqa: F401
+from sim.commands import models  # noqa: F401
+from sim.commands import learned  # noqa: F401
+# isort: on
 from sim.commands.common import Debug, app, print_error
 from sim.errors import CellweaveError, Interrupted, StoreError, escaped
 
