@@ -13,6 +13,7 @@ from sim.commands import scenarios  # noqa: F401
 from sim.commands import runs  # noqa: F401
 from sim.commands import models  # noqa: F401
 from sim.commands import learned  # noqa: F401
+
 # isort: on
 from sim.commands.common import Debug, app, print_error
 from sim.errors import CellweaveError, Interrupted, StoreError, escaped
