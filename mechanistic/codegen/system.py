@@ -206,6 +206,14 @@ class System:
         )
         self.draws = tuple(draw_nodes(self._resolver, *found) for found in network.event_draws)
 
+    def of(self, tree: Any) -> Node:
+        """The node of an expression tree whose ids mean what they mean in the math of the model.
+
+        Raises:
+            KeyError: there is no such quantity.
+        """
+        return self._resolver.of(tree)
+
     def quantity(self, name: str) -> Node:
         """The node of what users call `name`: the concentration of a species, `amount.<species>`, or any id.
 

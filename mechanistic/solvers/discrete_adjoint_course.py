@@ -27,9 +27,14 @@ _REASONS = {
 
 @dataclass
 class Tape:
-    """What is needed to go back: rounds of steps and jumps, in the order in which they were made."""
+    """What is needed to go back: rounds of steps and jumps, in the order in which they were made.
+
+    Attributes:
+        triggers: (cell, event) whether each event's trigger held in the end.
+    """
 
     entries: list[driver.Round | Jump] = field(default_factory=list)
+    triggers: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), dtype=bool))
 
 
 class Follower:
@@ -69,6 +74,7 @@ class Follower:
         rtol: float,
         atol: np.ndarray,
         tangents: tuple[np.ndarray, np.ndarray] | None = None,
+        triggers: np.ndarray | None = None,
     ) -> tuple[np.ndarray, Tape]:
         """The course (cell, time, state_ids, 1 or 2): the state and, where it is carried along, its tangent.
 
@@ -77,6 +83,8 @@ class Follower:
             grid: [model time], rising.
             atol: (state_ids,) or (2, state_ids): of states, and of tangents.
             tangents: (cell, state_ids) and (cell, settable_ids) the direction, if not `transposed`.
+            triggers: (cell, event) whether each event's trigger held just before, where the cells were already on
+                their way; what the model says of it where None.
 
         Raises:
             IntegrationError: names cell and time.
@@ -96,7 +104,8 @@ class Follower:
             full[:, self.rows : self.rows + n] = tangents[0]
             fixed[:, 1 + constants.shape[1] : 1 + 2 * constants.shape[1]] = tangents[1]
         run = _Run(self, full, fixed, grid, rtol, level.ravel())
-        run.to_the_end()
+        run.to_the_end(triggers)
+        run.tape.triggers = run.triggers
         course = run.cells.course.reshape(cells, len(grid), -1, self.rows)[..., :n]
         return np.moveaxis(course, 2, 3), run.tape
 
@@ -150,11 +159,11 @@ class _Run:
         self.due = np.full(count, -1)
         self.idle, self.last = np.zeros(count, np.int64), np.full(count, -np.inf)
 
-    def to_the_end(self) -> None:
+    def to_the_end(self, triggers: np.ndarray | None) -> None:
         cells = self.cells
         if self.jumps.needed:
             for c in range(len(cells.state)):
-                self._begin(c)
+                self._begin(c, None if triggers is None else triggers[c])
         cells.course[:, 0] = cells.state
         everyone = np.arange(len(cells.state))
         self._first_steps(everyone)
@@ -204,9 +213,9 @@ class _Run:
             float(cells.time[c]), cells.state[c, : self.states].copy(), constants, cells.fixed[c, switched:].copy()
         )  # fmt: skip
 
-    def _begin(self, c: int) -> None:
+    def _begin(self, c: int, triggers: np.ndarray | None) -> None:
         m = self._moment(c)
-        jump, self.triggers[c] = self.jumps.begin(m.time, m.state, m.constants, c, 0)
+        jump, self.triggers[c] = self.jumps.begin(m.time, m.state, m.constants, c, 0, triggers)
         self._accept(c, jump, (0, 1))
 
     def _turned(self, c: int) -> None:

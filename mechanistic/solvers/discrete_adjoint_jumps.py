@@ -100,11 +100,20 @@ class Jumps:
         sides = self._sides(m.inputs)
         return float(sides[2 * k + 1] if self._time_below[k] else sides[2 * k]), k
 
-    def begin(self, time: float, state: np.ndarray, constants: np.ndarray, cell: int, output: int):
-        """The cell as it starts: (what happened, its triggers)."""
+    def begin(
+        self,
+        time: float,
+        state: np.ndarray,
+        constants: np.ndarray,
+        cell: int,
+        output: int,
+        before: np.ndarray | None = None,
+    ):
+        """The cell as it starts: (what happened, its triggers); `before`: how these stood, if not as declared."""
         m = Moment(time, state, constants, np.zeros(len(self.equations.switches)))
         m = m.at(state, self._refreshed(m, exact=True))
-        before = np.array([e.initial_value for e in self.equations.events], dtype=bool)
+        if before is None:
+            before = np.array([e.initial_value for e in self.equations.events], dtype=bool)
         fired, now, before = self._settled(m, before, exact=True)
         now = now.at(now.state, self._refreshed(now, exact=False))
         more, now, before = self._settled(now, before, exact=False)
