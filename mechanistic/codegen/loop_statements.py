@@ -11,19 +11,19 @@ from typing import Any
 
 import llvmlite.ir as ir
 
-from mechanistic.codegen.loop_values import (
+from mechanistic.codegen.loop_kinds import (
     BYTE,
     DOUBLE,
     MOST_RESULTS,
     TRUTH,
     WHOLE,
-    Expressions,
     Kind,
     Value,
     elements,
     plain,
     types,
 )  # fmt: skip
+from mechanistic.codegen.loop_values import Expressions
 
 
 class Translator:

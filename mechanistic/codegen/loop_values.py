@@ -1,79 +1,40 @@
-"""Expressions of `loops` in machine code: what a value is, and how one is made of others."""
+"""Expressions of `loops` in machine code: how a value is made of others."""
 
 from __future__ import annotations
 
 import ast
 import builtins
-import ctypes
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
 
 import llvmlite.ir as ir
 import numpy as np
 
-DOUBLE, WHOLE, TRUTH, BYTE = ir.DoubleType(), ir.IntType(64), ir.IntType(1), ir.IntType(8)
-_SCALARS = {"f": DOUBLE, "i": WHOLE, "b": TRUTH}
-_STORED = {"f": DOUBLE, "i": WHOLE, "b": BYTE}
-MOST_RESULTS = 8
+from mechanistic.codegen.loop_kinds import (
+    BYTE,
+    DOUBLE,
+    MOST_RESULTS,
+    SCALARS,
+    TRUTH,
+    WHOLE,
+    Kind,
+    Static,
+    Value,
+    call_code,
+    elements,
+    plain,
+    types,
+)  # fmt: skip
+
 _OPERATORS = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul"}
 _BITWISE = {ast.BitAnd: "and_", ast.BitOr: "or_", ast.BitXor: "xor", ast.RShift: "lshr", ast.LShift: "shl"}
 _COMPARISONS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
 _OF_DOUBLES = {
     "sqrt": "llvm.sqrt.f64", "floor": "llvm.floor.f64", "ceil": "llvm.ceil.f64",
-    **{name: name for name in ("exp", "expm1", "log", "log1p", "erfc", "lgamma", "tan", "atan", "nextafter")},
+    **{name: name for name in ("exp", "expm1", "log", "log1p", "erfc", "lgamma", "cos", "tan", "atan", "nextafter")},
 }  # fmt: skip
-
-# A kind: "f", "i" or "b"; ("array", kind of its elements, dimensions); ("tuple", names, kinds); ("function", it)
-Kind = Any
-
-
-def call_code(address: int, block: int) -> None:
-    """Calls the compiled `void f(double *, double *, double *)` at `address` with `block`, both addresses."""
-    kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p)
-    kind(int(address))(int(block), int(block), int(block))
-
-
-def plain(value: Any) -> FunctionType | None:
-    """The Python function behind a function of ours, or None."""
-    value = getattr(value, "python", getattr(value, "py_func", value))
-    return value if isinstance(value, FunctionType) else None
-
-
-@dataclass
-class Value:
-    """A value in the code: its kind, and the machine's values that make it up (of an array pointer and shape)."""
-
-    kind: Kind
-    parts: list
-
-
-@dataclass
-class Static:
-    """Something of Python's that is known now: a function or a module."""
-
-    thing: Any
-
-
-def types(kind: Kind) -> list:
-    if isinstance(kind, str):
-        return [_SCALARS[kind]]
-    if kind[0] == "array":
-        return [_STORED[kind[1]].as_pointer(), *[WHOLE] * kind[2]]
-    if kind[0] == "function":
-        return []
-    return [t for k in kind[2] for t in types(k)]
-
-
-def elements(value: Value) -> list[Value]:
-    parts, found = list(value.parts), []
-    for kind in value.kind[2]:
-        count = len(types(kind))
-        found.append(Value(kind, parts[:count]))
-        parts = parts[count:]
-    return found
 
 
 class Expressions:
@@ -207,9 +168,11 @@ class Expressions:
 
     def _of_binop(self, node: ast.BinOp) -> Value:
         if isinstance(node.op, ast.Pow):
-            known = self._constant(ast.literal_eval(node.left) ** ast.literal_eval(node.right))
-            assert known is not None
-            return known
+            if isinstance(node.left, ast.Constant):
+                known = self._constant(ast.literal_eval(node.left) ** ast.literal_eval(node.right))
+                assert known is not None
+                return known
+            return self._of_doubles("pow", [self.value(node.left), self.value(node.right)], node)
         return self.combined(node, node.op, self.value(node.left), self.value(node.right))
 
     def combined(self, node: ast.AST, op: ast.operator, a: Value, b: Value) -> Value:
@@ -284,7 +247,7 @@ class Expressions:
             ends.append(self.as_kind(value, kind, node).parts[0])
             self.builder.branch(after)
         self.builder.position_at_end(after)
-        phi = self.builder.phi(_SCALARS[kind])
+        phi = self.builder.phi(SCALARS[kind])
         for block, end in zip(blocks, ends):
             phi.add_incoming(end, block)
         return Value(kind, [phi])
@@ -326,16 +289,20 @@ class Expressions:
         name = "llvm.fabs.f64" if thing is abs else _OF_DOUBLES.get(name)
         if name is None:
             raise self.refuse(node, f"'{ast.unparse(node)}'")
+        return self._of_doubles(name, values, node)
+
+    def _of_doubles(self, name: str, values: list[Value], node: ast.AST) -> Value:
         doubles = [self.as_kind(v, "f", node).parts[0] for v in values]
         kind = ir.FunctionType(DOUBLE, [DOUBLE] * len(doubles))
         known = self.module.globals.get(name)
         return Value("f", [self.builder.call(known or ir.Function(self.module, kind, name), doubles)])
 
-    def _call_code(self, address: Value, block: Value) -> None:
+    def _call_code(self, address: Value, block: Value, source: Value | None = None) -> None:
         pointer = DOUBLE.as_pointer()
         kind = ir.FunctionType(ir.VoidType(), [pointer] * 3)
         function = self.builder.inttoptr(address.parts[0], kind.as_pointer())
-        self.builder.call(function, [self.builder.inttoptr(block.parts[0], pointer)] * 3)
+        given = [self.builder.inttoptr(v.parts[0], pointer) for v in (block, source or block)]
+        self.builder.call(function, [*given, given[0]])
 
     def _call_ours(self, function: Callable, values: list[Value]) -> Value | None:
         code, kind = self.called(function, tuple(v.kind for v in values))

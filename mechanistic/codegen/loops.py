@@ -29,12 +29,13 @@ from typing import Any
 
 import numpy as np
 
-from mechanistic.codegen import loop_statements, loop_values
-from mechanistic.codegen.loop_values import Kind, call_code, plain
+from mechanistic.codegen import loop_kinds, loop_statements, loop_values
+from mechanistic.codegen.loop_kinds import Kind, call_code, plain
 from mechanistic.codegen.native import Compiled
 
 __all__ = ["call_code", "compiled", "stamp"]
 
+_TRANSLATOR = (loop_kinds, loop_statements, loop_values)
 _KINDS = {
     np.dtype(k).char: kind for k, kind in ((float, "f"), (np.int64, "i"), (np.uint64, "i"), (bool, "b"))
 }
@@ -84,7 +85,7 @@ class compiled:
 
 def stamp(function: Callable, kinds: tuple = ()) -> str:
     """What the machine code of `function` depends on: its source, that of all it calls, and their constants."""
-    said = [platform.python_version(), *(inspect.getsource(m) for m in (loop_statements, loop_values))]
+    said = [platform.python_version(), *(inspect.getsource(m) for m in _TRANSLATOR)]
     waiting, seen = [function, *(k[1] for k in kinds if k[0] == "function")], set()
     while waiting:
         one = plain(waiting.pop(0))

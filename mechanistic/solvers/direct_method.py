@@ -6,34 +6,32 @@ one waiting time; its numbers are those of (key, cell, draw), so its course depe
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from typing import NamedTuple
 
 import numpy as np
-from numba import uint32, uint64
+from numba import uint64
 
-from mechanistic._philox import philox4x32, unit53
 from mechanistic._quantiles import drawn
 from mechanistic.codegen.loops import call_code, compiled
-from mechanistic.jit import njit, threads
 from mechanistic.solvers.blocks import LANES
+from mechanistic.solvers.lanes import (
+    BAD_DRAW,
+    BAD_RATE,
+    CASCADE,
+    DONE,
+    NOBODY,
+    NOT_WHOLE,
+    SHORT,
+    TOO_MANY,
+    Lanes,
+    make_lanes,
+    take_cell,
+    two_numbers,
+)  # fmt: skip
+from mechanistic.solvers.sharing import share_out
 
-_BLOCK = 64  # cells that one thread takes at a time
 _CELLS_A_THREAD = 128  # below this, waking another thread takes longer
 _MOST_EVENTS = 1000  # one after the other at one time
-
-DONE, BAD_RATE, SHORT, NOT_WHOLE, CASCADE, TOO_MANY, BAD_DRAW = 0, 1, 2, 3, 4, 5, 6
-
-
-@njit(error_model="numpy", nogil=True)
-def _two_numbers(key, cell, draw):
-    """Two numbers in [0, 1), a pure function of the arguments (all uint64)."""
-    low, half = uint64(0xFFFFFFFF), uint64(32)
-    a, b, c, d = philox4x32(
-        uint32(cell & low), uint32(cell >> half), uint32(draw & low), uint32(draw >> half),
-        uint32(key & low), uint32(key >> half),
-    )  # fmt: skip
-    return unit53(a, b), unit53(c, d)
 
 
 def _next_stop(block, layout, lane, stops, speeds):
@@ -78,20 +76,15 @@ class _Room(NamedTuple):
     """The memory of one thread; arrays of (..., lane).
 
     Attributes:
-        block, address: what compiled code works on.
-        cell: its cell, or -1; row: the next output; in_turn: events one after the other.
-        draw, occurrence: waiting times drawn; turns.
+        lanes: whose draws are waiting times.
+        in_turn, occurrence: events one after the other; turns.
         was, pending, risen: (event, lane) whether it held, waits, has just begun to hold.
         held: (assignment, lane) what is to be assigned.
-        speeds: (state, lane); meaningless: the event whose draw has no meaning, or -1; fresh: wants a cell.
+        speeds: (state, lane); meaningless: the event whose draw has no meaning, or -1.
     """
 
-    block: np.ndarray
-    address: int
-    cell: np.ndarray
-    row: np.ndarray
+    lanes: Lanes
     in_turn: np.ndarray
-    draw: np.ndarray
     occurrence: np.ndarray
     was: np.ndarray
     pending: np.ndarray
@@ -99,15 +92,9 @@ class _Room(NamedTuple):
     held: np.ndarray
     speeds: np.ndarray
     meaningless: np.ndarray
-    fresh: np.ndarray
 
 
 def _room(layout, states: int, triggers: int, assignments: int) -> _Room:
-    room = np.zeros(layout[0] + LANES)
-    # vectors of eight doubles start where the processor reads them in one piece
-    skipped = -(room.ctypes.data // 8) % LANES
-    block = room[skipped : skipped + layout[0]]
-
     def marks() -> np.ndarray:
         return np.zeros((triggers, LANES), bool)
 
@@ -115,8 +102,8 @@ def _room(layout, states: int, triggers: int, assignments: int) -> _Room:
         return np.zeros(LANES, np.int64)
 
     return _Room(
-        block, block.ctypes.data, counts() - 1, counts(), counts(), counts(), counts(), marks(), marks(), marks(),
-        np.zeros((assignments, LANES)), np.zeros((states, LANES)), counts() - 1, np.ones(LANES, bool),
+        make_lanes(layout), counts(), counts(), marks(), marks(), marks(),
+        np.zeros((assignments, LANES)), np.zeros((states, LANES)), counts() - 1,
     )  # fmt: skip
 
 
@@ -137,11 +124,12 @@ def _run_block(draw_one, room, functions, layout, keys, first, end, start, const
     change_at, change_of, change_by = fires
     begins_true, held_values, persistent, assign_at, assign_of, whole = events
     n, reactions, triggers = start.shape[1], len(change_at) - 1, len(begins_true)
-    block = room.block
-    x, t, p, a, e, v, s_at = layout[1], layout[2], layout[3], layout[4], layout[5], layout[6], layout[10]
-    cell, row, in_turn, draw, occurrence = room.cell, room.row, room.in_turn, room.draw, room.occurrence
+    lanes = room.lanes
+    block, cell, row, draw, fresh = lanes.block, lanes.cell, lanes.row, lanes.draw, lanes.fresh
+    x, t, a, e, v, s_at = layout[1], layout[2], layout[4], layout[5], layout[6], layout[10]
+    in_turn, occurrence = room.in_turn, room.occurrence
     was, pending, risen, held = room.was, room.pending, room.risen, room.held
-    speeds, meaningless, fresh = room.speeds, room.meaningless, room.fresh
+    speeds, meaningless = room.speeds, room.meaningless
     for lane in range(LANES):
         fresh[lane] = True
     waiting, active = first, 0
@@ -149,26 +137,15 @@ def _run_block(draw_one, room, functions, layout, keys, first, end, start, const
         for lane in range(LANES):
             if not fresh[lane]:
                 continue
-            fresh[lane] = False
-            # a lane without a cell of its own computes along with another one's numbers
-            k = min(waiting, end - 1)
-            for i in range(n):
-                block[x + i * LANES + lane] = start[k, i]
-            block[t + lane] = times[0]
-            block[p + lane] = 1.0
-            for i in range(constants.shape[1]):
-                block[p + (1 + i) * LANES + lane] = constants[k, i]
-            cell[lane] = -1
-            if waiting < end:
-                cell[lane] = waiting
-                row[lane], in_turn[lane], draw[lane], occurrence[lane] = 0, 0, 0, 0
+            if take_cell(lanes, layout, lane, start, constants, times[0], waiting, end, 0):
+                in_turn[lane], occurrence[lane] = 0, 0
                 for i in range(triggers):
                     was[i, lane], pending[i, lane] = begins_true[i], False
                 waiting += 1
                 active += 1
         if active == 0:
             return
-        call_code(rates, room.address)
+        call_code(rates, lanes.address)
         some = False
         for i in range(triggers):
             for lane in range(LANES):
@@ -182,7 +159,7 @@ def _run_block(draw_one, room, functions, layout, keys, first, end, start, const
                 some = some or pending[i, lane]
         if some:
             for level in range(levels):
-                call_code(chances, room.address)
+                call_code(chances, lanes.address)
                 for k in range(len(draw_event)):
                     i = draw_event[k]
                     for lane in range(LANES):
@@ -191,9 +168,11 @@ def _run_block(draw_one, room, functions, layout, keys, first, end, start, const
                             risen[i, lane] or (pending[i, lane] and not held_values[i])
                         ):
                             whose = uint64(max(cell[lane], 0))
-                            if not draw_one(block, layout, lane, k, draws, draw_key, whose, occurrence[lane]):
+                            if not draw_one(
+                                block, layout, lane, k, draws, draw_key, whose, uint64(occurrence[lane])
+                            ):
                                 meaningless[lane] = i
-            call_code(values, room.address)
+            call_code(values, lanes.address)
             for i in range(triggers):
                 for s in range(assign_at[i], assign_at[i + 1]):
                     for lane in range(LANES):
@@ -201,13 +180,13 @@ def _run_block(draw_one, room, functions, layout, keys, first, end, start, const
                             held[s, lane] = block[v + s * LANES + lane]
         for lane in range(LANES):
             k = cell[lane]
-            if k < 0:
+            if k == NOBODY:
                 continue
             failed, guilty = DONE, 0
             if meaningless[lane] >= 0:
                 failed, guilty = BAD_DRAW, meaningless[lane]
                 meaningless[lane] = -1
-            occurrence[lane] += uint64(1)
+            occurrence[lane] += 1
             for i in range(len(clocks)):
                 speeds[clocks[i], lane] = block[s_at + i * LANES + lane]
             event = -1
@@ -238,8 +217,8 @@ def _run_block(draw_one, room, functions, layout, keys, first, end, start, const
                 if failed == DONE:
                     now = block[t + lane]
                     stop, clock, reading = _next_stop(block, layout, lane, stops, speeds)
-                    first_number, second_number = _two_numbers(key, uint64(k), draw[lane])
-                    draw[lane] += uint64(1)
+                    first_number, second_number = two_numbers(key, uint64(k), uint64(draw[lane]))
+                    draw[lane] += 1
                     arrival = now - np.log(1.0 - first_number) / total if total > 0.0 else np.inf
                     following = min(arrival, stop)
                     while row[lane] < len(times) and times[row[lane]] < following:
@@ -299,22 +278,14 @@ def run_cells(functions, layout, keys, start, constants, times, fires, events, s
         out: (cell, time, states), filled.
         status, culprit, when: (cell,) DONE or what failed, at which reaction or event, at what time.
     """
-    cells = len(start)
-    blocks = [(first, min(first + _BLOCK, cells)) for first in range(0, cells, _BLOCK)]
-    workers = max(1, min(threads(), cells // _CELLS_A_THREAD))
     draw_one = _draw if len(draws[0]) else _no_draw
 
-    def run(share: int) -> None:
+    def run(parts) -> None:
         room = _room(layout, start.shape[1], len(events[0]), len(events[4]))
-        for first, end in blocks[share::workers]:
+        for first, end in parts:
             _run_block(
                 draw_one, room, functions, layout, keys, first, end, start, constants, times, fires, events,
                 stops, clocks, draws, most, out, status, culprit, when,
             )  # fmt: skip
 
-    if workers == 1:
-        run(0)
-        return
-    with ThreadPoolExecutor(workers) as pool:
-        for _ in pool.map(run, range(workers)):
-            pass
+    share_out(run, len(start), each=_CELLS_A_THREAD)

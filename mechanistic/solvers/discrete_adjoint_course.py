@@ -9,12 +9,12 @@ import numpy as np
 from mechanistic.codegen.native import LANES
 from mechanistic.codegen.switched import SwitchedSystem
 from mechanistic.errors import IntegrationError
-from mechanistic.jit import threads_for
 from mechanistic.network import ReactionNetwork
 from mechanistic.solvers import discrete_adjoint_driver as driver
-from mechanistic.solvers.discrete_adjoint import STAGES, build
+from mechanistic.solvers.discrete_adjoint import build
+from mechanistic.solvers.discrete_adjoint_back import Round, pull_cells
 from mechanistic.solvers.discrete_adjoint_jumps import Jump, Jumps, Moment
-from mechanistic.solvers.rosenbrock import DENSE
+from mechanistic.solvers.rosenbrock import DENSE, STAGES
 
 _KEPT = 32  # steps that are taken again at once: what they keep should fit the processor's cache
 _MOST = 1_000_000
@@ -33,7 +33,7 @@ class Tape:
         triggers: (cell, event) whether each event's trigger held in the end.
     """
 
-    entries: list[driver.Round | Jump] = field(default_factory=list)
+    entries: list[Round | Jump] = field(default_factory=list)
     triggers: np.ndarray = field(default_factory=lambda: np.zeros((0, 0), dtype=bool))
 
 
@@ -133,8 +133,7 @@ class Follower:
                 continue
             order = np.argsort(-entry.count, kind="stable")
             order = order[entry.count[order] > 0]
-            with threads_for(len(order), each=2 * LANES):
-                driver.pull_cells(self._code, entry, grid, asked, lam, constants, order)
+            pull_cells(self._code, entry, grid, asked, lam, constants, order)
         if not self.jumps.needed:
             lam[:, :n] += weights[:, 0]
         return lam[:, :n], constants
@@ -188,15 +187,14 @@ class _Run:
         own = which if len(which) < len(cells.state) else slice(None)
         part = driver.Cells(*(a[own] for a in cells))
         state, time, following = part.state.copy(), part.time.copy(), part.following.copy()
-        with threads_for(len(which), each=2 * LANES):
-            driver.record_cells(code, part, self.grid, self.rtol, self.atol, _MOST)
+        driver.record_cells(code, part, self.grid, self.rtol, self.atol, _MOST)
         if own is which:
             for whole, some in zip(cells, part):
                 whole[which] = some
         if self.follower.transposed:
             most = max(1, int(part.count.max()))
             self.tape.entries.append(
-                driver.Round(
+                Round(
                     which.copy(), state, time, following,
                     part.fixed.copy() if self.jumps.needed else part.fixed,
                     part.sizes[:, :most].copy(), part.marks[:, :most].copy(), part.count.copy(),

@@ -1,8 +1,7 @@
-"""Drives the compiled steps of `discrete_adjoint` over many cells, forwards and back: eight in lockstep.
+"""Drives the compiled steps of `discrete_adjoint` over many cells: eight in lockstep, each with its own step size.
 
-Forwards a cell keeps the sizes of its steps, and its state at the first of them. Back, the steps are taken again
-from there, all of their stages kept, and then undone one by one. Lanes do not mix, so a cell's numbers depend on
-its own row only.
+A cell keeps the sizes of its steps where they are to be undone (`discrete_adjoint_back`). Lanes do not mix, so a
+cell's numbers depend on its own row only.
 """
 
 from __future__ import annotations
@@ -10,20 +9,19 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
 
-from mechanistic.jit import njit, prange
-from mechanistic.solvers.blocks import call
+from mechanistic.codegen.loops import call_code, compiled
+from mechanistic.solvers.blocks import LANES, aligned
+from mechanistic.solvers.sharing import share_out
 
-LANES = 8
-_BLOCK = 64  # cells that one thread takes at a time
+_CELLS_A_THREAD = 2 * LANES  # below this, waking another thread takes longer
 
 DONE, FULL, SWITCHED, TOO_MANY_STEPS, STEP_TOO_SMALL = range(5)
 
 # Positions in `Code.places`
 SIZE, TAPE, ROWS, Y, W, K, H, P, NOW, ERROR, RTOL, ATOL, LAM, KEPT, ASKED, PBAR = range(16)
+
+_NOBODY = -1
 
 
 class Code(NamedTuple):
@@ -76,64 +74,37 @@ class Cells(NamedTuple):
     count: np.ndarray
 
 
-class Round(NamedTuple):
-    """Some cells' next few steps, as they are undone.
+class _Room(NamedTuple):
+    """The memory of one thread.
 
     Attributes:
-        cells: (row,) which.
-        state, time, following: (row, columns), (row,), (row,) before the first step.
-        fixed: (row, constants).
-        sizes, marks, count: as in `Cells`.
+        block, address: what compiled code works on.
+        own: (lane,) its cell, or nobody; used: (lane,) the size of its step.
+        weights: (stages,) of the continuous extension.
     """
 
-    cells: np.ndarray
-    state: np.ndarray
-    time: np.ndarray
-    following: np.ndarray
-    fixed: np.ndarray
-    sizes: np.ndarray
-    marks: np.ndarray
-    count: np.ndarray
+    block: np.ndarray
+    address: int
+    own: np.ndarray
+    used: np.ndarray
+    weights: np.ndarray
 
 
-@intrinsic
-def _call_on(_context, address, block, source):
-    """As `call`, with a second block for the function to read."""
-
-    def generate(context, builder, _signature, arguments):
-        pointer = ir.DoubleType().as_pointer()
-        function = builder.inttoptr(arguments[0], ir.FunctionType(ir.VoidType(), [pointer] * 3).as_pointer())
-        block, source = (builder.inttoptr(a, pointer) for a in arguments[1:])
-        builder.call(function, [block, source, block])
-        return context.get_dummy_value()
-
-    return types.void(types.intp, types.intp, types.intp), generate
-
-
-@njit(error_model="numpy", nogil=True)
-def _aligned(size):
-    """A block that starts where the processor reads eight doubles in one piece."""
-    block = np.zeros(size + LANES)
-    return block[(64 - block.ctypes.data % 64) % 64 // 8 :]
-
-
-@njit(error_model="numpy", nogil=True)
-def _load(block, places, lane, state, fixed):
+def load(block, places, lane, state, fixed):
+    """Puts a cell's state and constants into a lane."""
     for i in range(len(state)):
         block[places[Y] + i * LANES + lane] = state[i]
     for i in range(len(fixed)):
         block[places[P] + i * LANES + lane] = fixed[i]
 
 
-@njit(error_model="numpy", nogil=True)
 def _stage(places, dense, i):
-    """Where the stages of column i begin."""
+    """Where the stages of column i begin; those of the tangent follow those of the states."""
     rows = places[ROWS]
-    return places[K] + (i % rows + i // rows * dense.shape[1] * rows) * LANES
+    return places[K] + (i if i < rows else i - rows + dense.shape[1] * rows) * LANES
 
 
-@njit(error_model="numpy", nogil=True)
-def _extension(dense, share, weights):
+def extension(dense, share, weights):
     """weights[s]: how much of stage s the state at `share` of a step holds beside those of its ends."""
     for s in range(dense.shape[1]):
         value = 0.0
@@ -142,10 +113,9 @@ def _extension(dense, share, weights):
         weights[s] = share * (1.0 - share) * value
 
 
-@njit(error_model="numpy", nogil=True)
 def _read(block, code, lane, share, weights, result):
     places = code.places
-    _extension(code.dense, share, weights)
+    extension(code.dense, share, weights)
     for i in range(len(result)):
         at = i * LANES + lane
         value = (1.0 - share) * block[places[Y] + at] + share * block[places[W] + at]
@@ -155,22 +125,17 @@ def _read(block, code, lane, share, weights, result):
         result[i] = value
 
 
-@njit(error_model="numpy", nogil=True)
 def _turned(block, code, lane, fixed):
-    count = 0
+    turned = False
     for k in range(code.sided):
-        count += block[code.places[NOW] + k * LANES + lane] != fixed[code.switched + k]
-    return count > 0
+        turned = turned or block[code.places[NOW] + k * LANES + lane] != fixed[code.switched + k]
+    return turned
 
 
-@njit(error_model="numpy", nogil=True)
-def _record_block(code, cells, grid, rtol, atol, most, first, end):
+@compiled
+def _record(room, code, cells, grid, rtol, atol, most, first, end):
     columns, places = cells.state.shape[1], code.places
-    block = _aligned(places[SIZE])
-    address = block.ctypes.data
-    own = np.full(LANES, -1)
-    used = np.zeros(LANES)
-    weights = np.zeros(code.dense.shape[1])
+    block, address, own, used, weights = room.block, room.address, room.own, room.used, room.weights
     keep = cells.sizes.shape[1]
     waiting, active, fresh = first, 0, True
     for lane in range(LANES):
@@ -179,19 +144,20 @@ def _record_block(code, cells, grid, rtol, atol, most, first, end):
             block[places[ATOL] + i * LANES + lane] = atol[i]
         # a lane without a cell of its own computes along with the first one's numbers
         k = min(waiting, end - 1)
-        _load(block, places, lane, cells.state[k], cells.fixed[k])
+        load(block, places, lane, cells.state[k], cells.fixed[k])
         used[lane] = cells.h[k]
+        own[lane] = _NOBODY
         if waiting < end:
             own[lane] = waiting
             waiting += 1
             active += 1
     while active > 0:
         if fresh:
-            call(code.prepare, address)  # pyright: ignore[reportCallIssue]
+            call_code(code.prepare, address)
             fresh = False
         for lane in range(LANES):
             k = own[lane]
-            if k >= 0:
+            if k != _NOBODY:
                 left = cells.stop[k] - cells.time[k]
                 used[lane] = cells.h[k]
                 if left <= 1.000001 * used[lane]:
@@ -199,25 +165,26 @@ def _record_block(code, cells, grid, rtol, atol, most, first, end):
                 elif left < 2.0 * used[lane]:
                     used[lane] = 0.5 * left
             block[places[H] + lane] = used[lane]
-        call(code.step, address)  # pyright: ignore[reportCallIssue]
+        call_code(code.step, address)
         if columns > places[ROWS]:
-            call(code.after, address)  # pyright: ignore[reportCallIssue]
-        call(code.measure, address)  # pyright: ignore[reportCallIssue]
-        if code.sided:
-            _call_on(code.conditions, address, address + 8 * places[W])  # pyright: ignore[reportCallIssue]
+            call_code(code.after, address)
+        call_code(code.measure, address)
+        if code.sided > 0:
+            call_code(code.conditions, address, address + 8 * places[W])
         # most often all lanes go on, and none has an output to read off the step
         together = code.sided == 0
         for lane in range(LANES):
             k = own[lane]
-            if k >= 0:
+            if k != _NOBODY:
                 f = cells.following[k]
-                together &= block[places[ERROR] + lane] <= 1.0
-                together &= f == len(grid) or grid[f] > cells.time[k] + used[lane]
+                together = together and block[places[ERROR] + lane] <= 1.0
+                together = together and (f == len(grid) or grid[f] > cells.time[k] + used[lane])
         if together:
-            block[places[Y] : places[Y] + columns * LANES] = block[places[W] : places[W] + columns * LANES]
+            for i in range(columns * LANES):
+                block[places[Y] + i] = block[places[W] + i]
         for lane in range(LANES):
             k = own[lane]
-            if k < 0:
+            if k == _NOBODY:
                 continue
             error = block[places[ERROR] + lane]
             if error > 0.0:
@@ -241,7 +208,7 @@ def _record_block(code, cells, grid, rtol, atol, most, first, end):
                         _read(block, code, lane, share, weights, cells.course[k, f])
                         f += 1
                     cells.following[k] = f
-                    if keep:
+                    if keep > 0:
                         cells.sizes[k, cells.count[k]] = used[lane]
                         cells.marks[k, cells.count[k]] = f
                     cells.count[k] += 1
@@ -254,7 +221,7 @@ def _record_block(code, cells, grid, rtol, atol, most, first, end):
                     if arrives or f == len(grid):
                         cells.status[k] = DONE
                         ended = True
-                    elif keep and cells.count[k] == keep:
+                    elif keep > 0 and cells.count[k] == keep:
                         cells.status[k] = FULL
                         ended = True
             else:
@@ -270,141 +237,44 @@ def _record_block(code, cells, grid, rtol, atol, most, first, end):
                     cells.state[k, i] = block[places[Y] + i * LANES + lane]
                 if waiting < end:
                     own[lane] = waiting
-                    _load(block, places, lane, cells.state[waiting], cells.fixed[waiting])
+                    load(block, places, lane, cells.state[waiting], cells.fixed[waiting])
                     waiting += 1
                     fresh = True
                 else:
-                    own[lane] = -1
+                    own[lane] = _NOBODY
                     active -= 1
 
 
-@njit(error_model="numpy", parallel=True)
-def record_cells(code, cells, grid, rtol, atol, most):
+def record_cells(
+    code: Code, cells: Cells, grid: np.ndarray, rtol: float, atol: np.ndarray, most: int
+) -> None:
     """Steps every cell until it stops, has its last output, finds a switch turned, or has kept all it can keep.
 
     Args:
-        code, cells: `Code` and `Cells`.
         grid: (time,) outputs, rising.
         rtol, atol: tolerances; atol (columns,).
         most: steps.
     """
-    for b in prange((len(cells.state) + _BLOCK - 1) // _BLOCK):
-        first = b * _BLOCK
-        _record_block(code, cells, grid, rtol, atol, most, first, min(first + _BLOCK, len(cells.state)))
+
+    def run(parts) -> None:
+        block = aligned(int(code.places[SIZE]))
+        room = _Room(
+            block, block.ctypes.data, np.zeros(LANES, np.int64), np.zeros(LANES), np.zeros(code.dense.shape[1]),
+        )  # fmt: skip
+        go = _record.on(room, code, cells, grid, rtol, atol, most)
+        for first, end in parts:
+            go(first, end)
+
+    share_out(run, len(cells.state), each=_CELLS_A_THREAD)
 
 
-@njit(error_model="numpy")
-def one_step(code, state, fixed, h):
-    """The new (columns,) after one step of size h."""
+def one_step(code: Code, state: np.ndarray, fixed: np.ndarray, h: float) -> np.ndarray:
+    """The new (rows,) after one step of size h."""
     places = code.places
-    block = _aligned(places[SIZE])
+    block = aligned(int(places[SIZE]))
     for lane in range(LANES):
-        _load(block, places, lane, state, fixed)
+        load(block, places, lane, state, fixed)
         block[places[H] + lane] = h
-    call(code.prepare, block.ctypes.data)  # pyright: ignore[reportCallIssue]
-    call(code.step, block.ctypes.data)  # pyright: ignore[reportCallIssue]
-    result = np.empty(places[ROWS])
-    for i in range(len(result)):
-        result[i] = block[places[W] + i * LANES]
-    return result
-
-
-@njit(error_model="numpy", nogil=True)
-def _seed(block, code, lane, cell, start, size, low, high, grid, weights, extra):
-    """What is asked of the outputs within a step becomes asked of its ends and stages."""
-    places, rows = code.places, code.places[ROWS]
-    for f in range(low, high):
-        share = min(1.0, (grid[f] - start) / size)
-        _extension(code.dense, share, extra)
-        for i in range(rows):
-            weight = weights[cell, f, i]
-            at = i * LANES + lane
-            block[places[LAM] + at] += share * weight
-            block[places[KEPT] + at] += (1.0 - share) * weight
-            for s in range(len(extra)):
-                block[places[ASKED] + s * rows * LANES + at] += extra[s] * weight
-
-
-@njit(error_model="numpy", nogil=True)
-def _pull_group(code, part, grid, weights, lam, pbar, members, block, tape):
-    places, rows = code.places, code.places[ROWS]
-    address = block.ctypes.data
-    most, length, active = 0, places[TAPE], len(members)
-    times = np.zeros((len(tape) + 1, LANES))
-    extra = np.zeros(code.dense.shape[1])
-    for lane in range(LANES):
-        r = members[min(lane, active - 1)]
-        _load(block, places, lane, part.state[r], part.fixed[r])
-        times[0, lane] = part.time[r]
-        most = max(most, part.count[r])
-    call(code.prepare, address)  # pyright: ignore[reportCallIssue]
-    for k in range(most):
-        for lane in range(LANES):
-            r = members[min(lane, active - 1)]
-            block[places[H] + lane] = part.sizes[r, k if k < part.count[r] else 0]
-        call(code.step, address)  # pyright: ignore[reportCallIssue]
-        tape[k] = block[:length]
-        together = True
-        for lane in range(LANES):
-            together &= k < part.count[members[min(lane, active - 1)]]
-        for lane in range(LANES):
-            r = members[min(lane, active - 1)]
-            if k < part.count[r]:
-                times[k + 1, lane] = times[k, lane] + part.sizes[r, k]
-                if not together:
-                    for i in range(rows):
-                        at = i * LANES + lane
-                        block[places[Y] + at] = block[places[W] + at]
-        if together:
-            block[places[Y] : places[Y] + rows * LANES] = block[places[W] : places[W] + rows * LANES]
-    constants, seeded = pbar.shape[1], True
-    for k in range(most - 1, -1, -1):
-        if seeded:
-            block[places[KEPT] : places[KEPT] + rows * LANES] = 0.0
-            block[places[ASKED] : places[ASKED] + len(extra) * rows * LANES] = 0.0
-            seeded = False
-        for lane in range(LANES):
-            r = members[min(lane, active - 1)]
-            block[places[H] + lane] = part.sizes[r, k if k < part.count[r] else 0]
-            # a lane whose cell took fewer steps carries zeros until its own last step
-            begins = lane < active and k == part.count[r] - 1
-            if begins or k >= part.count[r] or lane >= active:
-                c = part.cells[r]
-                for i in range(rows):
-                    block[places[LAM] + i * LANES + lane] = lam[c, i] if begins else 0.0
-                for i in range(constants):
-                    block[places[PBAR] + i * LANES + lane] = pbar[c, i] if begins else 0.0
-            if lane < active and k < part.count[r]:
-                low, high = part.marks[r, k - 1] if k else part.following[r], part.marks[r, k]
-                if high > low:
-                    seeded = True
-                    _seed(
-                        block, code, lane, part.cells[r], times[k, lane], part.sizes[r, k], low, high, grid,
-                        weights, extra,
-                    )  # fmt: skip
-        _call_on(code.after, address, tape[k].ctypes.data)  # pyright: ignore[reportCallIssue]
-    for lane in range(active):
-        c = part.cells[members[lane]]
-        for i in range(rows):
-            lam[c, i] = block[places[LAM] + i * LANES + lane]
-        for i in range(constants):
-            pbar[c, i] = block[places[PBAR] + i * LANES + lane]
-
-
-@njit(error_model="numpy", parallel=True)
-def pull_cells(code, part, grid, weights, lam, pbar, order):
-    """Undoes the steps of a `Round`: what is asked of the states after it becomes asked of those before it.
-
-    Args:
-        grid, weights: (time,) and (cell, time, rows) what is asked of the outputs.
-        lam: (cell, rows); pbar: (cell, constants), added to; both in place.
-        order: the rows of the round, those with as many steps beside each other.
-    """
-    groups = (len(order) + LANES - 1) // LANES
-    workers = min(groups, 16)
-    for worker in prange(workers):
-        block = _aligned(code.places[SIZE])
-        tape = np.empty((part.sizes.shape[1], code.places[TAPE]))
-        for g in range(worker, groups, workers):
-            members = order[g * LANES : (g + 1) * LANES]
-            _pull_group(code, part, grid, weights, lam, pbar, members, block, tape)
+    call_code(code.prepare, block.ctypes.data)
+    call_code(code.step, block.ctypes.data)
+    return block[places[W] : places[W] + places[ROWS] * LANES : LANES].copy()

@@ -20,14 +20,12 @@ import numpy as np
 
 from mechanistic.codegen.system import STATE, System
 from mechanistic.errors import ModelError, ModelProblem
-from mechanistic.jit import threads_for
 from mechanistic.random import stream_key
 from mechanistic.solvers import leaps as driver
 from mechanistic.solvers.stochastic import StochasticStepper
 
 _ERROR = 0.03
 _MOST_STEPS = 4_000_000_000  # a step is one word of the counter
-_CELLS_A_THREAD = 128
 
 
 class Leaper:
@@ -73,12 +71,11 @@ class Leaper:
         address, layout = exact.compiled_rates()
         out = np.empty((cells, len(times), start.shape[1]))
         status, culprit, when = np.zeros(cells, np.int64), np.zeros(cells, np.int64), np.zeros(cells)
-        with threads_for(cells, each=_CELLS_A_THREAD):
-            driver.run_cells(
-                address, layout, stream_key(seed, method), method == "tau-leaping", _ERROR,
-                np.ascontiguousarray(start), np.ascontiguousarray(constants), np.ascontiguousarray(times),
-                exact.fires(), self._watched, np.uint64(_MOST_STEPS), out, status, culprit, when,
-            )  # fmt: skip
+        driver.run_cells(
+            address, layout, stream_key(seed, method), method == "tau-leaping", _ERROR,
+            np.ascontiguousarray(start), np.ascontiguousarray(constants), np.ascontiguousarray(times),
+            exact.fires(), self._watched, np.uint64(_MOST_STEPS), out, status, culprit, when,
+        )  # fmt: skip
         wrong = np.flatnonzero(status)
         if len(wrong):
             i = int(wrong[0])

@@ -7,24 +7,68 @@ its course depends on its own row only.
 from __future__ import annotations
 
 import math
+from typing import NamedTuple
 
 import numpy as np
 from numba import uint64
 
-from mechanistic.jit import njit, prange
-from mechanistic.solvers.blocks import LANES, call
-from mechanistic.solvers.direct_method import BAD_RATE, DONE, SHORT, TOO_MANY, _two_numbers
+from mechanistic.codegen.loops import call_code, compiled
+from mechanistic.solvers.blocks import LANES
+from mechanistic.solvers.lanes import (
+    BAD_RATE,
+    DONE,
+    NOBODY,
+    SHORT,
+    TOO_MANY,
+    A,
+    T,
+    X,
+    make_lanes,
+    take_cell,
+    two_numbers,
+)  # fmt: skip
+from mechanistic.solvers.sharing import share_out
 
-_BLOCK = 64  # cells that one thread takes at a time
+_CELLS_A_THREAD = 128  # below this, waking another thread takes longer
 # Cao, Gillespie and Petzold's n_c, and when they take how many exact steps instead of a leap
 _FEW_FIRINGS, _SHORT_LEAP, _EXACT_STEPS = 10, 10.0, 100
 
 
-@njit(error_model="numpy", nogil=True)
+class _Work(NamedTuple):
+    """What one leap computes with.
+
+    Attributes:
+        critical: (reaction,) whether it fires one by one; none: (reaction,) never.
+        extents: (reaction,) how often each fires.
+        drift, spread, loss: (state,) of the propensities that leap.
+        amounts: (state,) of the cell at work.
+        exact_left: (lane,) exact steps to take before the next leap.
+    """
+
+    critical: np.ndarray
+    none: np.ndarray
+    extents: np.ndarray
+    drift: np.ndarray
+    spread: np.ndarray
+    loss: np.ndarray
+    amounts: np.ndarray
+    exact_left: np.ndarray
+
+
+def _work(states: int, reactions: int) -> _Work:
+    def sums() -> np.ndarray:
+        return np.zeros(states)
+
+    return _Work(
+        np.zeros(reactions, bool), np.zeros(reactions, bool), np.zeros(reactions), sums(), sums(), sums(), sums(),
+        np.zeros(LANES, np.int64),
+    )  # fmt: skip
+
+
 def _poisson(mean, key, cell, step, reaction):
     """A Poisson number: by inversion where the mean is small, else Hörmann's transformed rejection (PTRS, 1993)."""
     if mean < 10.0:
-        u, _ = _two_numbers(key, cell, step | (uint64(reaction) << uint64(32)))
+        u, _v = two_numbers(key, cell, step | (uint64(reaction) << uint64(32)))
         k, weight = 0.0, math.exp(-mean)
         while u >= weight and k < 200.0:
             u -= weight
@@ -37,7 +81,7 @@ def _poisson(mean, key, cell, step, reaction):
     attempt = uint64(0)
     while True:
         word = uint64(reaction) | (attempt << uint64(20))
-        u, v = _two_numbers(key, cell, step | (word << uint64(32)))
+        u, v = two_numbers(key, cell, step | (word << uint64(32)))
         attempt += uint64(1)
         u, v = u - 0.5, 1.0 - v
         near = 0.5 - abs(u)
@@ -52,18 +96,17 @@ def _poisson(mean, key, cell, step, reaction):
             return k
 
 
-@njit(error_model="numpy", nogil=True)
-def _longest(block, layout, lane, fires, watched, critical, error, drift, spread, loss):
+def _longest(block, layout, lane, fires, watched, error, work):
     """The longest leap in which no propensity changes by more than a share `error` (their equations 32 and 33).
 
     Nor may reactions take more than that share of anything, whatever others give back: near a steady state the
     net change allows leaps as long as the lifetime of a species, which make its variance too large by a third.
     """
     change_at, change_of, change_by = fires
-    x, a = layout[1], layout[4]
-    drift[:] = 0.0
-    loss[:] = 0.0
-    spread[:] = 0.0
+    critical, drift, spread, loss = work.critical, work.drift, work.spread, work.loss
+    x, a = layout[X], layout[A]
+    for i in range(len(drift)):
+        drift[i] = loss[i] = spread[i] = 0.0
     for j in range(len(change_at) - 1):
         if critical[j]:
             continue
@@ -89,7 +132,6 @@ def _longest(block, layout, lane, fires, watched, critical, error, drift, spread
     return longest
 
 
-@njit(error_model="numpy", nogil=True)
 def _choose(block, place, count, lane, only, which, target):
     """The reaction at `target` along the sum of the propensities of those where `which` equals `only`."""
     reached, chosen = 0.0, 0
@@ -103,22 +145,20 @@ def _choose(block, place, count, lane, only, which, target):
     return chosen
 
 
-@njit(error_model="numpy", nogil=True)
 def _fire(amounts, fires, reaction, times):
     change_at, change_of, change_by = fires
     for s in range(change_at[reaction], change_at[reaction + 1]):
         amounts[change_of[s]] += change_by[s] * times
 
 
-@njit(error_model="numpy", nogil=True)
 def _leap(block, layout, lane, key, cell, step, fires, watched, error, room, exact_left, work):
     """One tau-leap, or one exact step, of at most `room`; the time that it took, the next step, exact steps left.
 
-    `work`: which reactions are critical, drift, spread, loss, the amounts (updated), zeros a reaction, extents.
+    The amounts in `work` become the new ones.
     """
     change_at, change_of, change_by = fires
-    critical, drift, spread, loss, amounts, none, _ = work
-    x, a, reactions = layout[1], layout[4], len(change_at) - 1
+    critical, amounts = work.critical, work.amounts
+    x, a, reactions = layout[X], layout[A], len(change_at) - 1
     total = danger = 0.0
     for j in range(reactions):
         rate = block[a + j * LANES + lane]
@@ -132,17 +172,17 @@ def _leap(block, layout, lane, key, cell, step, fires, watched, error, room, exa
                 danger += rate
     longest = np.inf
     if exact_left == 0:
-        longest = _longest(block, layout, lane, fires, watched, critical, error, drift, spread, loss)
+        longest = _longest(block, layout, lane, fires, watched, error, work)
         if longest < _SHORT_LEAP / total:
             exact_left = _EXACT_STEPS
     if exact_left > 0:
-        first, second = _two_numbers(key, cell, step | (uint64(0xFFFFFFFF) << uint64(32)))
+        first, second = two_numbers(key, cell, step | (uint64(0xFFFFFFFF) << uint64(32)))
         wait = -math.log(1.0 - first) / total
         if wait < room:
-            _fire(amounts, fires, _choose(block, a, reactions, lane, False, none, second * total), 1.0)
+            _fire(amounts, fires, _choose(block, a, reactions, lane, False, work.none, second * total), 1.0)
         return min(wait, room), step + uint64(1), exact_left - 1
     while True:
-        first, second = _two_numbers(key, cell, step | (uint64(0xFFFFFFFF) << uint64(32)))
+        first, second = two_numbers(key, cell, step | (uint64(0xFFFFFFFF) << uint64(32)))
         wait = -math.log(1.0 - first) / danger if danger > 0.0 else np.inf
         took = min(longest, wait, room)
         for j in range(reactions):
@@ -163,15 +203,14 @@ def _leap(block, layout, lane, key, cell, step, fires, watched, error, room, exa
             amounts[i] = block[x + i * LANES + lane]
 
 
-@njit(error_model="numpy", nogil=True)
 def _limit(amounts, fires, extents, taken, kept):
     """Shrinks `extents`, by which reactions fire, so that together they take no more of anything than there is.
 
     A reaction shrinks as a whole, by the least share left to it of what it takes, so conserved totals stay.
     """
     change_at, change_of, change_by = fires
-    taken[:] = 0.0
-    kept[:] = 0.0
+    for i in range(len(taken)):
+        taken[i] = kept[i] = 0.0
     for j in range(len(extents)):
         for s in range(change_at[j], change_at[j + 1]):
             change = change_by[s] * extents[j]
@@ -192,21 +231,21 @@ def _limit(amounts, fires, extents, taken, kept):
         extents[j] *= share
 
 
-@njit(error_model="numpy", nogil=True)
 def _diffuse(block, layout, lane, key, cell, step, fires, watched, error, room, work):
     """One step of Euler and Maruyama for the chemical Langevin equation, in which no amount falls below 0."""
-    _, change_of, _ = fires
-    critical, drift, spread, loss, amounts, _, extents = work
-    critical[:] = False
-    took = min(_longest(block, layout, lane, fires, watched, critical, error, drift, spread, loss), room)
+    change_of = fires[1]
+    amounts, extents = work.amounts, work.extents
+    for j in range(len(extents)):
+        work.critical[j] = False
+    took = min(_longest(block, layout, lane, fires, watched, error, work), room)
     for j in range(len(extents)):
         extents[j] = 0.0
-        mean = block[layout[4] + j * LANES + lane] * took
+        mean = block[layout[A] + j * LANES + lane] * took
         if mean > 0.0:
-            first, second = _two_numbers(key, cell, step | (uint64(j) << uint64(32)))
+            first, second = two_numbers(key, cell, step | (uint64(j) << uint64(32)))
             normal = math.sqrt(-2.0 * math.log(1.0 - first)) * math.cos(2.0 * math.pi * second)
             extents[j] = mean + math.sqrt(mean) * normal
-    _limit(amounts, fires, extents, loss, drift)
+    _limit(amounts, fires, extents, work.loss, work.drift)
     for j in range(len(extents)):
         _fire(amounts, fires, j, extents[j])
     for s in range(len(change_of)):
@@ -215,54 +254,31 @@ def _diffuse(block, layout, lane, key, cell, step, fires, watched, error, room, 
     return took, step + uint64(1)
 
 
-@njit(error_model="numpy", nogil=True)
-def _run_block(rates, layout, key, leaping, error, first, end, start, constants, times, fires, watched, most, out,
-               status, culprit, when):  # fmt: skip
+@compiled
+def _run_block(lanes, work, rates, layout, key, leaping, error, first, end, start, constants, times, fires, watched,
+               most, out, status, culprit, when):  # fmt: skip
     n, reactions = start.shape[1], len(fires[0]) - 1
-    block = np.zeros(layout[0] + LANES)
-    # vectors of eight doubles start where the processor reads them in one piece
-    block = block[(64 - block.ctypes.data % 64) % 64 // 8 :]
-    address = block.ctypes.data
-    x, t, p, a = layout[1], layout[2], layout[3], layout[4]
-    cell, row, exact_left = np.full(LANES, -1), np.zeros(LANES, np.int64), np.zeros(LANES, np.int64)
-    step = np.zeros(LANES, np.uint64)
-    amounts = np.zeros(n)
-    work = (
-        np.zeros(reactions, np.bool_),
-        np.zeros(n),
-        np.zeros(n),
-        np.zeros(n),
-        amounts,
-        np.zeros(reactions, np.bool_),
-        np.zeros(reactions),
-    )
+    block, cell, row, step, exact_left = lanes.block, lanes.cell, lanes.row, lanes.draw, work.exact_left
+    x, t, a, amounts = layout[X], layout[T], layout[A], work.amounts
+    for lane in range(LANES):
+        lanes.fresh[lane] = True
     waiting, active = first, 0
-    fresh = np.ones(LANES, np.bool_)
     while True:
         for lane in range(LANES):
-            if not fresh[lane]:
+            if not lanes.fresh[lane]:
                 continue
-            fresh[lane] = False
-            # a lane without a cell of its own computes along with another one's numbers
-            k = min(waiting, end - 1)
-            for i in range(n):
-                block[x + i * LANES + lane] = start[k, i]
-            block[t + lane] = times[0]
-            block[p + lane] = 1.0
-            for i in range(constants.shape[1]):
-                block[p + (1 + i) * LANES + lane] = constants[k, i]
-            cell[lane] = -1
-            if waiting < end:
-                cell[lane], row[lane], exact_left[lane], step[lane] = waiting, 1, 0, 0
-                out[waiting, 0] = start[waiting]
+            if take_cell(lanes, layout, lane, start, constants, times[0], waiting, end, 1):
+                exact_left[lane] = 0
+                for i in range(n):
+                    out[waiting, 0, i] = start[waiting, i]
                 waiting += 1
                 active += 1
         if active == 0:
             return
-        call(rates, address)  # pyright: ignore[reportCallIssue]
+        call_code(rates, lanes.address)
         for lane in range(LANES):
             k = cell[lane]
-            if k < 0:
+            if k == NOBODY:
                 continue
             failed, guilty, total = DONE, 0, 0.0
             for j in range(reactions):
@@ -279,29 +295,29 @@ def _run_block(rates, layout, key, leaping, error, first, end, start, constants,
                 took = room
                 if total > 0.0 and leaping:
                     took, step[lane], exact_left[lane] = _leap(
-                        block, layout, lane, key, uint64(k), step[lane], fires, watched, error, room,
+                        block, layout, lane, key, uint64(k), uint64(step[lane]), fires, watched, error, room,
                         exact_left[lane], work,
                     )  # fmt: skip
                 elif total > 0.0:
                     took, step[lane] = _diffuse(
-                        block, layout, lane, key, uint64(k), step[lane], fires, watched, error, room, work
-                    )
+                        block, layout, lane, key, uint64(k), uint64(step[lane]), fires, watched, error, room, work,
+                    )  # fmt: skip
                 for i in range(n):
                     block[x + i * LANES + lane] = amounts[i]
                     if amounts[i] < 0.0 and start[k, i] >= 0.0:
                         failed = SHORT
                 block[t + lane] = times[row[lane]] if took >= room else block[t + lane] + took
                 if took >= room:
-                    out[k, row[lane]] = amounts
+                    for i in range(n):
+                        out[k, row[lane], i] = amounts[i]
                     row[lane] += 1
             if failed != DONE:
                 status[k], culprit[k], when[k] = failed, guilty, block[t + lane]
             if failed != DONE or row[lane] == len(times):
-                fresh[lane] = True
+                lanes.fresh[lane] = True
                 active -= 1
 
 
-@njit(error_model="numpy", parallel=True)
 def run_cells(rates, layout, key, leaping, error, start, constants, times, fires, watched, most, out, status,
               culprit, when):  # fmt: skip
     """The state of every cell at `times`, from `start` at times[0].
@@ -314,10 +330,13 @@ def run_cells(rates, layout, key, leaping, error, start, constants, times, fires
         watched: what propensities depend on: positions in the state; the order of the highest reaction of each;
             how many of it that reaction takes.
     """
-    cells = len(start)
-    for b in prange((cells + _BLOCK - 1) // _BLOCK):
-        first = b * _BLOCK
-        _run_block(
-            rates, layout, key, leaping, error, first, min(first + _BLOCK, cells), start, constants, times, fires,
-            watched, most, out, status, culprit, when,
-        )  # fmt: skip
+
+    def run(parts) -> None:
+        lanes, work = make_lanes(layout), _work(start.shape[1], len(fires[0]) - 1)
+        for first, end in parts:
+            _run_block(
+                lanes, work, rates, layout, key, leaping, error, first, end, start, constants, times, fires,
+                watched, most, out, status, culprit, when,
+            )  # fmt: skip
+
+    share_out(run, len(start), each=_CELLS_A_THREAD)

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
 from mechanistic.codegen.system import System
 from mechanistic.event_memory import TRIGGERS, slot_width, with_room
-from mechanistic.jit import threads
 from mechanistic.random import stream_key
 from mechanistic.solvers import instants, lockstep
 from mechanistic.solvers.program import Program
 from mechanistic.solvers.rosenbrock import build
+from mechanistic.solvers.sharing import share_out
 
 _MOST_STEPS = 1_000_000
 _CELLS_A_THREAD = 256  # below this, waking another thread takes longer
-_PARTS = 4
 _REASONS = {
     lockstep.TOO_MANY_STEPS: f"more than {_MOST_STEPS} steps",
     lockstep.STEP_TOO_SMALL: "the step became too small",
@@ -143,22 +142,9 @@ class NativeStepper:
             program.functions, program.places, program.numbers, program.dense, self._shared,
             np.concatenate([[0], 1 + columns]).astype(np.int64),
         )  # fmt: skip
-        cells = len(batch.state)
-        if cells == 0:
-            return
-        workers = max(1, min(threads(), cells // _CELLS_A_THREAD))
-        # more parts than threads, for cells take unequally long
-        ends = np.linspace(0, cells, 1 + (workers if workers == 1 else _PARTS * workers)).astype(int).tolist()
-        parts = iter([(ends[i], ends[i + 1]) for i in range(len(ends) - 1)])
-        if workers == 1:
-            lockstep.run_cells(code, switches, task, batch, parts)
-            return
-        with ThreadPoolExecutor(workers) as pool:
-            running = [
-                pool.submit(lockstep.run_cells, code, switches, task, batch, parts) for _ in range(workers)
-            ]
-            for one in running:
-                one.result()
+        share_out(
+            partial(lockstep.run_cells, code, switches, task, batch), len(batch.state), each=_CELLS_A_THREAD
+        )
 
     def _failure(self, batch: lockstep.Batch, k: int) -> Failure:
         status, (time, at) = int(batch.status[k]), batch.where[k]

@@ -29,7 +29,7 @@ from mechanistic.solvers.program import (
 )
 
 GAMMA = 0.21193756319429014
-_A: tuple[tuple[float, ...], ...] = (
+A: tuple[tuple[float, ...], ...] = (
     (),
     (3.0,),
     (2.849394379747939, 0.45842242204463923),
@@ -40,7 +40,7 @@ _A: tuple[tuple[float, ...], ...] = (
         0.030198172008377946,
     ),
 )  # fmt: skip
-_C: tuple[tuple[float, ...], ...] = (
+C: tuple[tuple[float, ...], ...] = (
     (),
     (-14.155112264123755,),
     (-17.97296035885952, -2.859693295451294),
@@ -71,7 +71,7 @@ DENSE: tuple[tuple[float, ...], ...] = (
         -52.072871366152654, -59.78993625266729, -0.15582684282751913, 4.883087185713722,
     ),
 )  # fmt: skip
-NAME, _STAGES = "stiff", len(_C)
+NAME, STAGES = "stiff", len(C)
 # |h lambda| below which an explicit method would do, and steps after which this is believed
 _EASY, _BELIEVED = 2.0, 5
 METHOD = Method(NAME, order=5, dense=DENSE, scaled=False, limit=_EASY, leaves=-_BELIEVED)
@@ -115,10 +115,10 @@ def _emit(system, states, rates, outputs, plan: Elimination, derivatives, events
     leaves: dict[Node, Place] = {graph.input(SCALE): ("p", 0)}
     for at in system.constant_at.values():
         leaves[graph.input(at)] = ("p", 1 + at - STATE - len(system.state_at))
-    fixed = _fixed(graph, [node for node, _ in outputs], {*states, *events.leaves})
+    fixed = fixed_numbers(graph, [node for node, _ in outputs], {*states, *events.leaves})
     layout = Layout()
     place_common(layout, size, constants)
-    place_method(layout, NAME, size, _STAGES)
+    place_method(layout, NAME, size, STAGES)
     explicit.place(layout, size)
     layout.place("c", len(fixed))
     layout.place("M", len(plan.entries))
@@ -148,7 +148,7 @@ def _emit(system, states, rates, outputs, plan: Elimination, derivatives, events
     return Program(module.compile(), size, timed, layout, (METHOD, explicit.METHOD), events)
 
 
-def _fixed(graph: Graph, outputs: list[Node], states: set[Node]) -> list[Node]:
+def fixed_numbers(graph: Graph, outputs: list[Node], states: set[Node]) -> list[Node]:
     """Numbers that depend on a cell's constants only and that something changing uses."""
     changing, used = set(states), set(outputs)
     order = graph.needed(outputs)
@@ -167,18 +167,18 @@ def _fixed(graph: Graph, outputs: list[Node], states: set[Node]) -> list[Node]:
 def _emit_step(module: Module, size: int, states: int) -> None:
     r = module.routine("stiff.step")
     y, w = r.array("y"), r.array("stiff.w")
-    stages = [r.pointer(r.array("stiff.K"), s * size) for s in range(_STAGES)]
+    stages = [r.pointer(r.array("stiff.K"), s * size) for s in range(STAGES)]
     r.call("jacobian", y)
     r.call("factor")
     r.call("solve", y, stages[0])
     inverse = r.div(constant(1.0), r.load(r.block, r.at("h")))
-    for s in range(1, _STAGES):
+    for s in range(1, STAGES):
 
         def before(i, s=s):
-            if s < len(_A):
+            if s < len(A):
                 value = r.load(y, i)
                 for q in range(s):
-                    value = r.add(value, r.mul(constant(_A[s][q]), r.load(stages[q], i)))
+                    value = r.add(value, r.mul(constant(A[s][q]), r.load(stages[q], i)))
             else:
                 value = r.add(r.load(w, i), r.load(stages[s - 1], i))
             r.store(value, w, i)
@@ -187,9 +187,9 @@ def _emit_step(module: Module, size: int, states: int) -> None:
         r.call("rates", w, stages[s])
 
         def after(i, s=s):
-            value = r.mul(constant(_C[s][0]), r.load(stages[0], i))
+            value = r.mul(constant(C[s][0]), r.load(stages[0], i))
             for q in range(1, s):
-                value = r.add(value, r.mul(constant(_C[s][q]), r.load(stages[q], i)))
+                value = r.add(value, r.mul(constant(C[s][q]), r.load(stages[q], i)))
             r.store(r.add(r.load(stages[s], i), r.mul(value, inverse)), stages[s], i)
 
         r.loop(size, after)

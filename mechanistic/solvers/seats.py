@@ -26,6 +26,7 @@ from mechanistic.solvers.blocks import (
     F,
     P,
     Y,
+    aligned,
 )  # fmt: skip
 from mechanistic.solvers.instants import AFTER, AT, CHANGED, HELD, next_change, settle
 
@@ -101,10 +102,7 @@ class Seats(NamedTuple):
 def make_seats(code, switches, batch, cells: int) -> Seats:
     """Empty seats, for up to `cells` of a batch at a time; see `lockstep`."""
     size, timed = code.places[STIFF, SIZE], code.places[STIFF, TIMED]
-    room = np.zeros(size + LANES)
-    # vectors of eight doubles start where the processor reads them in one piece
-    skipped = -(room.ctypes.data // 8) % LANES
-    block = room[skipped : skipped + size]
+    block = aligned(size)
 
     def lanes(kind: type) -> np.ndarray:
         return np.zeros(LANES, kind)

@@ -24,6 +24,7 @@ from mechanistic.errors import IntegrationError, ModelError, ModelProblem
 from mechanistic.network import ReactionNetwork
 from mechanistic.random import stream_key
 from mechanistic.solvers import direct_method as driver
+from mechanistic.solvers import lanes
 
 _MOST_DRAWS = 1_000_000_000
 _COUNTED = (None, "", "item", "dimensionless", "1")
@@ -236,16 +237,16 @@ class StochasticStepper:
     def failure(self, cell: int, status: int, culprit: int, time: float) -> IntegrationError:
         """What the driver's `status` says of a cell."""
         network = self.network
-        about_event = status in (driver.NOT_WHOLE, driver.CASCADE, driver.BAD_DRAW)
+        about_event = status in (lanes.NOT_WHOLE, lanes.CASCADE, lanes.BAD_DRAW)
         things = network.events if about_event else network.reactions
         name = things[culprit].id if things else ""
         reason = {
-            driver.BAD_RATE: f"the rate law of '{name}' is negative or not finite, so it is no propensity",
-            driver.SHORT: f"'{name}' fired without enough of its reactants: its rate law must be 0 there",
-            driver.NOT_WHOLE: f"the event '{name}' sets an amount that is not a whole number",
-            driver.BAD_DRAW: f"the parameters of a draw of the event '{name}' have no meaning",
-            driver.CASCADE: f"events set each other off without end, the last of them '{name}'",
-            driver.TOO_MANY: f"more than {_MOST_DRAWS:.0e} firings",
+            lanes.BAD_RATE: f"the rate law of '{name}' is negative or not finite, so it is no propensity",
+            lanes.SHORT: f"'{name}' fired without enough of its reactants: its rate law must be 0 there",
+            lanes.NOT_WHOLE: f"the event '{name}' sets an amount that is not a whole number",
+            lanes.BAD_DRAW: f"the parameters of a draw of the event '{name}' have no meaning",
+            lanes.CASCADE: f"events set each other off without end, the last of them '{name}'",
+            lanes.TOO_MANY: f"more than {_MOST_DRAWS:.0e} firings",
         }[status]
         return IntegrationError(f"cell {cell} at time {time:g}: {reason}", cell, time, name or None)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pytest
 from pathway_examples import CHAIN, ENZYME
@@ -13,6 +15,8 @@ from mechanistic.codegen.graph import Graph
 from mechanistic.codegen.numeric import evaluate
 from mechanistic.codegen.switched import SwitchedSystem
 from mechanistic.errors import IntegrationError, ModelError
+from mechanistic.solvers import discrete_adjoint_back as back
+from mechanistic.solvers import discrete_adjoint_driver as driver
 from mechanistic.solvers.discrete_adjoint_jumps import Jump, Jumps, Moment
 
 FALL = """model m; compartment c = 1; height = 10; speed = 0; g = 9.81; r = 0.8
@@ -78,6 +82,22 @@ def test_adjoint_equals_forward(example):
     alone = model.adjoint(times, parameters, values={parameters[0]: values[parameters[0]][3]}, rtol=1e-9)
     assert np.array_equal(alone.outputs[0], run.outputs[3])
     assert np.array_equal(alone.pull_back(weights[3:4]).values[0], found.values[3])
+
+
+def test_forwards_and_back_have_the_bits_of_python(example, monkeypatch):
+    model, parameters, times = example
+
+    def both():
+        run = model.adjoint(times, parameters, cells=3, rtol=1e-4)
+        slopes = model.sensitivities(times, parameters[:1], rtol=1e-4)
+        gradient = run.pull_back(np.linspace(1, 2, run.outputs.size).reshape(run.outputs.shape))
+        return run.outputs, gradient.values, *(slopes[name].values for name in model.network.species_ids)
+
+    compiled = both()
+    monkeypatch.setattr(driver._record, "on", lambda *first: partial(driver._record.python, *first))
+    monkeypatch.setattr(back._pull, "on", lambda *first: partial(back._pull.python, *first))
+    for straight, quick in zip(both(), compiled):
+        assert straight.tobytes() == quick.tobytes()
 
 
 def test_course_equals_simulate(example):

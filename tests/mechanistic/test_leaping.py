@@ -9,6 +9,7 @@ import scipy.stats as stats
 from mechanistic import load_model
 from mechanistic.errors import ModelError
 from mechanistic.jit import set_threads, threads
+from mechanistic.solvers import leaps
 from mechanistic.solvers.leaps import _poisson
 
 METHODS = ("tau-leaping", "langevin")
@@ -76,15 +77,24 @@ def test_amounts_are_whole_and_never_below_zero():
 def test_a_cell_is_the_same_in_any_company(method):
     model, before = load_model(_dimers(500, 0.002)), threads()
     options = {"times": [0, 1, 2], "method": method, "seed": 4}
-    many = model.simulate(cells=150, **options)["X"].values
+    many = model.simulate(cells=300, **options)["X"].values
     try:
         set_threads(1)
-        alone, few = (model.simulate(cells=n, **options)["X"].values for n in (150, 5))
+        alone, few = (model.simulate(cells=n, **options)["X"].values for n in (300, 5))
     finally:
         set_threads(before)
     np.testing.assert_array_equal(many, alone)
     np.testing.assert_array_equal(many[:5], few)
     assert len(np.unique(many[:, -1])) > 5
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_leaps_have_the_bits_of_python(method, monkeypatch):
+    model, options = load_model(_dimers(300, 0.01)), {"cells": 9, "method": method, "seed": 6}
+    compiled = model.simulate([0, 0.1, 0.2], **options)["X"].values
+    monkeypatch.setattr(leaps, "_run_block", leaps._run_block.python)
+    straight = model.simulate([0, 0.1, 0.2], **options)["X"].values
+    assert straight.tobytes() == compiled.tobytes()
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import numpy as np
@@ -49,7 +50,7 @@ def _sums(given, out):
     out[0], out[1], out[2], out[3] = total, low - high, turns, np.nextafter(given.scale, np.inf)
     out[4] = np.sqrt(abs(-turns)) + np.floor(-2.5) + int(7.9) - 2.0**-3
     out[5] = 1.0 if 0 < turns <= 8 and not np.isnan(total) else 2
-    out[6] = min(turns, 6.5, 7) + (turns & 5) + (turns >> 1)
+    out[6] = min(turns, 6.5, 7) + (turns & 5) + (turns >> 1) + given.scale**-0.2 + math.cos(given.scale)
 
 
 def _lot(given, out):

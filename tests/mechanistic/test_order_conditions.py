@@ -65,11 +65,11 @@ def _lower(rows, size: int) -> np.ndarray:
 @pytest.fixture(scope="module")
 def rodas():
     """(alpha, alpha + gamma, the way from the program's weights to the method's)."""
-    size = len(rosenbrock._C)
-    gamma = np.linalg.inv(np.eye(size) / rosenbrock.GAMMA - _lower(rosenbrock._C, size))
-    rows = list(rosenbrock._A)
+    size = len(rosenbrock.C)
+    gamma = np.linalg.inv(np.eye(size) / rosenbrock.GAMMA - _lower(rosenbrock.C, size))
+    rows = list(rosenbrock.A)
     while len(rows) < size:
-        rows.append((*rosenbrock._A[-1], *[1.0] * (len(rows) + 1 - len(rosenbrock._A))))
+        rows.append((*rosenbrock.A[-1], *[1.0] * (len(rows) + 1 - len(rosenbrock.A))))
     alpha = _lower(rows, size) @ gamma
     return alpha, alpha + gamma, gamma, np.array([*rows[-1], 1.0])
 
