@@ -113,6 +113,16 @@ class Manipulator:
 
         return self._in_blocks(advance, self.dimension, ur, conditions, message)
 
+    def vector_field(self, ur: torch.Tensor, conditions: torch.Tensor, message: torch.Tensor) -> torch.Tensor:
+        """dUR/dt [1/min] (n, d) that `step` integrates, with its gradient; float64 tensors as `step` takes arrays."""
+        dynamics, _ = self._reference
+        return dynamics(ur[None], dynamics.drive(conditions), message[None])[0]
+
+    def rates(self, ur: torch.Tensor, message: torch.Tensor) -> torch.Tensor:
+        """Rates [1/min] (n, rate) in the order of `decoder_names`, with their gradient, as `decode` gives them."""
+        _, decoders = self._reference
+        return decoders(ur[None], message[None])[0]
+
     def decode(self, ur: np.ndarray, conditions: np.ndarray, message: np.ndarray) -> dict[str, np.ndarray]:
         """Rates [1/min] of each cell, name -> (n,), for ur (n, d), conditions (n, c), message (n, m)."""
         _, decoders = self._reference

@@ -202,3 +202,21 @@ def test_architecture_must_fit(tmp_path):
 def test_weights_are_found_wherever_they_lie(tmp_path, drugs):
     shutil.copy(WEIGHTS, tmp_path / "my own.safetensors")
     assert Manipulator.load(tmp_path / "my own.safetensors").card.sha256 == drugs.card.sha256
+
+
+def test_the_field_and_the_rates_with_gradients_are_those_that_are_stepped(drugs):
+    m = drugs
+    ur = np.random.default_rng(3).normal(size=(5, m.dimension))
+    dose = np.full((5, len(m.condition_names)), 0.02)
+    said = np.full((5, len(m.message_names)), 0.3)
+    tensors = [torch.tensor(a, requires_grad=True) for a in (ur, dose, said)]
+    field = m.vector_field(*tensors)
+    short = 1e-3
+    assert np.allclose(
+        (m.step(ur, dose, said, short) - ur) / short, field.detach().numpy(), rtol=1e-5, atol=1e-9
+    )
+    rates = m.rates(tensors[0], tensors[2])
+    decoded = m.decode(ur, dose, said)
+    assert np.allclose(rates.detach().numpy(), np.stack([decoded[n] for n in m.decoder_names], 1), rtol=1e-12)
+    field.sum().backward()
+    assert all(t.grad is not None and torch.isfinite(t.grad).all() for t in tensors)
