@@ -7,20 +7,27 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from mechanistic.jit import njit, prange, threads_for
-from sim.agents._pair_code import LANES, near_open, near_wrapped, slack
+from mechanistic.jit import njit, prange, threads, threads_for
+from sim.agents._pair_code import LANES, below, near_open, near_wrapped
 
 Array = NDArray[np.float64]
 
+_BLOCK = 256
+
 
 def pairs_within(
-    positions: Array, reaches: Array, skin: float, lengths: Array, dims: int, beyond: int = 0
+    positions: Array,
+    reaches: Array,
+    skin: float,
+    lengths: Array,
+    dims: int,
+    beyond: int = 0,
+    ascending: bool = False,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
-    """All pairs at most reaches[i] + reaches[j] + skin apart, as rows (indptr (n + 1,), indices), unsorted
-    rows.
+    """All pairs at most reaches[i] + reaches[j] + skin apart, as rows (indptr (n + 1,), indices).
 
-    The order within a row is that of the bins, then of the rows of `positions`: a function of the arguments
-    alone.
+    Unless ascending, the order within a row is that of the bins, then of the rows of `positions`: a function
+    of the arguments alone.
 
     Args:
         positions: (n, 3) [um], C-contiguous, finite.
@@ -29,18 +36,22 @@ def pairs_within(
         lengths: (3,) periods, 0 where an axis does not wrap.
         dims: 2 leaves z out of the bins.
         beyond: entries, 0, that `indices` has behind the last row.
+        ascending: each row in ascending order instead.
     """
     n = positions.shape[0]
     start, key, order, bins = _sorted(positions, 2.0 * float(reaches.max(initial=0.0)) + skin, lengths, dims)
-    x, y, z = (slack(positions[:, axis][order]) for axis in range(3))
-    limits = slack(reaches[order])
+    x, y, z, limits = (np.zeros(n + LANES) for _ in range(4))  # vectors read beyond the last cell
+    keys, room = np.empty(n, np.int64), np.zeros(-(-n // _BLOCK) + 1, np.int64)
+    cells = (x, y, z, limits, order, keys, start, bins, lengths)
     indptr = np.zeros(n + 1, np.int64)
-    cells = (x, y, z, limits, order, key, start, bins, lengths, skin)
     with threads_for(n):
-        _gather(*cells, indptr, np.empty(0, np.int32), False)
+        _lay_out(positions, reaches, key, *cells, room)
+        np.cumsum(room, out=room)
+        found = np.empty(int(room[-1]) + LANES, np.int32)
+        _gather(*cells, skin, room, found, indptr)
         np.cumsum(indptr, out=indptr)
         indices = np.zeros(int(indptr[-1]) + beyond, np.int32)
-        _gather(*cells, indptr, indices, True)
+        _to_rows(order, room, found, indptr, indices, ascending)
     return indptr, indices
 
 
@@ -51,17 +62,21 @@ def spatial_order(positions: Array, width: float, lengths: Array, dims: int) -> 
     """
     start, _, order, _ = _sorted(positions, width, lengths, dims)
     _order_within_bins(positions, start, order)
-    return order
+    return order[: len(positions)]
 
 
 def _sorted(
     positions: Array, width: float, lengths: Array, dims: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
-    """The start of each bin, the bin of each cell, the cells by bin, and the number of bins along x, y, z."""
+    """The start of each bin, the bin of each cell, the cells by bin with slack behind them, and the number of
+    bins along x, y, z."""
     n = positions.shape[0]
     bins, low, inverse = _bins(positions, width, lengths, dims)
-    key, start, order = np.empty(n, np.int64), np.zeros(int(bins.prod()) + 1, np.int64), np.empty(n, np.int32)
-    _sort(positions, low, inverse, bins, lengths, key, start, order)
+    key, start = np.empty(n, np.int64), np.empty(int(bins.prod()) + 1, np.int64)
+    order = np.zeros(n + LANES, np.int32)
+    with threads_for(n, 50_000):
+        counts = np.zeros((threads(), start.size - 1), np.int32)
+        _sort(positions, low, inverse, bins, lengths, counts, key, start, order)
     return start, key, order, bins
 
 
@@ -71,8 +86,8 @@ def _bins(
     """Number of bins along (x, y, z), their lower corner and the inverse of their widths: none narrower than
     reach."""
     n = positions.shape[0]
-    low = positions.min(axis=0)
-    extent = positions.max(axis=0) - low
+    low, high = bounds(positions)
+    extent = high - low
     wraps = lengths > 0
     low[wraps], extent[wraps] = 0.0, lengths[wraps]
     # a little wider than the reach: no rounding of a bin number can then part two neighbours by two bins
@@ -88,28 +103,58 @@ def _bins(
     return bins.astype(np.int64), low, inverse
 
 
-@njit
-def _sort(positions, low, inverse, bins, lengths, key, start, order):
-    """Counting sort by bin, in row order within a bin; positions are wrapped where an axis wraps."""
-    n = positions.shape[0]
-    for i in range(n):
-        k = 0
-        for axis in range(2, -1, -1):
-            x = positions[i, axis]
-            if lengths[axis] > 0.0:
-                x -= lengths[axis] * math.floor(x / lengths[axis])
-            b = int((x - low[axis]) * inverse[axis])
-            k = k * bins[axis] + min(max(b, 0), bins[axis] - 1)
-        key[i] = k
-        start[k + 1] += 1
+def bounds(positions: Array) -> tuple[Array, Array]:
+    """The least and the largest x, y and z, each (3,), of at least one cell; not finite where a position is not."""
+    blocks = np.empty((-(-len(positions) // _BLOCK), 2, 3))
+    with threads_for(len(positions), 50_000):
+        _bounds(positions, blocks)
+    return blocks[:, 0].min(axis=0), blocks[:, 1].max(axis=0)
+
+
+@njit(parallel=True)
+def _bounds(positions, blocks):
+    for block in prange(blocks.shape[0]):
+        first, last = block * _BLOCK, min((block + 1) * _BLOCK, positions.shape[0])
+        for axis in range(3):
+            low, high, sound = positions[first, axis], positions[first, axis], 0.0
+            for i in range(first, last):
+                x = positions[i, axis]
+                low, high = min(low, x), max(high, x)
+                sound += 0.0 * x  # not a number once something is not finite
+            blocks[block, 0, axis], blocks[block, 1, axis] = low + sound, high + sound
+
+
+@njit(parallel=True)
+def _sort(positions, low, inverse, bins, lengths, counts, key, start, order):
+    """Counting sort by bin, in row order within a bin; positions are wrapped where an axis wraps.
+
+    counts: (part, bin), zeros: the rows are dealt out in as many parts, which does not change the result.
+    """
+    n, parts = positions.shape[0], counts.shape[0]
+    for part in prange(parts):
+        for i in range(part * n // parts, (part + 1) * n // parts):
+            k = 0
+            for axis in range(2, -1, -1):
+                x = positions[i, axis]
+                if lengths[axis] > 0.0:
+                    x -= lengths[axis] * math.floor(x / lengths[axis])
+                b = int((x - low[axis]) * inverse[axis])
+                k = k * bins[axis] + min(max(b, 0), bins[axis] - 1)
+            key[i] = k
+            counts[part, k] += 1
+    before = 0
     for b in range(start.size - 1):
-        start[b + 1] += start[b]
-    for i in range(n):
-        order[start[key[i]]] = i
-        start[key[i]] += 1
-    for b in range(start.size - 1, 0, -1):
-        start[b] = start[b - 1]
-    start[0] = 0
+        start[b] = before
+        for part in range(parts):
+            here = counts[part, b]
+            counts[part, b] = before
+            before += here
+    start[start.size - 1] = before
+    for part in prange(parts):
+        for i in range(part * n // parts, (part + 1) * n // parts):
+            k = key[i]
+            order[counts[part, k]] = i
+            counts[part, k] += 1
 
 
 @njit
@@ -130,7 +175,7 @@ def _order_within_bins(positions, start, order):
 
 
 @njit
-def _nearest(difference, length):
+def nearest_image(difference, length):
     """The difference to the nearest image; odd in its argument, so that pairs see each other alike."""
     return difference - length * np.rint(difference / length) if length > 0.0 else difference
 
@@ -163,17 +208,12 @@ def _within(b, bins):
 
 
 @njit
-def _bits(word):
-    """How many of eight bits are set."""
-    word -= (word >> 1) & 0x55
-    word = (word & 0x33) + ((word >> 2) & 0x33)
-    return (word + (word >> 4)) & 0x0F
+def _run(s, begin, end, x, y, z, limits, order, lengths, wraps, skin, count, found):
+    """Writes the partners of sorted cell s among sorted cells begin … end from found[count] on; their new
+    number.
 
-
-@njit
-def _run(s, begin, end, x, y, z, limits, order, lengths, wraps, skin, found, indices, filling):
-    """The partners of sorted cell s among sorted cells begin … end: counted on top of `found`, or written
-    from it."""
+    Each candidate is written, and the next takes its place unless it is a partner: without branches to guess.
+    """
     where = x.ctypes.data, y.ctypes.data, z.ctypes.data, limits.ctypes.data
     a, b, c, reach = x[s], y[s], z[s], limits[s] + skin
     for t in range(begin, end, LANES):
@@ -181,60 +221,97 @@ def _run(s, begin, end, x, y, z, limits, order, lengths, wraps, skin, found, ind
             near = near_wrapped(*where, t, end, a, b, c, reach, lengths[0], lengths[1], lengths[2])  # pyright: ignore
         else:
             near = near_open(*where, t, end, a, b, c, reach, 0.0, 0.0, 0.0)  # pyright: ignore
-        if not filling:
-            found += _bits(near)
-            continue
         if t <= s < t + LANES:
             near &= ~(1 << (s - t))
-        while near:
-            found_here = near & -near
-            indices[found] = order[t + _bits(found_here - 1)]
-            found += 1
-            near ^= found_here
-    return found
+        for lane in range(LANES):
+            found[count] = order[t + lane]
+            count += (near >> lane) & 1
+    return count
 
 
-@njit(parallel=True)
-def _gather(x, y, z, limits, order, key, start, bins, lengths, skin, indptr, indices, filling):
-    """Counts the partners of each cell into indptr[i + 1], or, filling, writes them from indptr[i] on.
+@njit
+def _runs(k, bins, lengths, start, begin, end):
+    """Where those stand whom a cell of bin k could meet: pieces begin … end of the sorted cells; their number.
 
-    Cells x, y, z, limits are sorted by bin, and readable beyond the last by the lanes of a vector. A run of bins
-    along x is one piece of memory unless it wraps around.
+    A run of bins along x is one piece unless it wraps around.
     """
     nx, ny, nz = bins[0], bins[1], bins[2]
     wx, wy, wz = lengths[0] > 0.0, lengths[1] > 0.0, lengths[2] > 0.0
-    wraps = wx or wy or wz
-    for s in prange(order.size):
-        i = order[s]
-        k = key[i]
-        bx, by, bz = k % nx, (k // nx) % ny, k // (nx * ny)
-        x0, x1 = _first(bx, nx, wx), _last(bx, nx, wx)
-        whole = x0 >= 0 and x1 < nx
-        found = indptr[i] if filling else -1  # in counting a cell finds itself once
-        for jz in range(_first(bz, nz, wz), _last(bz, nz, wz) + 1):
-            for jy in range(_first(by, ny, wy), _last(by, ny, wy) + 1):
-                row = (_within(jz, nz) * ny + _within(jy, ny)) * nx
-                for jx in range(x0, x0 + 1 if whole else x1 + 1):
-                    first = row + _within(jx, nx)
-                    begin, end = start[first], start[(row + x1 if whole else first) + 1]
-                    found = _run(
-                        s, begin, end, x, y, z, limits, order, lengths, wraps, skin, found, indices, filling
-                    )
-        if not filling:
-            indptr[i + 1] = found
+    bx, by, bz = k % nx, (k // nx) % ny, k // (nx * ny)
+    x0, x1 = _first(bx, nx, wx), _last(bx, nx, wx)
+    whole = x0 >= 0 and x1 < nx
+    runs = 0
+    for jz in range(_first(bz, nz, wz), _last(bz, nz, wz) + 1):
+        for jy in range(_first(by, ny, wy), _last(by, ny, wy) + 1):
+            row = (_within(jz, nz) * ny + _within(jy, ny)) * nx
+            for jx in range(x0, x0 + 1 if whole else x1 + 1):
+                first = row + _within(jx, nx)
+                begin[runs], end[runs] = start[first], start[(row + x1 if whole else first) + 1]
+                runs += 1
+    return runs
 
 
 @njit(parallel=True)
-def sort_rows(indptr, indices):
-    """Each row in ascending order, in place."""
-    for i in prange(indptr.size - 1):
-        for k in range(indptr[i] + 1, indptr[i + 1]):
-            j = indices[k]
-            place = k
-            while place > indptr[i] and indices[place - 1] > j:
-                indices[place] = indices[place - 1]
-                place -= 1
-            indices[place] = j
+def _lay_out(positions, reaches, key, x, y, z, limits, order, keys, start, bins, lengths, room):
+    """Copies what is asked of a cell into the sorted order, and counts into room[b + 1] all whom the cells of
+    block b could meet."""
+    for block in prange(room.size - 1):
+        first, beyond = block * _BLOCK, min((block + 1) * _BLOCK, keys.size)
+        for s in range(first, beyond):  # nothing else in this loop: fetches from memory then overlap
+            i = order[s]
+            x[s], y[s], z[s] = positions[i, 0], positions[i, 1], positions[i, 2]
+            limits[s], keys[s] = reaches[i], key[i]
+        begin, end = np.empty(27, np.int64), np.empty(27, np.int64)
+        total, last, met = LANES, -1, 0
+        for s in range(first, beyond):
+            if keys[s] != last:
+                last, met = keys[s], 0
+                for r in range(_runs(last, bins, lengths, start, begin, end)):
+                    met += end[r] - begin[r]
+            total += met
+        room[block + 1] = total
+
+
+@njit(parallel=True)
+def _gather(x, y, z, limits, order, keys, start, bins, lengths, skin, room, found, indptr):
+    """The partners of the cells of each block, cell after cell, into found[room[block]:], their numbers into
+    indptr.
+
+    Cells x, y, z, limits are sorted by bin, and readable beyond the last by the lanes of a vector.
+    """
+    wraps = lengths[0] > 0.0 or lengths[1] > 0.0 or lengths[2] > 0.0
+    for block in prange(room.size - 1):
+        begin, end = np.empty(27, np.int64), np.empty(27, np.int64)
+        count, last, runs = room[block], -1, 0
+        for s in range(block * _BLOCK, min((block + 1) * _BLOCK, keys.size)):
+            if keys[s] != last:
+                last = keys[s]
+                runs = _runs(last, bins, lengths, start, begin, end)
+            before = count
+            for r in range(runs):
+                count = _run(s, begin[r], end[r], x, y, z, limits, order, lengths, wraps, skin, count, found)
+            indptr[order[s] + 1] = count - before
+
+
+@njit(parallel=True)
+def _to_rows(order, room, found, indptr, indices, ascending):
+    """Moves what each block found to the rows of its cells."""
+    n = indptr.size - 1
+    for block in prange(room.size - 1):
+        begin, end = block * _BLOCK, min((block + 1) * _BLOCK, n)
+        first, count = np.empty(end - begin, np.int64), np.empty(end - begin, np.int64)
+        for s in range(begin, end):
+            i = order[s]
+            first[s - begin], count[s - begin] = indptr[i], indptr[i + 1] - indptr[i]
+        k = room[block]
+        for s in range(begin, end):
+            place, last = first[s - begin], k + count[s - begin]
+            for partner in range(k, last):
+                before = partner - k
+                if ascending:
+                    before = below(found.ctypes.data, k, last, found[partner])  # pyright: ignore
+                indices[place + before] = found[partner]
+            k = last
 
 
 @njit(parallel=True)
@@ -247,9 +324,9 @@ def keep_within(positions, reaches, lengths, wide_ptr, wide, indptr, indices, fi
         base = indptr[i] if filling else 0
         for k in range(wide_ptr[i], wide_ptr[i + 1]):
             j = wide[k]
-            dx = _nearest(positions[i, 0] - positions[j, 0], lx)
-            dy = _nearest(positions[i, 1] - positions[j, 1], ly)
-            dz = _nearest(positions[i, 2] - positions[j, 2], lz)
+            dx = nearest_image(positions[i, 0] - positions[j, 0], lx)
+            dy = nearest_image(positions[i, 1] - positions[j, 1], ly)
+            dz = nearest_image(positions[i, 2] - positions[j, 2], lz)
             limit = reaches[i] + reaches[j]
             if dx * dx + dy * dy + dz * dz <= limit * limit:
                 if filling:

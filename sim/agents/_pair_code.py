@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 # the line by which the cache of kernels (mechanistic.jit) knows this file as a source of theirs
 from mechanistic.jit import njit as njit
 
-__all__ = ["LANES", "near_open", "near_wrapped", "pairs_open", "pairs_wrapped", "slack"]
+__all__ = ["LANES", "below", "near_open", "near_wrapped", "pairs_open", "pairs_wrapped", "slack"]
 
 LANES = 8
 _SUMS = 4  # over the neighbours of a cell: velocity along x, y and z, and overlap
@@ -86,13 +86,13 @@ class _Vectors:
         numbers = ir.Constant(ir.VectorType(_LONG, LANES), list(range(LANES)))
         return self.b.icmp_signed("<", numbers, self.splat(count))
 
-    def total(self, vector):
+    def total(self, vector, add: str = "fadd"):
         """The sum of the lanes, in one order."""
         half = LANES
         while half > 1:
             half //= 2
             low, high = (self.mix(vector, vector, list(range(k, k + half))) for k in (0, half))
-            vector = self.b.fadd(low, high)
+            vector = getattr(self.b, add)(low, high)
         return self.b.extract_element(vector, ir.Constant(_PICK, 0))
 
     def columns_of_four(self, rows: list):
@@ -209,3 +209,32 @@ def _near_code(b: ir.IRBuilder, arguments, wraps: bool):
 
 
 near_open, near_wrapped = _near(False), _near(True)
+
+
+@intrinsic
+def below(_context, numbers, begin, end, value):
+    """How many of the int32 numbers[begin:end] are smaller than value; read by vectors beyond the end."""
+
+    def generate(context, b: ir.IRBuilder, signature, arguments):
+        numbers, begin, end, value = arguments
+        v = _Vectors(b)
+        lanes = ir.VectorType(_INT, LANES)
+        value = v.splat(b.trunc(value, _INT))
+        start, head, body, done = b.block, *(b.append_basic_block() for _ in range(3))
+        b.branch(head)
+        b.position_at_end(head)
+        t, counts = b.phi(_LONG), b.phi(lanes)
+        t.add_incoming(begin, start)
+        counts.add_incoming(ir.Constant(lanes, [0] * LANES), start)
+        b.cbranch(b.icmp_signed("<", t, end), body, done)
+        b.position_at_end(body)
+        place = b.inttoptr(v.after(numbers, t, 4), lanes.as_pointer())
+        smaller = b.icmp_signed("<", b.load(place, align=4), value)
+        smaller = b.and_(smaller, v.first(b.sub(end, t)))
+        t.add_incoming(b.add(t, ir.Constant(_LONG, LANES)), body)
+        counts.add_incoming(b.add(counts, b.zext(smaller, lanes)), body)
+        b.branch(head)
+        b.position_at_end(done)
+        return b.sext(v.total(counts, "add"), _LONG)
+
+    return types.intp(*[types.intp] * 4), generate

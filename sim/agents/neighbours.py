@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mechanistic.jit import threads_for
-from sim.agents._cell_list import keep_within, pairs_within, sort_rows
+from sim.agents._cell_list import bounds, keep_within, pairs_within
 
-__all__ = ["Neighbours", "VerletList", "neighbour_graph", "periods"]
+__all__ = ["Neighbours", "VerletList", "checked_positions", "neighbour_graph", "periods"]
 
 Array = NDArray[np.float64]
 Lengths = Sequence[float] | Array | None
@@ -125,11 +125,9 @@ class VerletList:
         if positions.shape[0] == 0:
             return Neighbours(np.zeros(1, np.int64), np.empty(0, np.int32), lengths)
         if self.skin == 0:
-            indptr, indices = pairs_within(positions, reaches, 0.0, lengths, dims)
+            indptr, indices = pairs_within(positions, reaches, 0.0, lengths, dims, ascending=True)
         else:
             indptr, indices = self._kept(positions, reaches, lengths, dims)
-        with threads_for(len(positions)):
-            sort_rows(indptr, indices)
         return Neighbours(indptr, indices, lengths)
 
     def _kept(
@@ -137,7 +135,8 @@ class VerletList:
     ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
         """The candidates that are within reach, from a list that is new only if need be."""
         if not self._serves(positions, reaches, lengths, dims):
-            self._indptr, self._indices = pairs_within(positions, reaches, self.skin, lengths, dims)
+            wide = pairs_within(positions, reaches, self.skin, lengths, dims, ascending=True)
+            self._indptr, self._indices = wide
             self._positions, self._reaches = positions.copy(), reaches.copy()
             self._lengths, self._dims = lengths, dims
             self.builds += 1
@@ -171,15 +170,25 @@ def periods(periodic: Lengths) -> Array:
     return lengths
 
 
-def _checked(positions: ArrayLike, reach: float | ArrayLike, dims: int) -> tuple[Array, Array]:
+def checked_positions(positions: ArrayLike, dims: int) -> Array:
+    """Positions as an array (n, 3).
+
+    Raises:
+        ValueError: for another shape, positions that are not finite, or dims that are not 2 or 3.
+    """
     positions = np.ascontiguousarray(positions, dtype=np.float64)
     if positions.ndim != 2 or positions.shape[1] != 3:
         raise ValueError(f"positions must have shape (n, 3) (got {positions.shape})")
     if dims not in (2, 3):
         raise ValueError(f"dims must be 2 or 3 (got {dims})")
-    finite = np.isfinite(positions).all(axis=1)
-    if not finite.all():
+    if len(positions) and not np.isfinite(bounds(positions)).all():
+        finite = np.isfinite(positions).all(axis=1)
         raise ValueError(f"the position of cell {int(np.argmin(finite))} is not finite")
+    return positions
+
+
+def _checked(positions: ArrayLike, reach: float | ArrayLike, dims: int) -> tuple[Array, Array]:
+    positions = checked_positions(positions, dims)
     reaches = np.asarray(reach, dtype=np.float64)
     if reaches.ndim == 0:
         reaches = np.full(len(positions), 0.5 * float(reaches))
