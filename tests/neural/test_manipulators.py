@@ -213,7 +213,7 @@ def test_the_field_and_the_rates_with_gradients_are_those_that_are_stepped(drugs
     field = m.vector_field(*tensors)
     short = 1e-3
     assert np.allclose(
-        (m.step(ur, dose, said, short) - ur) / short, field.detach().numpy(), rtol=1e-5, atol=1e-9
+        (m.step(ur, dose, said, short) - ur) / short, field.detach().numpy(), rtol=1e-3, atol=1e-7
     )
     rates = m.rates(tensors[0], tensors[2])
     decoded = m.decode(ur, dose, said)
