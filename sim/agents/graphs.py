@@ -48,7 +48,7 @@ def nearest_graph(
     indices = np.empty((n, wanted), np.int32)
     sample = np.arange(0, n, -(-n // 200))
     # within this reach most cells have enough others, however unevenly they lie; the few left ask the tree
-    reach = 1.3 * float(np.median(tree.query(tree.data[sample], k=[wanted + 1])[0]))
+    reach = 1.3 * float(np.median(tree.query(tree.data[sample], k=wanted + 1)[0][:, -1]))
     graph = neighbour_graph(positions, reach, periodic=lengths, dims=dims)
     enough = graph.counts >= wanted
     with threads_for(n):
@@ -205,7 +205,7 @@ def _search(
     if rows.size == 0:
         return
     points = np.asarray(tree.data)[rows]
-    farthest = tree.query(points, k=[count + 1])[0][:, 0]
+    farthest = tree.query(points, k=count + 1)[0][:, -1]
     near = tree.query_ball_point(points, farthest * (1 + 1e-9) + 1e-300)
     for i, found in zip(rows, near):
         others = np.array([j for j in found if j != i])
