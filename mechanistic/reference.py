@@ -104,6 +104,7 @@ def _by_tellurium(network: ReactionNetwork, parameters: Mapping[str, float] | No
     import roadrunner
     import tellurium
 
+    _refuse_without_text(network)
     # else every id of a model becomes a property of the class: a parameter "reset" hides reset()
     roadrunner.Config.setValue(roadrunner.Config.ROADRUNNER_DISABLE_PYTHON_DYNAMIC_PROPERTIES, True)
     try:
@@ -195,6 +196,11 @@ def _silence() -> None:
         os.environ.setdefault(f"SUNLOGGER_{kind}_FILENAME", os.devnull)
 
 
+def _refuse_without_text(network: ReactionNetwork) -> None:
+    if not network.source:
+        raise ModelError(network.file, "RoadRunner cannot run this model: what was joined to it has no SBML text")
+
+
 class _Engine:
     def __init__(self, network: ReactionNetwork):
         _silence()
@@ -203,6 +209,7 @@ class _Engine:
         roadrunner.Logger.setLevel(roadrunner.Logger.LOG_FATAL)
         # else every id of a model becomes a property of RoadRunner's class: a parameter "reset" hides reset()
         roadrunner.Config.setValue(roadrunner.Config.ROADRUNNER_DISABLE_PYTHON_DYNAMIC_PROPERTIES, True)
+        _refuse_without_text(network)
         self.network = network
         self.events = bool(network.events)
         _refuse_doubled_stoichiometries(network)
