@@ -18,6 +18,10 @@ from mechanistic.solvers.rosenbrock import DENSE, STAGES
 
 _KEPT = 32  # steps that are taken again at once: what they keep should fit the processor's cache
 _MOST = 1_000_000
+# Where a state rests, its error says nothing of what a parameter does to it, which relaxes at every rate at once. When
+# steps are to be undone no tangent is there to say it: then they begin at this share of the way to the next output and
+# grow by a share that falls as the tolerance of a method of fifth order does, so each relaxation is followed.
+_SHARE, _GROW, _GROW_MOST = 0.1, 4.0, 6.0
 _NEAR, _MOST_NEAR = 1e-9, 200  # share of the course within which conditions may not turn more often in a row
 _REASONS = {
     driver.TOO_MANY_STEPS: f"more than {_MOST} steps",
@@ -144,6 +148,7 @@ class _Run:
 
     def __init__(self, follower: Follower, full, fixed, grid, rtol: float, atol: np.ndarray):
         self.follower, self.grid, self.rtol, self.atol = follower, grid, rtol, atol
+        self.grow = 1.0 + _GROW * rtol ** (1.0 / 6.0) if follower.transposed else _GROW_MOST
         self.code, self.jumps, self.tape = follower._code, follower.jumps, Tape()
         self.states, self.rows = follower.states, follower.rows
         count, keep = len(full), _KEPT if follower.transposed else 0
@@ -187,7 +192,7 @@ class _Run:
         own = which if len(which) < len(cells.state) else slice(None)
         part = driver.Cells(*(a[own] for a in cells))
         state, time, following = part.state.copy(), part.time.copy(), part.following.copy()
-        driver.record_cells(code, part, self.grid, self.rtol, self.atol, _MOST)
+        driver.record_cells(code, part, self.grid, self.rtol, self.atol, self.grow, _MOST)
         if own is which:
             for whole, some in zip(cells, part):
                 whole[which] = some
@@ -303,6 +308,9 @@ class _Run:
             h = 1e-2 * (size / rate).min(1)
         rest = np.maximum(self.grid[-1] - cells.time[which], 1e-12)
         cells.h[which] = np.minimum(h, 1e-2 * rest)
+        if self.follower.transposed:
+            wait = self.grid[np.minimum(cells.following[which], len(self.grid) - 1)] - cells.time[which]
+            cells.h[which] = np.minimum(cells.h[which], np.where(wait > 0, _SHARE * wait, np.inf))
 
     def _failed(self, c: int) -> IntegrationError:
         cells, m = self.cells, self._moment(c)

@@ -133,7 +133,7 @@ def _turned(block, code, lane, fixed):
 
 
 @compiled
-def _record(room, code, cells, grid, rtol, atol, most, first, end):
+def _record(room, code, cells, grid, rtol, atol, grow, most, first, end):
     columns, places = cells.state.shape[1], code.places
     block, address, own, used, weights = room.block, room.address, room.own, room.used, room.weights
     keep = cells.sizes.shape[1]
@@ -188,9 +188,9 @@ def _record(room, code, cells, grid, rtol, atol, most, first, end):
                 continue
             error = block[places[ERROR] + lane]
             if error > 0.0:
-                factor = min(6.0, max(0.2, 0.9 * error**-0.2))
+                factor = min(grow, max(0.2, 0.9 * error**-0.2))
             else:
-                factor = 6.0 if error == 0.0 else 0.2
+                factor = grow if error == 0.0 else 0.2
             cells.taken[k] += 1
             ended = False
             if error <= 1.0:
@@ -246,13 +246,14 @@ def _record(room, code, cells, grid, rtol, atol, most, first, end):
 
 
 def record_cells(
-    code: Code, cells: Cells, grid: np.ndarray, rtol: float, atol: np.ndarray, most: int
+    code: Code, cells: Cells, grid: np.ndarray, rtol: float, atol: np.ndarray, grow: float, most: int
 ) -> None:
     """Steps every cell until it stops, has its last output, finds a switch turned, or has kept all it can keep.
 
     Args:
         grid: (time,) outputs, rising.
         rtol, atol: tolerances; atol (columns,).
+        grow: how many times as long as the one before it a step may be.
         most: steps.
     """
 
@@ -261,7 +262,7 @@ def record_cells(
         room = _Room(
             block, block.ctypes.data, np.zeros(LANES, np.int64), np.zeros(LANES), np.zeros(code.dense.shape[1]),
         )  # fmt: skip
-        go = _record.on(room, code, cells, grid, rtol, atol, most)
+        go = _record.on(room, code, cells, grid, rtol, atol, grow, most)
         for first, end in parts:
             go(first, end)
 

@@ -136,6 +136,20 @@ def test_doses_in_closed_form():
     np.testing.assert_allclose(found, expected, rtol=1e-8)
 
 
+def test_relaxations_that_a_state_at_rest_does_not_show():
+    """X rests at a/k: dX/dk = -a/k^2 (1 - exp(-k t)), at rates that no step of the state tells of."""
+    times, a = np.array([0.0, 1.0, 3.0, 30.0]), 2.0
+    text = "model m; compartment c = 1; species X in c, Y in c; X = 2; Y = 40; a = 2; fast = 1; slow = 0.05\n"
+    model = load_model(text + "A: -> X; c*a; B: X -> ; c*fast*X; C: -> Y; c*a; D: Y -> ; c*slow*Y; end")
+    run = model.adjoint(times, ("fast", "slow"), rtol=1e-6)
+    for i, k in enumerate((1.0, 0.05)):
+        for f, t in enumerate(times):
+            weights = np.zeros(run.outputs.shape)
+            weights[0, f, i] = 1.0
+            expected = -a / k**2 * (1 - np.exp(-k * t))
+            assert abs(run.pull_back(weights).values[0, i] - expected) < 2e-6 * a / k**2
+
+
 def test_gradient_of_any_quantity():
     model = load_model(CHAIN)
     run = model.adjoint([1.0, 2.0], ("k1", "c"), outputs=("R2", "amount.B", "half"))
