@@ -22,7 +22,8 @@ _MOST = 1_000_000
 # steps are to be undone no tangent is there to say it: then they begin at this share of the way to the next output and
 # grow by a share that falls as the tolerance of a method of fifth order does, so each relaxation is followed.
 _SHARE, _GROW, _GROW_MOST = 0.1, 4.0, 6.0
-_NEAR, _MOST_NEAR = 1e-9, 200  # share of the course within which conditions may not turn more often in a row
+# Share of the course within which conditions may not turn more often in a row; how often when steps fail among them too
+_NEAR, _MOST_NEAR, _FEW_NEAR = 1e-9, 200, 5
 _REASONS = {
     driver.TOO_MANY_STEPS: f"more than {_MOST} steps",
     driver.STEP_TOO_SMALL: "the step became too small",
@@ -256,8 +257,7 @@ class _Run:
         near = m.time - self.last[c] <= _NEAR * (self.grid[-1] - self.grid[0])
         self.idle[c], self.last[c] = (self.idle[c] + 1 if near else 0), m.time
         if self.idle[c] > _MOST_NEAR:
-            message = f"cell {c}: conditions turn without end near time {m.time:g}"
-            raise IntegrationError(message, c, m.time)
+            raise self._endless(c, m.time)
         jump, self.triggers[c] = self.jumps.turn(m, k, self.triggers[c], c)
         f = int(self.cells.following[c])
         beyond = f
@@ -314,11 +314,16 @@ class _Run:
 
     def _failed(self, c: int) -> IntegrationError:
         cells, m = self.cells, self._moment(c)
+        if self.idle[c] > _FEW_NEAR:
+            return self._endless(c, m.time)
         reason = _REASONS[int(cells.status[c])]
         rate = np.abs(self.jumps.rates(m)) / (np.abs(m.state) + 1e-300)
         name = self.follower.network.state_ids[int(np.argmax(np.where(np.isfinite(rate), rate, np.inf)))]
         message = f"cell {c} at time {m.time:g}: {reason} ('{name}' changes fastest)"
         return IntegrationError(message, c, m.time, name)
+
+    def _endless(self, c: int, time: float) -> IntegrationError:
+        return IntegrationError(f"cell {c}: conditions turn without end near time {time:g}", c, time)
 
 
 def _root(gap, h: float, held: bool) -> float:
