@@ -1,0 +1,58 @@
+"""Vector fields that are small networks: dy/dt = MLP(y, u, t), with tanh between affine layers.
+
+The first layer is kept in parts, W_y y + W_u u + w_t t + b: conditions u stand still between dose events, so that
+their part is computed once and not at every stage of a step (`neural.odes`).
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+
+import torch
+from torch import nn
+
+
+class MLPField(nn.Module):
+    """dy/dt (n, d) of states y (n, d) under controls u (n, c).
+
+    Args:
+        dimension: d.
+        controls: c, number of inputs that are held between events (doses, messages).
+        hidden: widths of the hidden layers, at least one.
+        timed: whether the time enters, as one more input.
+    """
+
+    def __init__(
+        self, dimension: int, controls: int = 0, hidden: Sequence[int] = (64, 64), timed: bool = False
+    ):
+        super().__init__()
+        if not hidden:
+            raise ValueError("a field needs a hidden layer; for a linear one use neural.linear")
+        self.dimension, self.controls, self.timed = dimension, controls, timed
+        widths = [dimension + controls + timed, *hidden, dimension]
+        self.layers = nn.ModuleList(nn.Linear(a, b) for a, b in itertools.pairwise(widths))
+
+    def forward(
+        self, t: torch.Tensor | float, y: torch.Tensor, u: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """dy/dt at time t (a scalar), as plain torch: what solvers of other houses call."""
+        inputs = [y] if u is None else [y, u]
+        if self.timed:
+            inputs.append(torch.as_tensor(t, dtype=y.dtype, device=y.device).expand(*y.shape[:-1], 1))
+        x = torch.cat(inputs, -1)
+        for layer in self.layers[:-1]:
+            x = torch.tanh(layer(x))
+        return self.layers[-1](x)
+
+    def parts(self) -> list[torch.Tensor]:
+        """The weights as the solver takes them: W_y, W_u, w_t, b of the first layer, then W, b of each further one.
+
+        They are slices of the parameters: gradients flow through.
+        """
+        first, d, c = self.layers[0], self.dimension, self.controls
+        assert isinstance(first, nn.Linear)
+        out = [first.weight[:, :d], first.weight[:, d : d + c], first.weight[:, d + c :], first.bias]
+        for layer in self.layers[1:]:
+            out += [layer.weight, layer.bias]
+        return out
