@@ -11,10 +11,9 @@ import numpy as np
 from mechanistic.codegen.accumulate import weighted
 from mechanistic.codegen.initial import initial_values
 from mechanistic.codegen.numeric import evaluate
-from mechanistic.errors import ModelError, ModelProblem
 from mechanistic.network import ReactionNetwork
 from mechanistic.reading.problems import closest
-from mechanistic.sensitivity import Start, checked_parameters, checked_times
+from mechanistic.sensitivity import Beginnings, Start, checked_parameters, checked_times, observed_nodes
 from mechanistic.solvers.discrete_adjoint_course import Follower, Tape
 
 if TYPE_CHECKING:
@@ -93,11 +92,10 @@ class Adjoint:
 
 @dataclass(frozen=True)
 class _Derivatives:
-    """Values (cell, parameter), dx0/dp (cell, parameter, state_ids), dc/dp (cell, parameter, settable_ids)."""
+    """Values (cell, parameter), and how the state and the constants at the start follow from them."""
 
     values: np.ndarray
-    states: np.ndarray
-    constants: np.ndarray
+    beginnings: Beginnings
 
 
 class Course:
@@ -175,8 +173,7 @@ class Course:
         for k, at in enumerate(self._where):
             asked[:, at] += by_state[:, k]
         states, more = self._follower.pull_back(self._tape, self._grid, asked)
-        gradient = np.einsum("ci,cpi->cp", states, self._start.states)
-        return gradient + np.einsum("ci,cpi->cp", constants + more, self._start.constants)
+        return self._start.beginnings.pulled(np.concatenate([states, constants + more], 1))
 
     def _weights(self, weights: np.ndarray | Mapping[str, Any]) -> np.ndarray:
         if not isinstance(weights, Mapping):
@@ -197,14 +194,9 @@ class _Observer:
     """Outputs of states and constants, and what is asked of those by what is asked of outputs."""
 
     def __init__(self, follower: Follower, names: tuple[str, ...]):
-        network, self._equations = follower.network, follower.equations
+        self._equations = follower.equations
         self.names, self._graph = names, self._equations.graph
-        try:
-            self._nodes = self._equations.observed(names)
-        except KeyError as error:
-            known = (*network.species_ids, *network.parameter_ids, *network.reaction_ids)
-            message = f"'{error.args[0]}' is not in the model{closest(error.args[0], known)}"
-            raise ModelError(network.file, [ModelProblem(message, None, error.args[0])]) from None
+        self._nodes = observed_nodes(self._equations, names)
         first = self._equations.next_input
         asked = [self._graph.input(first + i) for i in range(len(names))]
         variables = [*self._equations.states, *self._equations.constants]

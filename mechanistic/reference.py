@@ -198,7 +198,9 @@ def _silence() -> None:
 
 def _refuse_without_text(network: ReactionNetwork) -> None:
     if not network.source:
-        raise ModelError(network.file, "RoadRunner cannot run this model: what was joined to it has no SBML text")
+        raise ModelError(
+            network.file, "RoadRunner cannot run this model: what was joined to it has no SBML text"
+        )
 
 
 class _Engine:

@@ -39,7 +39,7 @@ _FUNCTIONS = """abs exp ln floor factorial sin cos tan sec csc cot sinh cosh tan
 for _name in _FUNCTIONS.split():
     _OPERATORS[_name] = (_name, (1, 1), "n", "n")
 BOOLEAN = frozenset(o for o, _, _, gives in _OPERATORS.values() if gives == "b") | {"true", "false"}
-_ELEMENTS = {o: name for name, (o, *_) in _OPERATORS.items()}
+ELEMENTS = {o: name for name, (o, *_) in _OPERATORS.items()}
 _TAKES = {o: takes for o, _, takes, _ in _OPERATORS.values()}
 _LEAVES = {"true": ["true"], "false": ["false"], "pi": math.pi, "exponentiale": math.e}
 _SID = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -272,7 +272,7 @@ def element_of(tree) -> str:
         url = f"http://www.sbml.org/sbml/symbols/{operator}"
         head = f'<csymbol encoding="text" definitionURL="{url}">{operator}</csymbol>'
     else:
-        head = f"<{_ELEMENTS[operator]}/>"
+        head = f"<{ELEMENTS[operator]}/>"
     return f"<apply>{head}{''.join(inner)}</apply>"
 
 

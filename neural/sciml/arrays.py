@@ -36,9 +36,10 @@ class Arrays:
 
     def add(self, other: Arrays) -> None:
         """Takes in another file's arrays."""
-        for mine, theirs in ((self.parameters, other.parameters), (self.inputs, other.inputs)):
-            for name, group in theirs.items():
-                mine.setdefault(name, {}).update(group)  # pyright: ignore[reportArgumentType]
+        for name, layers in other.parameters.items():
+            self.parameters.setdefault(name, {}).update(layers)
+        for name, conditions in other.inputs.items():
+            self.inputs.setdefault(name, {}).update(conditions)
 
 
 def read_arrays(path: str | os.PathLike) -> Arrays:
