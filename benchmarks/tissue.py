@@ -2,8 +2,8 @@
 
     python benchmarks/tissue.py [--json] [--quick] [--threads N]
 
-Peers are scipy's cKDTree, numpy's Philox, and plain numpy or scipy programmes of the same equations (for
-fields: implicit Euler along one axis after the other, as BioFVM does it). `roof` is what the memory bandwidth,
+Peers are scipy's cKDTree, torch-geometric, numpy's Philox, and plain numpy or scipy programmes of the same equations
+(for fields: implicit Euler along one axis after the other, as BioFVM does it). `roof` is what the memory bandwidth,
 measured in the same run, allows if every array comes from memory once. For orientation only, from its own runs on
 two cores at 1e5 cells: PhysiCell 1.14.2 does 3.9e5 (2-D) and 1.1e5 (3-D) mechanics updates and 2.8e7 voxel updates
 a second, takes 539 s for a simulated hour in 3-D, and 7.4 kB a cell.
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 from scipy.linalg import solve_banded
 from scipy.spatial import cKDTree
+from tissue_layers import attention, graphs
 from tissue_runs import by_layer, bytes_per_cell, hour
 
 from mechanistic import jit
@@ -281,12 +282,14 @@ def _hours(n: int, dims: _Dims) -> dict:
     return _row(f"an hour of {n:.0e} cells with oxygen, {dims}-D", hour(n, dims, 9 if n < 1e6 else 2), "s")
 
 
-def _rows(quick: bool) -> Iterator[dict]:
+def _rows(quick: bool, threads: int) -> Iterator[dict]:
     bandwidth = _bandwidth()
     yield _row("memory bandwidth (triad, all threads)", bandwidth / 1e9, "GB/s")
     many = 10_000 if quick else 100_000
     counts = (1_000, 10_000) if quick else (1_000, 10_000, 100_000, 1_000_000)
     edges = (50,) if quick else (50, 100, 200)
+    yield from graphs(many if quick else 1_000_000)
+    yield from attention(many, threads)
     for dims in (2, 3):
         yield from _lists(many, dims)
         for n in counts:
@@ -313,9 +316,9 @@ def main() -> None:
     options = parser.parse_args()
     jit.set_threads(options.threads)
     if options.json:
-        print(json.dumps(list(_rows(options.quick)), indent=1))
+        print(json.dumps(list(_rows(options.quick, options.threads)), indent=1))
         return
-    for row in _rows(options.quick):
+    for row in _rows(options.quick, options.threads):
         print(f"{row['name']:<66} {row['value']:>10.4g} {row['unit']}", flush=True)
         if "peer" in row:
             print(f"{'':4}{row['ratio']:.3g} times {row['peer']} ({row['peer_value']:.4g})")

@@ -2,7 +2,7 @@
 
     train("scenarios/training/pc9_drugs.yaml", output=None, resume=False, progress=print)
 
-Kinds: `manipulator` (drug response of wells, see fit_drugs) and `tissue` (contact network, see fit_contact).
+Kinds: `manipulator` (drug response of wells, see fit_drugs) and `tissue` (contact network, see tissue.fit_contact).
 """
 
 from __future__ import annotations
@@ -170,7 +170,7 @@ def train(
                     raise
                 raise TrainingError(path, [(None, "data.path", str(error))]) from error
         else:
-            from neural.train_contact import train_tissue
+            from neural.tissue.train_contact import train_tissue
 
             train_tissue(job.spec, target, progress)
     target.with_suffix(".md").write_text(as_markdown(target), encoding="utf-8")

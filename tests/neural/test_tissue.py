@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from neural import TissueNetwork
-from neural.fit_contact import confluence, graphs, monolayer, neighbours
+from neural.tissue.fit_contact import confluence, graphs, monolayer, neighbours
 
 WEIGHTS = Path(__file__).parents[2] / "scenarios" / "weights" / "contact.safetensors"
 

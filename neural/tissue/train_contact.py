@@ -9,7 +9,7 @@ from typing import Any
 import torch
 
 from neural import weights
-from neural.fit_contact import fit, graphs, scores
+from neural.tissue.fit_contact import fit, graphs, scores
 
 Progress = Callable[[int, int, str], None]
 

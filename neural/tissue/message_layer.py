@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch_geometric.nn import MessagePassing
 
-from neural.pairlaw import PairLaw
+from neural.tissue.pairlaw import PairLaw
 
 
 class MessageLayer(MessagePassing):

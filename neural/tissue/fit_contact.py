@@ -15,8 +15,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from neural.message_layer import MessageLayer
-from neural.pairlaw import PairLaw
+from neural.tissue.message_layer import MessageLayer
+from neural.tissue.pairlaw import PairLaw
 
 
 @dataclass(frozen=True)

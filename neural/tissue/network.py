@@ -23,7 +23,7 @@ from neural.threads import one_thread
 if TYPE_CHECKING:
     import torch
 
-    from neural.message_layer import MessageLayer
+    from neural.tissue.message_layer import MessageLayer
 
 BLOCK = 1024
 
@@ -43,7 +43,7 @@ class TissueNetwork:
     def __init__(self, card: weights.Card, tensors: Mapping[str, np.ndarray], file: object = "<memory>"):
         import torch
 
-        from neural.pairlaw import PairLaw
+        from neural.tissue.pairlaw import PairLaw
 
         a = card.architecture
         self.card = card
@@ -79,7 +79,7 @@ class TissueNetwork:
     def forward(self, x: torch.Tensor, edge_index: torch.Tensor, edge_attr: torch.Tensor) -> torch.Tensor:
         """Messages (n, m), by torch-geometric, of x (n, f), edges (2, e) sender to receiver, edge_attr (e, k)."""
         if self._layer is None:
-            from neural.message_layer import MessageLayer
+            from neural.tissue.message_layer import MessageLayer
 
             self._layer = MessageLayer(self._law)
         return self._layer(x, edge_index, edge_attr)

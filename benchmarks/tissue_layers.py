@@ -1,0 +1,95 @@
+"""Neighbour graphs and network layers over them, for benchmarks/tissue.py: each beside its peer on the same input."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.spatial import cKDTree
+
+from neural.tissue.attention import GraphAttention
+from neural.tissue.graph import Rows
+from sim.agents._cell_list import spatial_order
+from sim.agents.neighbours import neighbour_graph
+
+_DEGREE, _WIDTH = 6.0, 32
+
+
+def _seconds(task: Callable[[], object], repeats: int) -> tuple[float, Any]:
+    """The least wall time of several runs, the first left out, and what the task gives."""
+    task()
+    times, result = [], None
+    for _ in range(repeats):
+        start = time.perf_counter()
+        result = task()
+        times.append(time.perf_counter() - start)
+    return min(times), result
+
+
+def _scattered(n: int, dims: int) -> tuple[np.ndarray, float]:
+    """n cells anywhere in a box, in random order, and the radius within which they have six others."""
+    positions = np.zeros((n, 3))
+    positions[:, :dims] = np.random.default_rng(0).uniform(0, 1000, (n, dims))
+    volume = 1000.0**dims / n * _DEGREE
+    return positions, (volume / np.pi) ** 0.5 if dims == 2 else (volume / (4 / 3 * np.pi)) ** (1 / 3)
+
+
+def graphs(n: int) -> Iterator[dict]:
+    """Radius graphs beside scipy's pairs; `error` is the number of pairs that only one of the two found."""
+    for dims in (2, 3):
+        positions, radius = _scattered(n, dims)
+        ours, graph = _seconds(lambda: neighbour_graph(positions, radius, dims=dims), 4)  # noqa: B023
+        start = time.perf_counter()
+        pairs = cKDTree(positions[:, :dims]).query_pairs(radius, output_type="ndarray")
+        peer = time.perf_counter() - start
+        codes = [
+            np.sort(a * n + b) for a, b in (graph.edge_index(), np.concatenate([pairs, pairs[:, ::-1]]).T)
+        ]
+        odd = np.setxor1d(*codes).size if not np.array_equal(*codes) else 0
+        yield {
+            "name": f"radius graph, {n:.0e} cells {dims}-D, mean degree {graph.indices.size / n:.1f}",
+            "value": ours, "unit": "s", "peer": "scipy cKDTree.query_pairs", "peer_value": peer, "ratio": peer / ours,
+            "error": float(odd), "peer_error": 0.0,
+        }  # fmt: skip
+
+
+def attention(n: int, threads: int) -> Iterator[dict]:
+    """A GATv2 layer, 32 wide, one edge quantity, cells in spatial order, beside torch-geometric on the same input."""
+    torch.manual_seed(0)
+    positions, radius = _scattered(n, 2)
+    positions = positions[spatial_order(positions, 2 * radius, np.zeros(3), 2)]
+    graph = neighbour_graph(positions, radius, dims=2)
+    rows, layer = Rows(graph.indptr, graph.indices), GraphAttention(_WIDTH, _WIDTH, edge_inputs=1)
+    pyg, edges = layer.as_pyg(), rows.edge_index()
+    attr = torch.from_numpy(graph.distances(positions)[:, None]).float()
+    x = torch.randn(n, _WIDTH, requires_grad=True)
+    wanted = [x, *layer.parameters()]
+
+    def ours() -> torch.Tensor:
+        return layer(x, rows, attr)
+
+    def theirs() -> torch.Tensor:
+        return pyg(x, edges, attr)
+
+    def without_gradients(call: Callable[[], torch.Tensor]) -> torch.Tensor:
+        with torch.no_grad():
+            return call()
+
+    def gradients(call: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, ...]:
+        return torch.autograd.grad(call().square().mean(), wanted)
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    for name, task in (("forward", without_gradients), ("forward and backward", gradients)):
+        (fast, a), (slow, b) = _seconds(lambda: task(ours), 5), _seconds(lambda: task(theirs), 2)  # noqa: B023
+        parts = zip(a, b) if isinstance(a, tuple) else [(a, b)]
+        error = max(float((p - q).abs().max() / max(float(q.abs().max()), 1.0)) for p, q in parts)
+        yield {
+            "name": f"GATv2, {n:.0e} cells, {rows.edges:.1e} edges, {_WIDTH} wide, {name}",
+            "value": fast, "unit": "s", "peer": "torch-geometric", "peer_value": slow, "ratio": slow / fast,
+            "error": error, "peer_error": 0.0,
+        }  # fmt: skip
+    torch.set_num_threads(before)
