@@ -9,11 +9,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from neural import weights
 from neural.errors import WeightsError
+
+if TYPE_CHECKING:
+    import torch
 
 
 class ResponseNetwork:
@@ -97,3 +101,11 @@ class ResponseNetwork:
                 inner = inner + scaled[:, k] * self._w1[k, j]
             out = out + self._w2[j] * np.tanh(inner)
         return float(self._unit_out) * out
+
+    def with_gradient(self, x: torch.Tensor) -> torch.Tensor:
+        """The same formula on a float64 tensor (n, k), (n,), for gradients."""
+        import torch
+
+        w1, b1, w2 = (torch.as_tensor(a) for a in (self._w1, self._b1, self._w2))
+        raised = torch.tanh((x / torch.as_tensor(self._unit_in)) @ w1 + b1)
+        return float(self._unit_out) * (raised @ w2 + float(self._b2))

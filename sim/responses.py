@@ -20,10 +20,11 @@ class NetworkResponse:
         self.label = f"network {weights.name}"
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        return self._network(x)
+        return self.network(x)
 
     @cached_property
-    def _network(self):
+    def network(self):
+        """The loaded network."""
         from neural.response import ResponseNetwork
 
         return ResponseNetwork.load(self.weights)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Collection, Iterator, Mapping
+from dataclasses import replace
 
 import numpy as np
 
 from sim.build import Plan
+from sim.core.coupling import Response
 from sim.core.random import Streams
 from sim.core.schedule import Schedule
 from sim.core.signals import Signals
@@ -35,21 +37,28 @@ class Simulation:
             process.prepare(self.streams)
         self._lay_out(cut)
 
-    def again(self, seed: int, cut: Collection[int] = ()) -> Simulation:
+    def again(
+        self, seed: int, cut: Collection[int] = (), responses: Mapping[int, Response] | None = None
+    ) -> Simulation:
         """Another run of the same plan from its start, with models and kernels as they are loaded.
 
         The processes are shared: from now on only the new simulation may step.
+
+        Args:
+            responses: by the index of a coupling, another response for it.
         """
         other = copy.copy(self)
         other.streams = Streams(seed)
         for process in self.plan.processes:
             process.streams = other.streams
-        other._lay_out(cut)
+        other._lay_out(cut, responses or {})
         return other
 
-    def _lay_out(self, cut: Collection[int]) -> None:
+    def _lay_out(self, cut: Collection[int], responses: Mapping[int, Response] | None = None) -> None:
         plan = self.plan
-        self.couplings = [c for c in plan.couplings if c.index not in cut]
+        others = responses or {}
+        kept = [c for c in plan.couplings if c.index not in cut]
+        self.couplings = [replace(c, response=others[c.index]) if c.index in others else c for c in kept]
         self.state = State(q for p in plan.processes for q in p.quantities)
         self.schedule = Schedule(plan.processes, plan.step, plan.scenario.time.splitting)
         self.signals = Signals(self.state, plan.processes, self.couplings, self._graph, plan.type_names)

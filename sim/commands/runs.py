@@ -32,24 +32,48 @@ def explain(
         str, typer.Argument(metavar="SCENARIO|RUN.zarr", help="A scenario, or a run whose scenario is taken.")
     ],
     outcome: Annotated[str, typer.Option(help="For example 'count(pc9) @ 72 h'.")],
-    method: Annotated[list[str], typer.Option(help="How: ablation.")] = ["ablation"],  # noqa: B006
-    seeds: Annotated[int, typer.Option(min=2, help="Paired runs for each coupling.")] = 5,
+    method: Annotated[
+        list[str],
+        typer.Option(
+            help="How, as often as wanted: ablation, clamp, scaling, direct, share, gradients, "
+            "integrated_gradients, control, local, morris, sobol, counterfactual."
+        ),
+    ] = [],  # noqa: B006
+    over: Annotated[
+        list[str],
+        typer.Option(metavar="KEY=LOW..HIGH", help="A parameter and its range, for local, morris, sobol."),
+    ] = [],  # noqa: B006
+    threshold: Annotated[
+        float | None, typer.Option(help="For counterfactual: the value that the outcome is to pass.")
+    ] = None,
+    samples: Annotated[int, typer.Option(min=2, help="Points of the designs of morris and sobol.")] = 16,
+    seeds: Annotated[int, typer.Option(min=2, help="Paired runs of each variant.")] = 5,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="EXPLAIN.zarr", help="Store the ranking.")
+        Path | None, typer.Option("-o", "--output", metavar="EXPLAIN.zarr", help="Store it, and draw a page.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the ranking as JSON.")] = False,
     sets: Sets = [],  # noqa: B006
     quiet: Quiet = False,
     allow_outside: Outside = False,
 ) -> None:
-    """Rank what drives an outcome: each coupling cut, with paired random numbers."""
+    """Rank what drives an outcome: total and direct effects with intervals, and what networks follow."""
+    from sim.interpret.explain import DEFAULT
     from sim.interpret.explain import explain as explained
     from sim.interpret.show import as_table, require_free, to_json, write
 
     loaded = load_or_open(scenario, sets, allow_outside)
     if output is not None:
         require_free(output)
-    ranking = explained(loaded, outcome, methods=tuple(method), seeds=seeds, say=None if quiet else say)
+    found = explained(
+        loaded,
+        outcome,
+        methods=tuple(method) or DEFAULT,
+        seeds=seeds,
+        say=None if quiet else say,
+        over=over,
+        threshold=threshold,
+        samples=samples,
+    )
     if output is not None:
-        write(ranking, output)
-    typer.echo(to_json(ranking) if as_json else as_table(ranking))
+        write(found, output)
+    typer.echo(to_json(found) if as_json else as_table(found))

@@ -49,6 +49,8 @@ class Schedule:
     def __init__(self, processes: Sequence[Process], step: float, splitting: Splitting = "strang"):
         self.splitting = splitting
         self.step = step
+        #: called after each step with the process that took it, for those who ask what moved a quantity
+        self.watch: Callable[[Process], None] | None = None
         self.seconds: dict[str, float] = {p.name: 0.0 for p in processes}
         self.levels = _levels(processes, step)
 
@@ -78,6 +80,8 @@ class Schedule:
             state.tick += 1
             state.changed()
             self.seconds[process.name] += wall.perf_counter() - started
+            if self.watch is not None:
+                self.watch(process)
 
         start = state.time
         for k in range(refine):

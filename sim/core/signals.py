@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
@@ -74,6 +74,14 @@ class Signals:
     def graph(self) -> Graph:
         return self._graph()
 
+    def driving(self, name: str) -> list[Coupling]:
+        """The couplings that act on an input, in the order in which they do."""
+        return list(self._couplings.get(name, ()))
+
+    def without(self, name: str, left_out: Collection[int]) -> np.ndarray:
+        """Values (cell,) of an input as it would be now without the couplings of these indices."""
+        return self._input(*self._owners[name], left_out)
+
     # ---- how a value comes about
 
     def _value(self, name: str) -> np.ndarray:
@@ -90,7 +98,7 @@ class Signals:
             return self._state[name]
         return self._input(process, quantity)
 
-    def _input(self, process: Process, quantity: Quantity) -> np.ndarray:
+    def _input(self, process: Process, quantity: Quantity, left_out: Collection[int] = ()) -> np.ndarray:
         state = self._state
         if quantity.name in state:
             value = state[quantity.name]
@@ -100,6 +108,8 @@ class Signals:
                 value[state["cell.type"] == code] = default
         rules: dict[str, Combined] = {}
         for coupling in self._couplings.get(quantity.name, ()):
+            if coupling.index in left_out:
+                continue
             where = process.members(state) & self.members_of(coupling.source)
             if coupling.types is not None:
                 where &= np.isin(state["cell.type"], list(coupling.types))

@@ -1,17 +1,14 @@
-"""Why did it happen? A ranking of what drives an outcome."""
+"""Why did it happen? A ranking of what drives an outcome, by one method or by several."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-
-from sim.build import Plan, plan
-from sim.core.coupling import Coupling
 from sim.errors import ScenarioError, escaped
-from sim.interpret.ablation import LEVEL, Ablation, Estimate, ablate, interval
-from sim.interpret.outcome import Outcome, parse_outcome
+from sim.interpret.effects import LEVEL, as_dataset, ranked
+from sim.interpret.question import Answer, Question
 from sim.spelling import did_you_mean, one_of
 
 if TYPE_CHECKING:
@@ -19,164 +16,122 @@ if TYPE_CHECKING:
 
     from sim.scenario import Scenario
 
-METHODS = ("ablation",)
+#: every method: what it tells, in the order of the page
+METHODS = {
+    "ablation": "total effect of each coupling: left out, and run again",
+    "clamp": "total effect of what a coupling's source does over time: held as at the start, and run again",
+    "scaling": "total effect of making a coupling stronger",
+    "direct": "what each coupling does to the quantity it drives, at the same state",
+    "share": "what each process, of mechanism or network, contributed to the outcome's change",
+    "gradients": "which input a network follows, by its slope",
+    "integrated_gradients": "which input a network follows, in shares that sum up",
+    "control": "which parameter of a pathway its time course answers to",
+    "local": "slope of the outcome by each parameter of --over",
+    "morris": "screening of the parameters of --over over their ranges",
+    "sobol": "shares of the parameters of --over in the outcome's variance",
+    "counterfactual": "smallest change of a parameter of --over that moves the outcome past --threshold",
+}
 
-#: verdicts, the firm ones first
-RAISES, LOWERS = "raises", "lowers"
-WITHIN_STEP_ERROR = "below the coupling error"
-CANNOT_TELL = "cannot tell"
-NO_EFFECT = "no effect"
-UNDEFINED = "undefined"
+#: what is done where nothing is asked: total effects, direct ones beside them, and the networks' inputs; on
+#: networks with known truth these are the ones to trust for their question (docs/faith-hybrid.md)
+DEFAULT = ("ablation", "direct", "integrated_gradients")
+
+
+class Method(Protocol):
+    """Made before the first run, so that it may watch; asked once."""
+
+    def answer(self) -> Answer: ...
 
 
 def explain(
     scenario: Scenario,
     outcome: str,
-    methods: Sequence[str] = ("ablation",),
+    methods: Sequence[str] = DEFAULT,
     seeds: int = 5,
     say: Callable[[str], None] | None = None,
-) -> xr.Dataset:
-    """Rank the couplings of a scenario by what they do to an outcome.
+    over: Sequence[str] = (),
+    threshold: float | None = None,
+    samples: int = 16,
+) -> xr.DataTree:
+    """Rank what drives an outcome of a scenario.
 
     Args:
         outcome: see `sim.interpret.outcome`, for example `count(pc9) @ 72 h`.
-        methods: `ablation`, each coupling cut with paired random numbers: a total effect.
-        seeds: paired runs for each coupling, at least 2.
+        methods: of `METHODS`.
+        seeds: paired runs, at least 2.
+        over: parameters with ranges, `KEY=LOW..HIGH`; see `sim.interpret.over`.
+        threshold: the value that a counterfactual is to reach.
+        samples: points of Morris' and Sobol's designs.
         say: hears about the progress.
 
     Returns:
-        Dim coupling, best ranked first. `effect` (intact minus cut, mean over seeds) with its 90 % t-interval
-        `lower`, `upper`; `relative` to the intact outcome; `rank`, 1 for the strongest; `verdict`: raises,
-        lowers, `cannot tell` where the interval holds 0, `below the coupling error` where the effect is smaller
-        than what the coupling step itself does, `no effect` where nothing changed in any run, `undefined` where
-        a run has no outcome. `difference` (coupling, seed) and `intact` (seed) are what it was computed from.
-        Clear effects rank before those that nothing can be told of.
+        `/ranking` (row): quantity, what it acts on, effect with its 90 % interval, relative effect, unit,
+        total or direct, method, time, verdict, and rank within the method. A group for each method
+        with what the rows were computed from. Attributes: the outcome and its value, what the coupling step does
+        to it, and the sentences that methods add.
 
     Raises:
-        ScenarioError: an unknown method, a wrong outcome, or a scenario without couplings.
-        SimulationError: a run failed; names the cut.
+        ScenarioError: an unknown method, a wrong outcome or range, or a scenario without couplings.
+        SimulationError: a run failed; names the variant.
     """
+    import xarray as xr
+
+    from sim.interpret.over import parse_over
+
     for method in methods:
         if method not in METHODS:
             raise ScenarioError(
                 f"--method {escaped(method)}: unknown; use {one_of(METHODS)}{did_you_mean(method, METHODS)}"
             )
-    if seeds < 2:
-        raise ScenarioError(f"--seeds {seeds}: an interval needs at least 2")
-    planned = plan(scenario)
-    wanted = parse_outcome(outcome, planned)
-    if not planned.couplings:
-        raise ScenarioError(f"{scenario.file}: there are no couplings to cut; add some under 'couplings'")
-    return _ranking(ablate(planned, wanted, seeds, say), planned, wanted)
+    question = Question(scenario, outcome, seeds, parse_over(over, scenario), threshold, samples, say)
+    chosen = {m: _made(m, question) for m in dict.fromkeys(methods)}
+    answers = {m: maker.answer() for m, maker in chosen.items()}
+    rows = [row for answer in answers.values() for row in ranked(answer.rows)]
+    tree = xr.DataTree(xr.Dataset(attrs=_attributes(question, answers)))
+    tree["ranking"] = xr.DataTree(as_dataset(rows))
+    for method, answer in answers.items():
+        tree[method] = xr.DataTree(answer.data)
+    return tree
 
 
-def _ranking(found: Ablation, planned: Plan, outcome: Outcome) -> xr.Dataset:
-    import xarray as xr
-
-    effects = [interval(d) for d in found.differences]
-    step = found.step_error
-    verdicts = [judged(e, d, step) for e, d in zip(effects, found.differences)]
-    order = sorted(
-        range(len(effects)), key=lambda i: (_firmness(verdicts[i]), -abs(np.nan_to_num(effects[i].mean)))
-    )
-    baseline = interval(found.intact)
-    unit = outcome.unit
-
-    def column(values: list, meaning: str, units: str = "1", dtype: Any = float) -> tuple:
-        return (
-            "coupling",
-            np.array([values[i] for i in order], dtype),
-            {"units": units, "long_name": meaning},
-        )
-
-    return xr.Dataset(
-        {
-            "effect": column([e.mean for e in effects], "total effect: intact minus cut", unit),
-            "lower": column([e.lower for e in effects], "lower end of the 90 % interval", unit),
-            "upper": column([e.upper for e in effects], "upper end of the 90 % interval", unit),
-            "relative": column(
-                [_ratio(e.mean, baseline.mean) for e in effects], "effect over the intact outcome"
-            ),
-            "rank": (
-                "coupling",
-                np.arange(1, len(order) + 1),
-                {"units": "1", "long_name": "rank, 1 is strongest"},
-            ),
-            "verdict": column(verdicts, "what can be told", dtype=object),
-            "difference": (
-                ("coupling", "seed"),
-                found.differences[order],
-                {"units": unit, "long_name": "total effect by seed"},
-            ),
-            "intact": ("seed", found.intact, {"units": unit, "long_name": "outcome of the intact run"}),
-        },
-        coords={
-            "coupling": column(_names(planned), "coupling that was cut", dtype=object),
-            "mode": column(
-                [c.mode for c in found.couplings], "how the coupling acts on its target", dtype=object
-            ),
-            "key": column(
-                [_dotted(k) for k in planned.keys], "where it stands in the scenario", dtype=object
-            ),
-            "seed": np.array(found.seeds, np.uint64),
-        },
-        attrs={
-            "outcome": outcome.text,
-            "time": outcome.when,
-            "units": unit,
-            "kind": "total",
-            "method": "ablation",
-            "level": LEVEL,
-            "baseline": baseline.mean,
-            "baseline_lower": baseline.lower,
-            "baseline_upper": baseline.upper,
-            "coupling_error": step.mean,
-            "coupling_error_lower": step.lower,
-            "coupling_error_upper": step.upper,
-            "scenario": planned.scenario.name,
-            "scenario_sha256": planned.scenario.sha256,
-        },
-    )
+def _made(method: str, question: Question) -> Method:
+    """Each method's home is imported when it is asked for."""
+    if method in ("ablation", "clamp", "scaling"):
+        from sim.interpret.interventions import Intervention as maker
+    elif method == "direct":
+        from sim.interpret.direct import Direct as maker
+    elif method == "share":
+        from sim.interpret.share import Share as maker
+    elif method in ("gradients", "integrated_gradients"):
+        from sim.interpret.attribution import Attribution as maker
+    elif method == "control":
+        from sim.interpret.control import Control as maker
+    elif method == "counterfactual":
+        from sim.interpret.counterfactual import Counterfactual as maker
+    else:
+        from sim.interpret.screening import Screening as maker
+    return maker(question, method)
 
 
-def judged(effect: Estimate, differences: np.ndarray, step: Estimate) -> str:
-    """What can be told of an effect, given its paired differences (seed,) and what the coupling step does."""
-    if np.isnan(effect.mean):
-        return UNDEFINED
-    if not differences.any():
-        return NO_EFFECT
-    if not effect.clear:
-        return CANNOT_TELL
-    # only a step error that is itself told from chance can put an effect in doubt
-    if step.clear and abs(effect.mean) < abs(step.mean):
-        return WITHIN_STEP_ERROR
-    return RAISES if effect.mean > 0 else LOWERS
-
-
-def _firmness(verdict: str) -> int:
-    return {RAISES: 0, LOWERS: 0, WITHIN_STEP_ERROR: 1, CANNOT_TELL: 1, NO_EFFECT: 2}.get(verdict, 3)
-
-
-def _ratio(effect: float, baseline: float) -> float:
-    return effect / baseline if baseline else float("nan")
-
-
-def _names(planned: Plan) -> list[str]:
-    """One name for each coupling: source and target, with cells or place where these alone are not unique."""
-    names = [c.name for c in planned.couplings]
-    return [
-        n if names.count(n) == 1 else f"{n} ({_which(c, planned)})" for n, c in zip(names, planned.couplings)
-    ]
-
-
-def _which(coupling: Coupling, planned: Plan) -> str:
-    place = _dotted(planned.keys[planned.couplings.index(coupling)])
-    cells = ", ".join(planned.type_names[code] for code in sorted(coupling.types or ()))
-    return f"{cells}; {place}" if cells else place
-
-
-def _dotted(key: Sequence[str | int]) -> str:
-    text = ""
-    for part in key:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}" if text else part
-    return text
+def _attributes(question: Question, answers: dict[str, Answer]) -> dict:
+    baseline, step = question.baseline, question.step_error
+    scenario = question.scenario
+    return {
+        "outcome": question.outcome.text,
+        "time": question.outcome.when,
+        "units": question.outcome.unit,
+        "level": LEVEL,
+        "seeds": len(question.seeds),
+        "methods": list(answers),
+        "baseline": baseline.mean,
+        "baseline_lower": baseline.lower,
+        "baseline_upper": baseline.upper,
+        "coupling_error": step.mean,
+        "coupling_error_lower": step.lower,
+        "coupling_error_upper": step.upper,
+        "splitting_error": json.dumps(question.splitting_error),
+        "notes": [n for a in answers.values() for n in a.sentences],
+        "wiring": json.dumps(question.plan.wiring),
+        "scenario": scenario.name,
+        "scenario_sha256": scenario.sha256,
+    }

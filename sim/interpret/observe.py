@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import pairwise
+from typing import Protocol
 
 from sim.controller import Stop, stops_of
 from sim.interpret.outcome import Outcome
@@ -12,7 +14,21 @@ from sim.simulation import Simulation
 _SAME_TIME = 1e-7
 
 
-def observed(simulation: Simulation, outcome: Outcome, refine: int = 1) -> float:
+class Watcher(Protocol):
+    """Looks at a run without changing it."""
+
+    def begin(self, simulation: Simulation) -> None:
+        """At time 0, before the first step."""
+        ...
+
+    def look(self, simulation: Simulation) -> None:
+        """At each stop, after what was due there was done."""
+        ...
+
+
+def observed(
+    simulation: Simulation, outcome: Outcome, refine: int = 1, watchers: Sequence[Watcher] = ()
+) -> float:
     """The outcome of a simulation, run from its start.
 
     The clock stops where `cellweave run` would stop, so the number is that of the run itself; where the outcome's
@@ -21,11 +37,14 @@ def observed(simulation: Simulation, outcome: Outcome, refine: int = 1) -> float
 
     Args:
         refine: every step is divided by this, to see what the coupling step does.
+        watchers: look on.
 
     Raises:
         SimulationError: naming cell, quantity and time.
     """
     simulation.populate()
+    for watcher in watchers:
+        watcher.begin(simulation)
     readings: list[tuple[float, float]] = []
     before = 0.0
     for stop in _stops_until(simulation, outcome):
@@ -35,6 +54,8 @@ def observed(simulation: Simulation, outcome: Outcome, refine: int = 1) -> float
             simulation.state.time = before = stop.time
         for p in stop.perturbations:
             p.apply(simulation.state, simulation.actors, simulation.streams)
+        for watcher in watchers:
+            watcher.look(simulation)
         if stop.time >= outcome.start - _SAME_TIME:
             readings.append((stop.time, outcome.value(simulation)))
     return _time_mean(readings)

@@ -1,91 +1,58 @@
-"""An explanation for people and for programs: a table, JSON, a picture, a store."""
+"""An explanation for people and for programs: a table, JSON, a store."""
 
 from __future__ import annotations
 
 import json
 import math
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sim.errors import ScenarioError
+from sim.interpret.effects import Row, as_plain, rows_of
 
 if TYPE_CHECKING:
     import xarray as xr
 
+#: rows of a method that the table shows; the store has all
+MOST_ROWS = 12
 
-#: verdicts that are drawn in colour
-_FIRM = ("raises", "lowers")
+_SAID = {
+    "total": "total effect: all consequences included, same random numbers in every pair of runs",
+    "direct": "direct effect: at the same state, before anything follows from it",
+}
 
 
-def as_table(ranking: xr.Dataset) -> str:
-    """The ranking as text: what was asked, a line for each coupling, and what the reader must know."""
-    a = ranking.attrs
+def as_table(found: xr.DataTree) -> str:
+    """The ranking as text: what was asked, a table for each method, and what the reader must know."""
+    a = found.attrs
     unit = f" {a['units']}" if a["units"] not in ("1", "") else ""
-    rows = [("rank", "coupling", "total effect", "90 % interval", "relative", "verdict")]
-    for row in _rows(ranking):
-        relative = f"{100 * row['relative']:+.1f} %" if math.isfinite(row["relative"]) else ""
-        rows.append(
-            (
-                str(row["rank"]),
-                row["quantity"],
-                f"{row['effect']:+.4g}",
-                f"{row['lower']:+.3g} to {row['upper']:+.3g}",
-                relative,
-                row["verdict"],
-            )
-        )
-    widths = [max(len(r[k]) for r in rows) for k in range(len(rows[0]))]
     lines = [
         f"{a['outcome']}: {a['baseline']:.4g}{unit} "
-        f"({a['baseline_lower']:.4g} to {a['baseline_upper']:.4g}) over {ranking.sizes['seed']} seeds",
-        "",
-        *(
-            "  ".join(
-                cell.rjust(w) if k in (0, 2) else cell.ljust(w) for k, (cell, w) in enumerate(zip(r, widths))
-            ).rstrip()
-            for r in rows
-        ),
-        "",
-        "total effect: outcome of the intact run minus that with the coupling cut, same random numbers, "
-        "all consequences included",
-        f"the coupling step itself changes the outcome by {a['coupling_error']:+.2g}{unit} "
-        f"({a['coupling_error_lower']:+.2g} to {a['coupling_error_upper']:+.2g})",
+        f"({a['baseline_lower']:.4g} to {a['baseline_upper']:.4g}) over {a['seeds']} seeds",
     ]
+    rows = rows_of(found["ranking"].to_dataset())
+    for method in dict.fromkeys(r.method for r in rows):
+        mine = [r for r in rows if r.method == method]
+        lines += ["", f"{method} ({_SAID[mine[0].kind]})", *_aligned(mine[:MOST_ROWS], a["outcome"])]
+        if len(mine) > MOST_ROWS:
+            lines.append(f"      and {len(mine) - MOST_ROWS} more")
+    lines += ["", *a["notes"]] if a["notes"] else [""]
+    lines.append(
+        f"the coupling step itself changes the outcome by {a['coupling_error']:+.2g}{unit} "
+        f"({a['coupling_error_lower']:+.2g} to {a['coupling_error_upper']:+.2g})"
+    )
     return "\n".join(lines)
 
 
-def to_json(ranking: xr.Dataset) -> str:
-    """The ranking as a JSON list, best ranked first; a number that does not exist is null."""
-    rows = [{k: _plain(v) for k, v in row.items()} for row in _rows(ranking)]
+def to_json(found: xr.DataTree) -> str:
+    """The ranking as a JSON list, method by method, best ranked first; a number that does not exist is null."""
+    rows = as_plain(rows_of(found["ranking"].to_dataset()))
     return json.dumps(rows, indent=2, ensure_ascii=False, allow_nan=False)
 
 
-def picture(ranking: xr.Dataset, path: Path) -> None:
-    """Draw the ranking as bars with their intervals, into a PNG or SVG file."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    rows = [r for r in _rows(ranking) if math.isfinite(r["effect"])]
-    figure = Figure(figsize=(8, 1.6 + 0.4 * len(rows)), layout="constrained")
-    FigureCanvasAgg(figure)
-    axes = figure.add_subplot()
-    for place, r in enumerate(rows):
-        firm = r["verdict"] in _FIRM
-        colour = ("#c4561c" if r["effect"] > 0 else "#2c6fad") if firm else "#b5b5b5"
-        axes.barh(place, r["effect"], color=colour, height=0.6)
-        axes.plot([r["lower"], r["upper"]], [place, place], color="#222222", linewidth=1.2)
-    axes.axvline(0, color="#222222", linewidth=0.8)
-    axes.set_yticks(range(len(rows)), [_label(r) for r in rows])
-    axes.invert_yaxis()
-    unit = ranking.attrs["units"]
-    axes.set_xlabel("total effect, intact minus cut" + (f" [{unit}]" if unit not in ("1", "") else ""))
-    axes.set_title(f"What drives {ranking.attrs['outcome']}", loc="left", fontsize=11)
-    axes.spines[["top", "right"]].set_visible(False)
-    figure.savefig(path, dpi=150)
-
-
-def write(ranking: xr.Dataset, path: str | Path) -> list[Path]:
-    """Write the ranking as a Zarr store, and table and picture into the folder `<path>.report`; the files made.
+def write(found: xr.DataTree, path: str | Path) -> Path:
+    """Write the explanation as a Zarr store; the folder of its page, which is made.
 
     Raises:
         ScenarioError: the store exists.
@@ -94,10 +61,12 @@ def write(ranking: xr.Dataset, path: str | Path) -> list[Path]:
     require_free(path)
     folder = Path(f"{path}.report")
     folder.mkdir(parents=True, exist_ok=True)
-    ranking.to_zarr(path, mode="w-", consolidated=False)
-    (folder / "ranking.txt").write_text(as_table(ranking) + "\n", encoding="utf-8")
-    picture(ranking, folder / "ranking.png")
-    return [path, folder / "ranking.txt", folder / "ranking.png"]
+    with warnings.catch_warnings():
+        # names are stored as text of fixed width, which every reader of Zarr that people use knows
+        warnings.filterwarnings("ignore", message=".*does not have a Zarr V3 specification.*")
+        found.to_zarr(path, mode="w-", consolidated=False)
+    (folder / "ranking.txt").write_text(as_table(found) + "\n", encoding="utf-8")
+    return folder
 
 
 def require_free(path: str | Path) -> None:
@@ -112,28 +81,29 @@ def require_free(path: str | Path) -> None:
         raise ScenarioError(f"{path}: exists; give another -o or remove it")
 
 
-def _label(row: dict) -> str:
-    return row["quantity"] if row["verdict"] in _FIRM else f"{row['quantity']}\n{row['verdict']}"
-
-
-def _rows(ranking: xr.Dataset) -> list[dict]:
-    a = ranking.attrs
-    return [
-        {
-            "quantity": str(ranking["coupling"].values[i]),
-            "effect": float(ranking["effect"].values[i]),
-            "kind": a["kind"],
-            "lower": float(ranking["lower"].values[i]),
-            "upper": float(ranking["upper"].values[i]),
-            "relative": float(ranking["relative"].values[i]),
-            "method": a["method"],
-            "time": a["time"],
-            "rank": int(ranking["rank"].values[i]),
-            "verdict": str(ranking["verdict"].values[i]),
-        }
-        for i in range(ranking.sizes["coupling"])
+def _aligned(rows: list[Row], outcome: str) -> list[str]:
+    elsewhere = any(r.on != outcome for r in rows)
+    table = [
+        ("rank", "quantity", *(["on"] if elsewhere else []), "effect", "90 % interval", "relative", "verdict")
     ]
-
-
-def _plain(value):
-    return None if isinstance(value, float) and not math.isfinite(value) else value
+    for r in rows:
+        unit = f" {r.unit}" if elsewhere and r.unit not in ("1", "") else ""
+        table.append(
+            (
+                str(r.rank),
+                r.quantity,
+                *([r.on] if elsewhere else []),
+                f"{r.effect:+.4g}{unit}",
+                f"{r.lower:+.3g} to {r.upper:+.3g}",
+                f"{100 * r.relative:+.1f} %" if math.isfinite(r.relative) else "",
+                r.verdict + (f"; {r.note}" if r.note else ""),
+            )
+        )
+    widths = [max(len(row[k]) for row in table) for k in range(len(table[0]))]
+    right = {0, 3 if elsewhere else 2}
+    return [
+        "  ".join(
+            cell.rjust(w) if k in right else cell.ljust(w) for k, (cell, w) in enumerate(zip(row, widths))
+        ).rstrip()
+        for row in table
+    ]

@@ -114,6 +114,10 @@ class Scenario(ScenarioSpec):
     def _find(self, value: str, extensions: tuple[str, ...]) -> FilePath:
         return files.resolve(value, self.folder, extensions=extensions, allow_outside=self._allow_outside)
 
+    def with_values(self, values: Mapping[str, str]) -> Scenario:
+        """This scenario with other values: dotted keys to YAML text, as `load` takes them. Raises ScenarioError."""
+        return type(self).parse(self._text, self.file, overrides=values, allow_outside=self._allow_outside)
+
     @property
     def file(self) -> str:
         """The path as the user gave it."""

@@ -10,8 +10,9 @@ from scenes import scene, started
 from sim.build import plan
 from sim.errors import ScenarioError
 from sim.interpret import show
-from sim.interpret.ablation import interval
-from sim.interpret.explain import explain, judged
+from sim.interpret.direct import shapley
+from sim.interpret.effects import Row, interval, judged, ranked, rows_of
+from sim.interpret.explain import explain
 from sim.interpret.observe import observed
 from sim.interpret.outcome import parse_outcome
 
@@ -37,37 +38,79 @@ def with_couplings(*lines, stop="4 h"):
 
 
 @pytest.fixture(scope="module")
-def ranking():
+def found():
     said = []
-    found = explain(with_couplings(INERT, WEAK, STRONG), "count(a) @ 4 h", seeds=4, say=said.append)
-    # intact, half the step and three cuts, for each of four seeds
-    assert len(said) == 5 * 4 and "without field.drug" in said[-1]
-    return found
+    tree = explain(
+        with_couplings(INERT, WEAK, STRONG),
+        "count(a) @ 4 h",
+        ("ablation", "direct"),
+        seeds=4,
+        say=said.append,
+    )
+    # loading, intact runs and three cuts for each of four seeds, half the step for three
+    assert len(said) == 1 + 4 * 4 + 3 and any("without field.drug" in s for s in said)
+    return tree
 
 
-def test_a_strong_a_weak_and_an_inert_coupling_are_ranked_with_their_signs(ranking):
-    assert list(ranking["coupling"].values) == [
+def rows(tree, method="ablation"):
+    return [r for r in rows_of(tree["ranking"].to_dataset()) if r.method == method]
+
+
+def test_a_strong_a_weak_and_an_inert_coupling_are_ranked_with_their_signs(found):
+    strong, weak, inert = rows(found)
+    names = [r.quantity for r in (strong, weak, inert)]
+    assert names == [
         "field.drug → rate.death",
         "field.growth_factor → rate.division",
         "field.decoy → rate.clearance",
     ]
-    assert list(ranking["rank"].values) == [1, 2, 3]
-    effect, lower, upper = (ranking[n].values for n in ("effect", "lower", "upper"))
-    assert effect[0] < 0 < effect[1] and abs(effect[0]) > 2 * effect[1]
-    assert list(ranking["verdict"].values) == ["lowers", "raises", "no effect"]
-    assert upper[0] < 0 < lower[1] and lower[2] == effect[2] == upper[2] == 0
-    assert list(ranking["key"].values) == ["couplings[2]", "couplings[1]", "couplings[0]"]
+    assert [r.rank for r in (strong, weak, inert)] == [1, 2, 3]
+    assert strong.effect < 0 < weak.effect and abs(strong.effect) > 2 * weak.effect
+    assert [r.verdict for r in (strong, weak, inert)] == ["lowers", "raises", "no effect"]
+    assert strong.upper < 0 < weak.lower and inert.lower == inert.effect == inert.upper == 0
+    assert {r.kind for r in rows(found)} == {"total"} and {r.kind for r in rows(found, "direct")} == {
+        "direct"
+    }
 
 
-def test_the_numbers_follow_from_the_paired_runs(ranking):
-    difference = ranking["difference"].values
-    assert np.array_equal(ranking["effect"], difference.mean(axis=1))
-    assert np.allclose(ranking["relative"], ranking["effect"] / ranking["intact"].mean())
-    assert ranking.attrs["baseline"] == ranking["intact"].values.mean()
-    assert ranking.attrs["kind"] == "total" and ranking.attrs["time"] == "4 h"
+def test_the_numbers_follow_from_the_paired_runs(found):
+    data = found["ablation"]
+    effect, intact = data["effect"].values, data["intact"].values
+    by_name = dict(zip(data["coupling"].values.tolist(), effect))
+    for r in rows(found):
+        assert r.effect == by_name[r.quantity].mean()
+        assert r.relative == pytest.approx(r.effect / intact.mean())
+    assert found.attrs["baseline"] == intact.mean() and rows(found)[0].time == "4 h"
+    assert data["key"].values.tolist() == ["couplings[0]", "couplings[1]", "couplings[2]"]
 
 
-def test_a_cut_gives_the_bits_of_a_scenario_without_that_line(ranking):
+def test_direct_effects_are_what_the_couplings_add_to_their_targets(found):
+    by_name = {r.quantity: r for r in rows(found, "direct")}
+    death = by_name["field.drug → rate.death"]
+    # 4e-3 per uM of the drug at 1 uM, all along
+    assert (death.on, death.unit) == ("rate.death", "1/min")
+    assert death.effect == pytest.approx(4e-3, rel=1e-3) and death.verdict == "raises"
+    # the inert one acts on clearance all the same: what it has not is an effect on the outcome
+    assert by_name["field.decoy → rate.clearance"].effect == pytest.approx(1e-3, rel=1e-3)
+
+
+def test_shares_of_couplings_on_one_target_sum_up_to_what_it_is_driven_by():
+    simulation = started(
+        with_couplings(
+            STRONG,
+            "{from: field.decoy, to: rate.death, linear: {slope: 3}, mode: scale}",
+            "{from: clock.time, to: rate.death, linear: {slope: 1e-5, intercept: 2e-3}}",
+        )
+    )
+    shares = shapley(simulation.signals, "rate.death")
+    base = simulation.signals.without("rate.death", (0, 1, 2))
+    driven = simulation.signals["rate.death"]
+    assert len(shares) == 3
+    assert np.allclose(sum(shares.values()), driven - base, rtol=1e-12, atol=0)
+
+
+def test_a_cut_gives_the_bits_of_a_scenario_without_that_line(found):
+    found_before = found
     names = {
         WEAK: "field.growth_factor → rate.division",
         STRONG: "field.drug → rate.death",
@@ -82,7 +125,8 @@ def test_a_cut_gives_the_bits_of_a_scenario_without_that_line(ranking):
         assert found == observed(without, outcome)
         a, b = whole.state.snapshot(), without.state.snapshot()
         assert a.keys() == b.keys() and all(np.array_equal(a[n], b[n], equal_nan=True) for n in a)
-        assert found == (ranking["intact"] - ranking["difference"].sel(coupling=names[line])).values[0]
+        data = found_before["ablation"]
+        assert found == (data["intact"] - data["effect"].sel(coupling=names[line])).values[0]
 
 
 def test_a_cut_that_changes_a_pathway_gives_the_bits_of_a_scenario_without_it(tmp_path):
@@ -134,16 +178,17 @@ def test_a_condition_of_a_manipulator_and_the_message_to_it_are_cut_too():
 def test_chance_alone_is_not_told_as_an_effect():
     """A coupling that adds exactly nothing on average, with two seeds only."""
     noisy = "{from: cell.pressure, to: rate.division, linear: {slope: 1e-4, intercept: 1}, mode: scale}"
-    ranking = explain(with_couplings(noisy, stop="2 h"), "count(a) @ 2 h", seeds=2)
-    assert ranking["verdict"].values[0] in ("cannot tell", "no effect")
+    (row,) = rows(explain(with_couplings(noisy, stop="2 h"), "count(a) @ 2 h", ("ablation",), seeds=2))
+    assert row.verdict in ("cannot tell", "no effect")
 
 
 def test_an_outcome_that_does_not_exist_is_undefined():
     killing = "{from: field.drug, to: rate.death, linear: {slope: 10}, mode: add}"
-    ranking = explain(with_couplings(killing, stop="2 h"), "mean(cell.volume, a) @ 2 h", seeds=2)
-    assert ranking["verdict"].values[0] == "undefined" and np.isnan(ranking["effect"].values[0])
-    (row,) = json.loads(show.to_json(ranking))
-    assert row["effect"] is None and row["lower"] is None
+    tree = explain(with_couplings(killing, stop="2 h"), "mean(cell.volume, a) @ 2 h", ("ablation",), seeds=2)
+    (row,) = rows(tree)
+    assert row.verdict == "undefined" and np.isnan(row.effect)
+    (plain,) = json.loads(show.to_json(tree))
+    assert plain["effect"] is None and plain["lower"] is None
 
 
 def test_intervals_are_students():
@@ -188,12 +233,13 @@ def test_the_coupling_error_is_that_of_the_step():
             cells=cells,
         )
 
-    ranking = explain(coarse("30 min"), "mean(field.drug) @ 1 h", seeds=3)
-    fine = explain(coarse("225 s"), "mean(field.drug) @ 1 h", seeds=3)
-    error = ranking.attrs["baseline"] - fine.attrs["baseline"]
-    assert ranking.attrs["coupling_error_lower"] * ranking.attrs["coupling_error_upper"] > 0
-    assert ranking.attrs["coupling_error"] == pytest.approx(error, rel=0.5)
-    assert ranking["verdict"].values[0] == "no effect"
+    found = explain(coarse("30 min"), "mean(field.drug) @ 1 h", ("ablation",), seeds=3)
+    fine = explain(coarse("225 s"), "mean(field.drug) @ 1 h", ("ablation",), seeds=3)
+    error = found.attrs["baseline"] - fine.attrs["baseline"]
+    assert found.attrs["coupling_error_lower"] * found.attrs["coupling_error_upper"] > 0
+    assert found.attrs["coupling_error"] == pytest.approx(error, rel=0.5)
+    assert rows(found)[0].verdict == "no effect"
+    assert json.loads(found.attrs["splitting_error"])["field.drug"] > 0
 
 
 @pytest.mark.parametrize(
@@ -216,44 +262,60 @@ def test_a_scenario_without_couplings_has_nothing_to_explain():
 
 def test_couplings_of_the_same_name_are_told_apart():
     twice = [STRONG, STRONG.replace("slope: 4e-3", "slope: 1e-4")]
-    ranking = explain(with_couplings(*twice, stop="1 h"), "count(a) @ 1 h", seeds=2)
-    assert sorted(ranking["coupling"].values) == [
+    found = explain(with_couplings(*twice, stop="1 h"), "count(a) @ 1 h", ("ablation",), seeds=2)
+    assert sorted(r.quantity for r in rows(found)) == [
         "field.drug → rate.death (couplings[0])",
         "field.drug → rate.death (couplings[1])",
     ]
 
 
-def test_the_table_has_what_a_reader_needs(ranking):
-    text = show.as_table(ranking)
-    lines = text.splitlines()
+def test_the_table_has_what_a_reader_needs(found):
+    lines = show.as_table(found).splitlines()
     assert lines[0].startswith("count(a) @ 4 h: ") and "4 seeds" in lines[0]
-    assert [line.split()[0] for line in lines[3:6]] == ["1", "2", "3"]
-    assert "total effect" in lines[2] and "lowers" in lines[3] and "no effect" in lines[5]
-    assert "coupling step itself" in lines[-1]
+    assert "total effect" in lines[2] and "90 % interval" in lines[3]
+    assert [line.split()[0] for line in lines[4:7]] == ["1", "2", "3"]
+    assert "lowers" in lines[4] and "no effect" in lines[6]
+    assert any("direct effect" in line for line in lines) and "coupling step itself" in lines[-1]
 
 
-def test_json_has_a_row_for_each_coupling_in_order(ranking):
-    rows = json.loads(show.to_json(ranking))
-    assert [r["rank"] for r in rows] == [1, 2, 3]
-    assert rows[0] == {
+def test_json_has_a_row_for_each_coupling_and_method_in_order(found):
+    plain = json.loads(show.to_json(found))
+    assert [(r["method"], r["rank"]) for r in plain] == [
+        (m, k) for m in ("ablation", "direct") for k in (1, 2, 3)
+    ]
+    first = rows(found)[0]
+    assert plain[0] == {
         "quantity": "field.drug → rate.death",
-        "effect": float(ranking["effect"].values[0]),
+        "on": "count(a) @ 4 h",
+        "effect": first.effect,
+        "lower": first.lower,
+        "upper": first.upper,
+        "relative": first.relative,
+        "unit": "1",
         "kind": "total",
-        "lower": float(ranking["lower"].values[0]),
-        "upper": float(ranking["upper"].values[0]),
-        "relative": float(ranking["relative"].values[0]),
         "method": "ablation",
         "time": "4 h",
-        "rank": 1,
         "verdict": "lowers",
+        "rank": 1,
+        "note": first.note,
     }
 
 
-def test_the_store_reads_back_and_is_never_overwritten(ranking, tmp_path):
-    made = show.write(ranking, tmp_path / "why.zarr")
-    back = xr.open_zarr(tmp_path / "why.zarr", consolidated=False).load()
-    xr.testing.assert_equal(back.drop_vars("seed"), ranking.drop_vars("seed"))
-    assert back.attrs["outcome"] == "count(a) @ 4 h"
-    assert all(f.exists() for f in made) and made[2].read_bytes()[:4] == b"\x89PNG"
+def test_the_store_reads_back_and_is_never_overwritten(found, tmp_path):
+    show.write(found, tmp_path / "why.zarr")
+    back = xr.open_datatree(tmp_path / "why.zarr", engine="zarr", consolidated=False).load()
+    assert rows(back) == rows(found) and back.attrs["outcome"] == "count(a) @ 4 h"
+    np.testing.assert_array_equal(back["ablation/effect"].values, found["ablation/effect"].values)
+    assert (tmp_path / "why.zarr.report" / "ranking.txt").read_text().startswith("count(a) @ 4 h")
     with pytest.raises(ScenarioError, match="exists"):
-        show.write(ranking, tmp_path / "why.zarr")
+        show.write(found, tmp_path / "why.zarr")
+
+
+def test_effects_whose_intervals_overlap_have_no_order():
+    one, two, three = (
+        Row(n, "x", e, e - 1, e + 1, e, "1", "total", "ablation", "1 h", "raises")
+        for n, e in (("a", 10.0), ("b", 8.5), ("c", 2.0))
+    )
+    first, second, third = ranked([three, two, one])
+    assert [r.quantity for r in (first, second, third)] == ["a", "b", "c"]
+    assert "order with b: cannot tell" in first.note and not second.note and not third.note

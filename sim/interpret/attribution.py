@@ -1,0 +1,211 @@
+"""Attribution of networks: which input moved what a network says, when, at the level of rates (direct effects).
+
+    gradients              slope of each output by each input at the cells' own states, times the input's distance
+                           from the baseline
+    integrated_gradients   the gradient integrated on the straight way from the baseline (Sundararajan 2017, by
+                           captum): shares sum up to output minus output at the baseline
+
+The baseline is the untreated cell: its reference representation, no dose, nothing told by neighbours. For a
+tissue network it is silence: nothing comes from any neighbour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from sim.interpret.effects import Row, interval, judged, ratio
+from sim.interpret.networks import Term, cell_terms, tissue_process
+from sim.interpret.question import Answer, Question
+from sim.interpret.tissue_influence import Influence, influence_of
+
+if TYPE_CHECKING:
+    import torch
+
+    from sim.simulation import Simulation
+
+#: times along the run at which the networks are looked at
+_LOOKS = 8
+#: of the change explained: what is left over may be this share, else the way is cut finer
+COMPLETE = 1e-4
+_MOST_STEPS = 2048
+_SAME_TIME = 1e-7
+
+
+class Attribution:
+    """`gradients` or `integrated_gradients` over every learned term of the scenario."""
+
+    def __init__(self, question: Question, method: str):
+        self.question = question
+        self.method = method
+        self.seen: list[list[tuple[float, list[np.ndarray]]]] = []
+        self.influence: list[Influence] = []
+        question.watch(self)
+
+    # ---- watching
+
+    def begin(self, simulation: Simulation) -> None:
+        self.terms = cell_terms(self.question)
+        self.tissue = tissue_process(self.question)
+        self.seen.append([])
+        self._due = 0.0
+
+    def look(self, simulation: Simulation) -> None:
+        time, stop = simulation.state.time, self.question.outcome.stop
+        last = time >= stop - _SAME_TIME
+        if time < self._due - _SAME_TIME and not last:
+            return
+        self._due = time + stop / _LOOKS
+        self.seen[-1].append((time, [t.values(simulation) for t in self.terms]))
+        if last and self.tissue is not None and len(self.influence) < len(self.seen):
+            self.influence.append(influence_of(self.tissue, simulation))
+
+    # ---- answering
+
+    def answer(self) -> Answer:
+        q = self.question
+        _ = q.intact
+        rows: list[Row] = []
+        data = {}
+        explain = integrated if self.method == "integrated_gradients" else sloped
+        times = [t for t, _ in self.seen[0]]
+        for number, term in enumerate(self.terms):
+            shares = np.full((len(q.seeds), len(times), len(term.outputs), len(term.inputs)), np.nan)
+            change = np.full(shares.shape[:3], np.nan)
+            for s, looks in enumerate(self.seen):
+                for t, (_, values) in enumerate(looks[: len(times)]):
+                    if len(values[number]):
+                        found, moved = explain(term, values[number])
+                        shares[s, t], change[s, t] = found.mean(axis=0), moved.mean(axis=0)
+            rows += self._rows(term, np.nanmean(shares, axis=1), np.nanmean(np.abs(change), axis=1))
+            data[term.name] = (term, times, shares)
+        notes = []
+        if self.influence and self.tissue is not None:
+            rows += self._tissue_rows()
+        if not rows:
+            notes.append("No network takes part in this scenario: there is nothing to attribute.")
+        return Answer(rows, self._data(data), notes)
+
+    # ---- parts
+
+    def _rows(self, term: Term, shares: np.ndarray, change: np.ndarray) -> list[Row]:
+        return [
+            self._row(name, output, shares[:, o, i], float(change[:, o].mean()), term.units[o])
+            for o, output in enumerate(term.outputs)
+            for i, name in enumerate(term.inputs)
+        ]
+
+    def _row(self, name: str, on: str, values: np.ndarray, size: float, unit: str) -> Row:
+        e = interval(values)
+        return Row(
+            quantity=name,
+            on=on,
+            effect=e.mean,
+            lower=e.lower,
+            upper=e.upper,
+            relative=ratio(e.mean, size),
+            unit=unit,
+            kind="direct",
+            method=self.method,
+            time=f"0-{self.question.outcome.when.split('-')[-1]}",
+            verdict=judged(e, values),
+        )
+
+    def _tissue_rows(self) -> list[Row]:
+        first = self.influence[0]
+        rows = []
+        for m, message in enumerate(first.messages):
+            size = float(
+                np.mean([np.abs(i.change[:, m]).mean() for i in self.influence if len(i.change)] or [0.0])
+            )
+            for part in first.parts:
+                values = np.array([i.share(part, m) for i in self.influence])
+                rows.append(self._row(part, f"tissue.{message}", values, size, "1"))
+        return rows
+
+    def _data(self, found: dict[str, tuple[Term, list[float], np.ndarray]]):
+        import xarray as xr
+
+        variables: dict[str, Any] = {}
+        coords: dict[str, Any] = {"seed": np.array(self.question.seeds, np.uint64)}
+        for number, (name, (term, times, shares)) in enumerate(found.items()):
+            output, given = f"output_{number}", f"input_{number}"
+            variables[f"attribution of {name}"] = (
+                ("seed", "time", output, given),
+                shares,
+                {"units": term.units[0], "long_name": f"direct effect on {name}, mean over cells"},
+            )
+            coords["time"] = ("time", times, {"units": "min", "long_name": "time"})
+            coords[output] = np.array(term.outputs, object)
+            coords[given] = np.array(term.inputs, object)
+        if self.influence:
+            last = self.influence[0]
+            variables["influence"] = (
+                ("cell", "message"),
+                last.exerted,
+                {"units": "1", "long_name": "what a cell adds to the messages of all its neighbours"},
+            )
+            variables["position"] = (
+                ("cell", "axis"),
+                last.positions,
+                {"units": "um", "long_name": "position"},
+            )
+            coords["message"] = np.array(last.messages, object)
+            coords["axis"] = np.array(["x", "y", "z"], object)
+        return xr.Dataset(variables, coords, {"kind": "direct", "method": self.method})
+
+
+def integrated(term: Term, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Integrated gradients (cell, output, input) of a term at `values` (cell, input), and what they sum up to.
+
+    The way is cut finer until what is left unexplained is below `COMPLETE` of the largest change.
+    """
+    import torch
+    from captum.attr import IntegratedGradients
+
+    x = torch.tensor(values)
+    start = torch.tensor(np.broadcast_to(term.baseline, values.shape).copy())
+    with torch.no_grad():
+        moved = (term.function(x) - term.function(start)).numpy()
+    shares = np.empty((*moved.shape, values.shape[1]))
+    for k in range(moved.shape[1]):
+        explainer = IntegratedGradients(_output(term.function, k))
+        scale = np.abs(moved[:, k]).max(initial=0.0) or 1.0
+        steps = 32
+        while True:
+            found = explainer.attribute(x, start, n_steps=steps, method="gausslegendre")
+            shares[:, k] = found.detach().numpy()
+            left = np.abs(shares[:, k].sum(axis=1) - moved[:, k]).max(initial=0.0)
+            if left <= COMPLETE * scale or steps >= _MOST_STEPS:
+                break
+            steps *= 4
+    return shares, moved
+
+
+def sloped(term: Term, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Gradient times distance from the baseline (cell, output, input), and the change of the outputs."""
+    slopes = jacobian(term, values)
+    import torch
+
+    with torch.no_grad():
+        start = torch.tensor(term.baseline[None])
+        moved = (term.function(torch.tensor(values)) - term.function(start)).numpy()
+    return slopes * (values - term.baseline)[:, None, :], moved
+
+
+def jacobian(term: Term, values: np.ndarray) -> np.ndarray:
+    """d(output)/d(input) (cell, output, input) of each cell at its own state."""
+    import torch
+
+    x = torch.tensor(values, requires_grad=True)
+    y = term.function(x)
+    slopes = [torch.autograd.grad(y[:, k].sum(), x, retain_graph=True)[0] for k in range(y.shape[1])]
+    return torch.stack(slopes, dim=1).numpy()
+
+
+def _output(
+    function: Callable[[torch.Tensor], torch.Tensor], k: int
+) -> Callable[[torch.Tensor], torch.Tensor]:
+    return lambda x: function(x)[:, k]
