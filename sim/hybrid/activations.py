@@ -1,4 +1,4 @@
-"""Activations as formulas. None uses a condition: what bends, bends by `max` and `min`, and is not watched for turns."""
+"""Activations as formulas. What bends, bends by `max` and `min`: no condition is watched for turns."""
 
 from __future__ import annotations
 

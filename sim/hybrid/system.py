@@ -1,0 +1,271 @@
+"""A pathway with networks in it, as one model."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from mechanistic import PathwayModel, load_model
+from mechanistic.errors import ModelError, ModelProblem
+from mechanistic.joining import NewReaction, joined
+from mechanistic.network import ReactionNetwork
+from mechanistic.parts import Tree
+from mechanistic.reading.problems import closest
+from neural.sciml import SciMLNetwork
+from sim.hybrid.activations import ACTIVATIONS
+from sim.hybrid.inline import Inlined, inlined
+from sim.hybrid.joint import Gives, Joint, Rate, Sets, Starts
+from sim.hybrid.term import Term, names_of
+
+if TYPE_CHECKING:
+    import xarray
+
+    from sim.fitting.parts import Parameter
+    from sim.hybrid.layer import HybridLayer
+
+Weights = Mapping[str, Mapping[str, Any]]
+
+
+class Hybrid:
+    """A pathway model with networks in it: rates, parameters, observables of the model, or what it starts from.
+
+    Networks inside the model are written out as formulas (`sim.hybrid.inline`): their weights are parameters like
+    others, so whatever a pathway can do a hybrid can: stiff courses of many cells, events, sensitivities, adjoint,
+    steady states, a file of SBML. A network that acts before the simulation runs in torch (`layer`).
+
+    Attributes:
+        model: the joined model; weights hold the values of `weights`.
+        joints: by name.
+        weights: by name, layer and array.
+        inlined: by name, where the weights of networks inside the model are.
+
+    Raises:
+        ModelError: a joint names what is not there, or determines what something else determines.
+        CannotInline: a network inside the model has a layer that is not written as formulas, or too many weights.
+    """
+
+    def __init__(
+        self,
+        model: PathwayModel | ReactionNetwork | str | os.PathLike,
+        joints: Iterable[Joint],
+        *,
+        constants: Mapping[str, float] | None = None,
+        weights: Mapping[str, Weights] | None = None,
+    ):
+        """
+        Args:
+            constants: what networks read from outside of the model, with a value until it is given: a slot of a
+                representation, a neighbour's message, a dose. They are settable like parameters.
+            weights: by name of the joint; drawn at random (torch's own distributions) where missing.
+        """
+        if not isinstance(model, PathwayModel | ReactionNetwork):
+            model = load_model(model)
+        self.pathway = model.network if isinstance(model, PathwayModel) else model
+        self.constants = dict(constants or {})
+        self.joints = {joint.name: joint for joint in joints}
+        self.weights = {
+            name: {layer: dict(arrays) for layer, arrays in (weights or {}).get(name, _drawn(joint)).items()}
+            for name, joint in self.joints.items()
+        }
+        self.inlined: dict[str, Inlined] = {}
+        self.network = self._joined()
+        self.model = PathwayModel(self.network)
+
+    def with_weights(self, weights: Mapping[str, Weights]) -> Hybrid:
+        """The same with other weights of some networks."""
+        return Hybrid(
+            self.pathway, self.joints.values(), constants=self.constants, weights={**self.weights, **weights}
+        )
+
+    # ---- what one does with it
+
+    def simulate(self, times: Iterable[float], **options: Any) -> xarray.Dataset:
+        """As `PathwayModel.simulate`; units of networks inside the model are among the variables."""
+        return self.model.simulate(times, **options)
+
+    def layer(
+        self,
+        times: Iterable[float],
+        parameters: Sequence[str] = (),
+        outputs: Sequence[str] | None = None,
+        **options: Any,
+    ) -> HybridLayer:
+        """The time course as a torch module with the weights and `parameters` as its parameters.
+
+        Args:
+            parameters: ids of the pathway that are learned too.
+            outputs: ids of any quantities; all species of the pathway, as concentrations, where None.
+            options: initial, rtol, atol; see `mechanistic.adjoint.Adjoint`.
+        """
+        from sim.hybrid.layer import HybridLayer
+
+        return HybridLayer(self, times, parameters, outputs, options)
+
+    def term(self, name: str, samples: np.ndarray | None = None, members: Sequence[Weights] = ()) -> Term:
+        """The function of a joint by itself.
+
+        Args:
+            samples: (point, input) where it is of interest; see `samples`.
+            members: weights of other fits, for intervals.
+        """
+        joint = self.joints[name]
+        n, m = len(joint.inputs), len(joint.targets)
+        return Term(
+            name,
+            names_of(joint.inputs),
+            tuple(_target_name(t) for t in joint.targets),
+            joint.description(),
+            (self.weights[name], *members),
+            joint.positive,
+            np.array(joint.input_scales or (1.0,) * n),
+            np.array(joint.output_scales or (1.0,) * m),
+            samples,
+        )
+
+    def samples(self, name: str, course: xarray.Dataset) -> np.ndarray:
+        """(cell x time, input): what the network of a joint read along a course."""
+        columns = []
+        for item in self.joints[name].inputs:
+            if item == "time":
+                values = np.broadcast_to(course["time"].values, (course.sizes["cell"], course.sizes["time"]))
+            elif isinstance(item, str) and item in course:
+                values = course[item].values
+            elif isinstance(item, str):
+                values = np.full((course.sizes["cell"], course.sizes["time"]), self.constants[item])
+            else:
+                raise ValueError(f"'{name}' reads a formula; give it a name by a rule of the model")
+            columns.append(np.ravel(values))
+        return np.stack(columns, 1)
+
+    def weight_ids(self, name: str) -> list[str]:
+        """Ids of the weights of a network inside the model, in the order of its layers and arrays."""
+        return self.inlined[name].weight_ids
+
+    def fit_parameters(self, deviation: float = np.inf) -> list[Parameter]:
+        """The weights of all networks inside the model as parameters of a fit (`sim.fitting`).
+
+        Args:
+            deviation: of a normal prior around 0; none where infinite.
+        """
+        from sim.fitting.parts import Parameter, Prior
+
+        prior = Prior("normal", (0.0, deviation)) if np.isfinite(deviation) else None
+        return [
+            Parameter(id, value, prior=prior)
+            for name, part in self.inlined.items()
+            for id, value in part.values(self.weights[name]).items()
+        ]
+
+    def taken(self, values: Mapping[str, float]) -> dict[str, Weights]:
+        """The weights of all networks inside the model from values by id."""
+        return {
+            name: {
+                layer: {
+                    array: np.array([values[str(i)] for i in ids.flat], dtype=float).reshape(ids.shape)
+                    for array, ids in arrays.items()
+                }
+                for layer, arrays in part.weights.items()
+            }
+            for name, part in self.inlined.items()
+        }
+
+    # ---- how it is joined
+
+    def _joined(self) -> ReactionNetwork:
+        constants, rules, rates, reactions = dict(self.constants), {}, {}, []
+        for name, joint in self.joints.items():
+            if joint.before:
+                self._check_before(joint)
+                continue
+            part = self._inlined(joint)
+            self.inlined[name] = part
+            constants |= part.values(self.weights[name])
+            rules |= part.rules
+            for k, (target, tree) in enumerate(zip(joint.targets, self._outputs(joint, part))):
+                if isinstance(target, Sets | Gives):
+                    rules[target.parameter if isinstance(target, Sets) else target.quantity] = tree
+                elif isinstance(target, Rate):
+                    id = name if len(joint.targets) == 1 else f"{name}_{k}"
+                    rate = self._rate(joint, target, tree)
+                    if target.instead_of is not None:
+                        rates[target.instead_of] = rate
+                    else:
+                        reactions.append(NewReaction(id, rate, target.stoichiometry))
+        for name in [r for r in rules if r in constants]:
+            self._refuse(name, f"'{name}' is a constant and an output; remove one")
+        return joined(self.pathway, constants=constants, rules=rules, reactions=reactions, rates=rates)
+
+    def _inlined(self, joint: Joint) -> Inlined:
+        description = joint.description()
+        trees = joint.formulas()
+        shapes = {
+            layer: {array: np.shape(values) for array, values in arrays.items()}
+            for layer, arrays in self.weights[joint.name].items()
+        }
+        inputs = [_array(trees)] if len(description.inputs) == 1 else [_array([t]) for t in trees]
+        return inlined(description, joint.name, shapes, inputs)
+
+    def _outputs(self, joint: Joint, part: Inlined) -> list[Tree]:
+        trees = [tree for output in part.outputs for tree in np.ravel(output)]
+        if len(trees) != len(joint.targets):
+            message = f"'{joint.name}' has {len(trees)} outputs for {len(joint.targets)} targets"
+            self._refuse(joint.name, message)
+        if joint.positive:
+            trees = [ACTIVATIONS["softplus"](tree) for tree in trees]
+        if joint.output_scales:
+            trees = [t if s == 1.0 else ["*", float(s), t] for t, s in zip(trees, joint.output_scales)]
+        return trees
+
+    def _rate(self, joint: Joint, target: Rate, tree: Tree) -> Tree:
+        network = self.pathway
+        if target.instead_of is not None:
+            if target.instead_of not in network.reaction_ids:
+                near = closest(target.instead_of, network.reaction_ids)
+                self._refuse(joint.name, f"there is no reaction '{target.instead_of}'{near}")
+            reaction = network[target.instead_of]
+            first = (*reaction.reactants, *reaction.products)[0].species
+        else:
+            first = next(iter(target.stoichiometry), "")
+        if first not in network.species_ids:
+            self._refuse(joint.name, f"'{first}' is no species{closest(first, network.species_ids)}")
+        species = network[first]
+        factors = [] if species.substance_only else [species.compartment]
+        return ["*", *factors, *target.times, tree] if factors or target.times else tree
+
+    def _check_before(self, joint: Joint) -> None:
+        for target in joint.targets:
+            if not isinstance(target, Starts):
+                message = f"'{joint.name}' acts before the simulation; its other outputs must, too"
+                self._refuse(joint.name, message)
+            elif target.id not in (*self.pathway.species_ids, *self.pathway.parameter_ids):
+                known = (*self.pathway.species_ids, *self.pathway.parameter_ids)
+                self._refuse(target.id, f"'{target.id}' is not in the model{closest(target.id, known)}")
+
+    def _refuse(self, name: str, message: str) -> None:
+        raise ModelError(self.pathway.file, [ModelProblem(message, None, name)])
+
+
+def _drawn(joint: Joint) -> Weights:
+    import torch
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(joint.seed)
+        return SciMLNetwork(joint.description()).weights()
+
+
+def _array(trees: Sequence[Tree]) -> np.ndarray:
+    found = np.empty(len(trees), dtype=object)
+    for i, tree in enumerate(trees):
+        found[i] = tree
+    return found
+
+
+def _target_name(target: Any) -> str:
+    if isinstance(target, Rate):
+        return target.instead_of or "rate"
+    if isinstance(target, Sets):
+        return target.parameter
+    return target.id if isinstance(target, Starts) else target.quantity
