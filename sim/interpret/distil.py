@@ -211,7 +211,7 @@ def _polynomials(
     size = np.sqrt(np.mean(terms**2, axis=0))
     size[size == 0] = 1.0
     scale = np.sqrt(np.mean(y**2)) or 1.0
-    supports = {(0,)}
+    supports: set[tuple[int, ...]] = {(0,)}
     for threshold in _THRESHOLDS:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
