@@ -11,8 +11,10 @@ import typer
 # isort: off
 from sim.commands import scenarios  # noqa: F401
 from sim.commands import runs  # noqa: F401
+from sim.commands import sweeps  # noqa: F401
 from sim.commands import models  # noqa: F401
 from sim.commands import learned  # noqa: F401
+from sim.commands import petab  # noqa: F401
 
 # isort: on
 from sim.commands.common import Debug, app, print_error
