@@ -22,8 +22,11 @@ def validated(file: Path, *, allow_outside: bool = False) -> list[str]:
         from sim.experiments import notes
 
         return notes(file)
-    if _is_training(file):
+    head = _head(file)
+    if any(line.startswith(b"training:") for line in head.splitlines()):
         return _training(file)
+    if any(line.startswith(b"sweep:") for line in head.splitlines()):
+        return _sweep(file, allow_outside)
     from sim.build import plan
     from sim.scenario import Scenario
 
@@ -41,16 +44,22 @@ def _model(file: Path) -> list[str]:
     return []
 
 
-def _is_training(file: Path) -> bool:
-    """A training file says so in its first lines."""
+def _head(file: Path) -> bytes:
+    """The first lines, in which training and sweep files say what they are."""
     from sim.scenario.files import FileProblem, read_regular
     from sim.scenario.yaml_text import MOST_BYTES
 
     try:
-        head = read_regular(file, MOST_BYTES)[:4096]
+        return read_regular(file, MOST_BYTES)[:4096]
     except FileProblem:
-        return False  # the scenario's reader says what is wrong with it
-    return any(line.startswith(b"training:") for line in head.splitlines())
+        return b""  # the scenario's reader says what is wrong with it
+
+
+def _sweep(file: Path, allow_outside: bool) -> list[str]:
+    from sim.sweeping.form import load_sweep
+
+    found = load_sweep(file, allow_outside=allow_outside)
+    return [f"{file}: {len(found.members())} runs"]
 
 
 def _training(file: Path) -> list[str]:

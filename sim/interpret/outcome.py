@@ -21,6 +21,7 @@ import numpy as np
 from sim.build import Plan
 from sim.core.quantity import aggregate_of, component_of
 from sim.errors import ScenarioError, escaped
+from sim.instruments.base import number_of
 from sim.scenario.units import TIME, UnitError, quantity
 from sim.simulation import Simulation
 from sim.spelling import did_you_mean, one_of
@@ -76,7 +77,7 @@ class Outcome:
         """The number now. NaN where no cell has it."""
         if self.statistic == "reading":
             instrument = next(i for i in simulation.plan.instruments if i.name == self.quantity)
-            return instrument.read(simulation.state, simulation.signals)[self.channel]
+            return number_of(instrument, self.channel, simulation.state, simulation.signals)
         if self.cells is None and self.quantity.startswith("field."):
             return self._over_space(simulation)
         state, signals = simulation.state, simulation.signals
@@ -119,7 +120,8 @@ class _Reader:
         what = found["what"].strip()
         reading = _READING.fullmatch(what)
         if reading:
-            return Outcome(self.text, "reading", *self._instrument(*reading.groups()), None, start, stop, "%")
+            name, channel, unit = self._instrument(*reading.groups())
+            return Outcome(self.text, "reading", name, channel, None, start, stop, unit)
         call = _CALL.fullmatch(what)
         if call is None:
             if what.startswith("instrument."):
@@ -177,18 +179,19 @@ class _Reader:
             )
         return types.index(name)
 
-    def _instrument(self, name: str, channel: str) -> tuple[str, str]:
+    def _instrument(self, name: str, channel: str) -> tuple[str, str, str]:
+        """Name, channel and unit of what an instrument reads."""
         instruments = {i.name: i for i in self.plan.instruments}
         if name not in instruments:
             there = f"there is {one_of(instruments)}" if instruments else "the scenario has no instruments"
             self._refuse(f"no instrument '{escaped(name)}'; {there}{did_you_mean(name, instruments)}")
-        channels = instruments[name].channels
+        channels = {c.name: c.unit for c in instruments[name].described() if c.dtype != "int64"}
         if channel not in channels:
             self._refuse(
                 f"{name} has no channel '{escaped(channel)}'; it has {one_of(channels)}"
                 f"{did_you_mean(channel, channels)}"
             )
-        return name, channel
+        return name, channel, channels[channel]
 
     def _known(self, name: str) -> bool:
         return any(q.name == name for p in self.plan.processes for q in p.quantities)

@@ -87,7 +87,10 @@ def parse_over(texts: Sequence[str], scenario: Scenario) -> dict[str, Range]:
             raise ScenarioError(
                 f"--over {escaped(text)}: a range in the logarithm must be of positive numbers"
             )
-        key = _key(name, scenario)
+        try:
+            key = scenario_key(name, scenario)
+        except ValueError as error:
+            raise ScenarioError(f"--over {escaped(name)}: {error}") from None
         unit_text = second or first or _written_unit(scenario, key)
         found[name] = Range(name, key, low, high, unit_text, log or (low > 0 and high / low > 10))
     return found
@@ -136,24 +139,21 @@ def outcome_at(question: Question, values: Mapping[str, float], seed: int) -> fl
         raise SimulationError(f"{told}, seed {seed}: {error}") from error
 
 
-def _key(name: str, scenario: Scenario) -> str:
+def scenario_key(name: str, scenario: Scenario) -> str:
+    """The dotted key of the scenario's file that holds the parameter `name`.
+
+    Raises:
+        ValueError: there is none; the message says what is near it.
+    """
     parts = name.split(".", 2)
     if parts[0] == "pathway" and len(parts) == 3:
         if parts[1] not in scenario.pathways:
-            raise ScenarioError(
-                f"--over {escaped(name)}: no pathway '{escaped(parts[1])}'"
-                f"{did_you_mean(parts[1], scenario.pathways)}"
-            )
+            raise ValueError(f"no pathway '{escaped(parts[1])}'{did_you_mean(parts[1], scenario.pathways)}")
         return f"pathways.{parts[1]}.set.{parts[2]}"
-    try:
-        path = key_path(name)
-    except ValueError as error:
-        raise ScenarioError(f"--over {escaped(name)}: {error}") from None
+    path = key_path(name)
     top = list(scenario.to_plain())
     if not path or path[0] not in top:
-        raise ScenarioError(
-            f"--over {escaped(name)}: the scenario has no such key{did_you_mean(str(path[0]), top)}"
-        )
+        raise ValueError(f"the scenario has no such key{did_you_mean(str(path[0]) if path else '', top)}")
     return name
 
 
