@@ -3,9 +3,9 @@
 Reduction to a short interval and a series, as in W. J. Cody, W. Waite, Software Manual for the Elementary
 Functions, Prentice-Hall 1980; for powers the logarithm carries a second double (T. J. Dekker, Numer. Math. 18,
 224, 1971), so that its error times the exponent stays below a unit in the last place for |y ln x| up to about
-50, and at five units at the ends of the range. A lane whose arguments are out of the ordinary (negative,
-infinite, subnormal, results that overflow or underflow) is left to the mathematics library; what a lane gets
-depends on its own arguments only.
+50, and at five units at the ends of the range. Exponents of 1, 2, 3 and 4 are products, within one and a half
+units. A lane whose arguments are out of the ordinary (negative, infinite, subnormal, results that overflow or
+underflow) is left to the mathematics library; what a lane gets depends on its own arguments only.
 """
 
 from __future__ import annotations
@@ -38,8 +38,9 @@ def elementary(module: ir.Module, name: str) -> ir.Function:
     arguments = 2 if name == "pow" else 1
     function = ir.Function(module, ir.FunctionType(_VECTOR, [_VECTOR] * arguments), full)
     function.linkage = "internal"
-    value, unusual = {"exp": _exp, "ln": _ln, "pow": _pow}[name](_Vectors(module, function), *function.args)
-    _finish(module, function, {"ln": "log"}.get(name, name), value, unusual)
+    vectors = _Vectors(module, function)
+    value, unusual = {"exp": _exp, "ln": _ln, "pow": _pow}[name](vectors, *function.args)
+    _finish(vectors.builder, {"ln": "log"}.get(name, name), value, unusual)
     return function
 
 
@@ -134,6 +135,23 @@ def _ln(v: _Vectors, x):
 
 
 def _pow(v: _Vectors, x, y):
+    b = v.builder
+    # most exponents in pathways are Hill coefficients, and most of these small whole numbers
+    square = v.mul(x, x)
+    product, simple = x, b.fcmp_ordered("==", y, _number(1.0))
+    for exponent, power in ((2.0, square), (3.0, v.mul(square, x)), (4.0, v.mul(square, square))):
+        same = b.fcmp_ordered("==", y, _number(exponent))
+        product, simple = b.select(same, power, product), b.or_(simple, same)
+    all_simple, others = b.append_basic_block(), b.append_basic_block()
+    b.cbranch(_in_none(b, b.not_(simple)), all_simple, others)
+    b.position_at_end(all_simple)
+    b.ret(product)
+    b.position_at_end(others)
+    value, unusual = _any_power(v, x, y)
+    return b.select(simple, product, value), b.and_(unusual, b.not_(simple))
+
+
+def _any_power(v: _Vectors, x, y):
     high, low = v.ln_of(x)
     product = v.mul(y, high)
     rest = v.fma(y, low, v.fma(y, high, v.builder.fneg(product)))
@@ -147,14 +165,13 @@ def _pow(v: _Vectors, x, y):
     return b.select(nothing, _number(0.0), result), b.and_(unusual, b.not_(nothing))
 
 
-def _finish(module: ir.Module, function: ir.Function, library: str, value, unusual) -> None:
+def _finish(builder: ir.IRBuilder, library: str, value, unusual) -> None:
     """Returns `value`, or what the mathematics library says in the lanes that are `unusual`."""
+    function, module = builder.function, builder.module
     kind = ir.FunctionType(_DOUBLE, [_DOUBLE] * len(function.args))
     scalar = module.globals.get(library) or ir.Function(module, kind, library)
-    builder = ir.IRBuilder(function.entry_basic_block)
     easy, hard = function.append_basic_block(), function.append_basic_block()
-    byte = builder.bitcast(unusual, ir.IntType(LANES))
-    builder.cbranch(builder.icmp_unsigned("==", byte, ir.IntType(LANES)(0)), easy, hard)
+    builder.cbranch(_in_none(builder, unusual), easy, hard)
     ir.IRBuilder(easy).ret(value)
     builder.position_at_end(hard)
     result = value
@@ -177,6 +194,12 @@ def _lane_from_library(builder: ir.IRBuilder, scalar, arguments, result, unusual
     merged.add_incoming(result, before)
     merged.add_incoming(changed, call)
     return merged
+
+
+def _in_none(builder: ir.IRBuilder, lanes):
+    """Whether a condition holds in no lane."""
+    byte = builder.bitcast(lanes, ir.IntType(LANES))
+    return builder.icmp_unsigned("==", byte, ir.IntType(LANES)(0))
 
 
 def _number(value: float) -> ir.Constant:

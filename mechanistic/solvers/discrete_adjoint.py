@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 from mechanistic.codegen.accumulate import along, weighted
 from mechanistic.codegen.derivatives import NotDifferentiable, jacobian
+from mechanistic.codegen.factored import Factored
 from mechanistic.codegen.graph import Node
 from mechanistic.codegen.native import LANES, SOURCE, TARGET, Compiled, Layout, Module, Place
 from mechanistic.codegen.sparse import eliminate
@@ -168,6 +169,12 @@ class _Build:
         every = [node for outputs, _ in self._functions.values() for node, _ in outputs]
         changing = {place for _, own in self._functions.values() for place in own}
         changing |= {graph.input(at) for at in range(self.equations.next_input, self._free)}
+        factored = Factored(graph, every, changing)
+        self._functions = {
+            name: ([(factored.whole(node), at) for node, at in outputs], own)
+            for name, (outputs, own) in self._functions.items()
+        }
+        every = [node for outputs, _ in self._functions.values() for node, _ in outputs]
         fixed = rosenbrock.fixed_numbers(graph, every, changing)
         layout = Layout()
         layout.place("y", rows)

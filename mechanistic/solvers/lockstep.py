@@ -238,16 +238,16 @@ def _accept(seats, code, switches, task, batch, m, lane, n, factor):
     done = seats.done[s]
     ended = done >= task.dt * (1.0 - 1e-12)
     now = batch.time[k] + (task.dt if ended else done)
-    # what is wanted at the very time of an event comes after what happens then
-    reach = done - _SAME * abs(now) if lands else np.nextafter(done, np.inf)
-    if seats.output[s] < len(task.outputs) and task.outputs[seats.output[s]] < reach:
-        if not seats.completed[0]:
+    if seats.output[s] < len(task.outputs) and task.outputs[seats.output[s]] <= done:
+        # what is wanted at the very time of an event comes after what happens then
+        reach = done - _SAME * abs(now) if lands else np.nextafter(done, np.inf)
+        if task.outputs[seats.output[s]] < reach and not seats.completed[0]:
             call_code(code.functions[METHODS + FUNCTIONS * m + COMPLETE], seats.address)
             seats.completed[0] = True
         seats.output[s] = write_outputs(
             block, code, m, task, batch, lane, k, seats.output[s], start, used, reach, seats.weights
         )
-    _plan(seats, code, m, lane, used * factor)
+    _plan(seats, code, m, lane, factor)
     finished = False
     if lands or (ended and switching):
         finished = _land(seats, code, switches, task, batch, m, lane, n, now, turns, ended)
@@ -264,9 +264,10 @@ def _accept(seats, code, switches, task, batch, m, lane, n, factor):
     return finished
 
 
-def _plan(seats, code, m, lane, following):
-    """The next step's size and method."""
+def _plan(seats, code, m, lane, factor):
+    """The next step's size, `factor` times the last, and its method."""
     s = seats.seat[lane]
+    following = seats.used[lane] * factor
     seats.rejected[s] = 0
     # forgiven one by one: steps grow less fast than those that end below zero would wear them down
     seats.dips[s] = max(seats.dips[s] - 1, 0)
@@ -275,7 +276,8 @@ def _plan(seats, code, m, lane, following):
     seats.planned[s] = max(seats.planned[s], following) if cut else following
     limit, leaves = code.numbers[m, LIMIT], code.numbers[m, LEAVES]
     stiffness = seats.block[code.places[m, STIFFNESS] + lane]
-    if (stiffness > limit) if leaves > 0.0 else (stiffness < limit):
+    # a step that would do for the other method counts only where the next one would do too
+    if (stiffness > limit) if leaves > 0.0 else (stiffness * max(factor, 1.0) < limit):
         seats.counted[s] += 1
         seats.against[s] = 0
         if seats.counted[s] >= abs(leaves):

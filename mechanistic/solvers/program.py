@@ -55,7 +55,7 @@ class Method:
             y + q (w - y) + q (1 - q) sum_d q^d sum_s dense[d, s] K_s.
         scaled: whether that sum is to be multiplied by the step size (stages that are derivatives).
         leaves: a cell goes on with the other method once the stiffness was beyond `limit` in so many accepted
-            steps: above it, or where `leaves` is negative, below it.
+            steps: above it, or where `leaves` is negative, below it and that of the step to come too.
     """
 
     name: str

@@ -10,7 +10,8 @@ equations depend on it.
 from __future__ import annotations
 
 from mechanistic.codegen.derivatives import NotDifferentiable, jacobian
-from mechanistic.codegen.graph import LOGIC, RELATIONS, Graph, Node
+from mechanistic.codegen.factored import Factored, changing_nodes
+from mechanistic.codegen.graph import Graph, Node
 from mechanistic.codegen.native import SOURCE, TARGET, Layout, Module, Place, constant
 from mechanistic.codegen.sparse import Elimination, eliminate
 from mechanistic.codegen.system import SCALE, STATE, TIME, System
@@ -73,7 +74,7 @@ DENSE: tuple[tuple[float, ...], ...] = (
 )  # fmt: skip
 NAME, STAGES = "stiff", len(C)
 # |h lambda| below which an explicit method would do, and steps after which this is believed
-_EASY, _BELIEVED = 2.0, 5
+_EASY, _BELIEVED = 5.0, 5
 METHOD = Method(NAME, order=5, dense=DENSE, scaled=False, limit=_EASY, leaves=-_BELIEVED)
 
 # Beyond these, machine code takes minutes to make.
@@ -115,7 +116,10 @@ def _emit(system, states, rates, outputs, plan: Elimination, derivatives, events
     leaves: dict[Node, Place] = {graph.input(SCALE): ("p", 0)}
     for at in system.constant_at.values():
         leaves[graph.input(at)] = ("p", 1 + at - STATE - len(system.state_at))
-    fixed = fixed_numbers(graph, [node for node, _ in outputs], {*states, *events.leaves})
+    changing = {*states, *events.leaves}
+    factored = Factored(graph, [node for node, _ in outputs], changing)
+    rates, outputs = [factored.whole(r) for r in rates], [(factored.whole(n), at) for n, at in outputs]
+    fixed = fixed_numbers(graph, [node for node, _ in outputs], changing)
     layout = Layout()
     place_common(layout, size, constants)
     place_method(layout, NAME, size, STAGES)
@@ -150,14 +154,11 @@ def _emit(system, states, rates, outputs, plan: Elimination, derivatives, events
 
 def fixed_numbers(graph: Graph, outputs: list[Node], states: set[Node]) -> list[Node]:
     """Numbers that depend on a cell's constants only and that something changing uses."""
-    changing, used = set(states), set(outputs)
+    changing, used = changing_nodes(graph, outputs, states), set(outputs)
     order = graph.needed(outputs)
-    for node in order:
+    for node in changing.intersection(order):
         operation, *operands = graph.nodes[node]
-        if operation in ("const", "input"):
-            continue
-        if changing.intersection(operands) or operation in RELATIONS or operation in LOGIC:
-            changing.add(node)
+        if operation not in ("const", "input"):
             used.update(operands)
     return [
         n for n in order if n in used and n not in changing and graph.nodes[n][0] not in ("const", "input")

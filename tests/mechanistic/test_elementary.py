@@ -92,3 +92,18 @@ def test_a_lane_does_not_feel_the_others(compiled):
     beside = np.where(np.arange(80) % 3 == 0, x, -1.0)
     alone, mixed = (_run(compiled, "pow", a, y)[::3] for a in (x, beside))
     np.testing.assert_array_equal(alone, mixed)
+
+
+def test_small_whole_exponents_are_products_whatever_the_other_lanes_ask(compiled):
+    rng = np.random.default_rng(9)
+    x = np.append(
+        rng.normal(size=32_000) * np.exp(rng.uniform(-40, 40, 32_000)), [0.0, -0.0, np.inf, -np.inf] * 8
+    )
+    whole = rng.integers(1, 5, len(x)).astype(float)
+    with np.errstate(all="ignore"):
+        expected = np.power(x, whole)
+    found = _run(compiled, "pow", x, whole)
+    np.testing.assert_allclose(found, expected, rtol=2 * np.finfo(float).eps)
+    mixed = _run(compiled, "pow", x, np.where(np.arange(len(x)) % 3, whole, rng.uniform(1, 4, len(x))))
+    kept = np.arange(len(x)) % 3 != 0
+    assert mixed[kept].tobytes() == found[kept].tobytes()
