@@ -11,18 +11,18 @@ that let something through and decay aside).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mechanistic._dense_kernels import laplacian
-from mechanistic._exchange import book, exchange, exchange_rates, membrane_exchange, relax
-from mechanistic._fast_modes import FastModes
+from mechanistic._conductances import of_axes
+from mechanistic._exchange import book, exchange, exchange_rates, fade, membrane_exchange, relax
 from mechanistic._grid import FACES, Boundary, Grid, Inflow, Permeable, face_exchange, gradient, sample
+from mechanistic._multigrid import Multigrid, largest
 from mechanistic._spreading import Axis, Lines, Step, is_large, mend, multiply, step_of
 from mechanistic._walls import wall_area
-from mechanistic.jit import threads_for
 
 __all__ = [
     "FACES",
@@ -41,8 +41,10 @@ __all__ = [
 Array = NDArray[np.float64]
 T = TypeVar("T")
 _KEPT_STEP_SIZES = 16
-_LITTLE_EXCHANGE = 0.02  # in a step: exchange and diffusion in turn are then right to 1e-4
-_STEADY = 1e-10  # relative residual of the steady field that a step with cells leans on; what is left is kept
+_LITTLE_EXCHANGE = 0.035  # in a step: exchange and diffusion in turn are then right to 1e-4
+# The last correction, relative to its largest value, of the steady field that a step with cells leans on: where
+# exchange is fast beside the step, and in any case
+_STEADY, _LEAST_STEADY = 1e-4, 1e-8
 _SHORTEST_SUBSTEP = 2.0**-12  # of a step
 
 
@@ -74,15 +76,9 @@ class DiffusionSolver:
             self._inflow += np.expand_dims(axis.inflow, tuple({0, 1, 2} - {2 - k}))
         x, y, z = (values for values, _ in self._modes)
         self._eigenvalues = x[None, None, :] + y[None, :, None] + z[:, None, None]
-        self._faces = (
-            self.diffusion / grid.spacing**2,
-            np.array([axis.low for axis in self._axes]),
-            np.array([axis.high for axis in self._axes]),
-            np.array([axis.periodic for axis in self._axes]),
-        )
         self._supplied = bool(self._inflow.any())
         self._slowest, self._fastest = -float(self._eigenvalues.max()), -float(self._eigenvalues.min())
-        self._fast = FastModes(self._axes) if is_large(self._axes) else None
+        self._large = is_large(self._axes)
         self._steps: dict[float, Step] = {}
         self._gains: dict[float, Array] = {}
 
@@ -164,44 +160,56 @@ class DiffusionSolver:
         else:
             if source is not None:
                 gain += source.reshape(-1)
-            steady = self.steady(u.copy(), gain.reshape(u.shape), rate.reshape(u.shape), _STEADY)
-            unbalanced = self._inflow + gain.reshape(u.shape)
-            unbalanced -= self._lost(steady, self.decay + rate.reshape(u.shape))
-            seen = steady.reshape(-1) * dt
-            u -= steady
-            scale = max(float(steady.max()), float(np.abs(u).max()))
-            seen += self._return(u, rate, unbalanced.reshape(-1), float(dt), scale)
-            u += steady
-            mend(u)
+            seen = self._about_steady(u, rate, gain, float(dt))
         book(internal, seen, *cells, float(dt))
         return u
 
     def _solves_apart(self, source: Array | None, dt: float) -> bool:
-        """Whether a steady field about a source is cheaper than its modes, and no larger than a few steps' worth."""
-        return (
-            source is not None
-            and self._fast is not None
-            and (self.decay + self._slowest) * dt > _LITTLE_EXCHANGE
-        )
+        """Whether a steady field about a source is cheaper than its modes."""
+        return source is not None and self._large
 
-    def _return(self, u: Array, rate: Array, gain: Array, dt: float, scale: float) -> Array:
-        """The distance u from a steady field dies out for dt, in place; returns its integral (voxels,).
+    def _about_steady(self, u: Array, rate: Array, gain: Array, dt: float) -> Array:
+        """A step of dt in place, as the steady field and the distance from it; returns ∫u dt (voxels,).
 
-        `gain` is what the steady field was found without, the solver's last digits: with it amounts balance.
+        The steady field need not be quite right: what it is found without acts on the distance, so that
+        amounts balance.
+        """
+        loss, right = self.decay + rate.reshape(u.shape), self._inflow + gain.reshape(u.shape)
+        # what the steady field is found without counts once per exchange in a step, as the two are taken in turn
+        most = float(rate.max()) * dt
+        goal, closer = _STEADY * min(most * most, 1.0), 0.2 / max(most, 1.0)
+        steady = u.copy()
+
+        def enough(_: float, last: float, first: float) -> bool:
+            scale = largest(steady)
+            return last <= _LEAST_STEADY * scale or last <= min(goal * scale, closer * first)
+
+        self._multigrid.lose(loss)
+        unbalanced = self._multigrid.solve(steady, right, enough, self._rests(float(loss.mean())))
+        u -= steady
+        seen = steady.reshape(-1) * dt
+        self._return(u, rate, unbalanced, dt, max(largest(steady), largest(u)), seen)
+        u += steady
+        mend(u)
+        return seen
+
+    def _return(self, u: Array, rate: Array, gain: Array, dt: float, scale: float, seen: Array) -> None:
+        """The distance u from a steady field dies out for dt, in place; its integral is added to `seen` (voxels,).
+
+        `gain` is what the steady field was found without; it comes half-way through a step, so that it spreads.
         Cells draw and the field spreads in turn. A substep with exchange x is wrong by about x² |u|/12: they
         are chosen, among halves of halves of dt, to keep that below a thousandth of the field's scale.
         """
-        seen, before, left = np.zeros_like(rate), 0.0, 1.0
-        most = max(float(rate.max()) * dt, 1e-100)
+        flat, gain = u.reshape(-1), gain.reshape(-1)
+        before, left, most = 0.0, 1.0, max(float(rate.max()) * dt, 1e-100)
         while left > 0:
-            allowed = np.sqrt(0.01 * scale / max(float(np.abs(u).max()), 1e-9 * scale, 1e-300)) / most
+            allowed = np.sqrt(0.01 * scale / max(largest(u), 1e-9 * scale, 1e-300)) / most
             part = min(2.0 ** np.floor(np.log2(max(allowed, _SHORTEST_SUBSTEP))), left)
             h = part * dt
-            seen += relax(u, rate, gain, 0.5 * (before + h))
+            fade(flat, rate, 0.5 * (before + h), seen, gain, h)
             self._step(h).apply(u)
             before, left = h, left - part
-        seen += relax(u, rate, gain, 0.5 * before)
-        return seen
+        fade(flat, rate, 0.5 * before, seen, gain, 0.0)
 
     def steady(
         self,
@@ -212,8 +220,7 @@ class DiffusionSolver:
     ) -> Array:
         """Solves diffusion ∇²u − (decay + uptake) u + source = 0 for u, in place, and returns it.
 
-        Conjugate gradients, preconditioned by the inverse for the mean uptake. The start is what u
-        holds.
+        By multigrid; the start is what u holds.
 
         Args:
             source: [value/min], shape of u or a number.
@@ -231,29 +238,14 @@ class DiffusionSolver:
             raise ValueError(f"uptake must not be negative (got {uptake.min()})")
         right = self._inflow + source
         loss = self.decay + uptake
-        shift = float(loss.mean())
-        if not self._rests(shift):
+        if not self._rests(float(loss.mean())):
             raise ValueError("no steady state: the field has neither decay, uptake nor a face of fixed value")
         if not right.any():
             u.fill(0.0)  # nothing comes in, and a relative residual of nothing has no meaning
             return u
-        residual = right - self._lost(u, loss)
-        limit = tolerance * np.sqrt(_dot(right, right)) + 1e-300
-        direction, before = np.zeros_like(u), 1.0
-        for _ in range(500):
-            if np.sqrt(_dot(residual, residual)) <= limit:
-                break
-            ahead = self._nearly_inverse(residual, shift)
-            now = _dot(residual, ahead)
-            direction *= now / before
-            direction += ahead
-            image = self._lost(direction, loss)
-            length = now / _dot(direction, image)
-            u += length * direction
-            residual -= length * image
-            before = now
-        else:
-            raise RuntimeError(f"the steady field was not found to {tolerance:g} in 500 iterations")
+        limit = tolerance * float(np.sqrt(np.sum(right * right)))
+        self._multigrid.lose(loss)
+        self._multigrid.solve(u, right, lambda now, *_: now <= limit, True)
         if right.min() >= 0:
             np.maximum(u, 0.0, out=u)  # the solution is not negative; the last digits of an iterate may be
         return u
@@ -292,12 +284,6 @@ class DiffusionSolver:
         """Whether there is a steady field where `loss` [1/min] acts beside the faces."""
         return loss + self._slowest > 1e-14 * max(1.0, self._fastest)
 
-    def _nearly_inverse(self, u: Array, shift: float) -> Array:
-        """The inverse; in single precision where transforms do it, as it says where to look and not how far."""
-        if self._fast is None:
-            return self._inverse(u, shift)
-        return self._fast.inverse(u.astype(np.float32), shift).astype(np.float64)
-
     def _inverse(self, u: Array, shift: float) -> Array:
         """(shift − A)⁻¹ u by the modes of the three axes (fast diagonalisation)."""
         out = u.copy()
@@ -306,12 +292,9 @@ class DiffusionSolver:
         multiply([vectors for _, vectors in self._modes], out)
         return out
 
-    def _lost(self, u: Array, loss: Array) -> Array:
-        """loss u − A u: what leaves each voxel by itself and to its neighbours, faces leading to nothing."""
-        out = np.empty_like(u)
-        with threads_for(u.size, each=20_000):
-            laplacian(u, *self._faces, loss, out)
-        return out
+    @cached_property
+    def _multigrid(self) -> Multigrid:
+        return Multigrid(of_axes(self._axes))
 
     def _check(self, u: Array) -> None:
         if u.shape != self.grid.shape or u.dtype != np.float64 or not u.flags.c_contiguous:
@@ -329,8 +312,3 @@ def _kept(values: dict[float, T], dt: float, make: Callable[[], T]) -> T:
             values.pop(next(iter(values)))
         values[dt] = made
     return values[dt]
-
-
-def _dot(a: Array, b: Array) -> float:
-    """Σ a b in one fixed order."""
-    return float(np.sum(a * b))

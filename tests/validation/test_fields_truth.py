@@ -87,7 +87,7 @@ def _about_a_tube(
     wall = rate, rate * inside
     steady = solver.steady(np.zeros(grid.shape), wall[1].reshape(grid.shape), rate.reshape(grid.shape))
     u, none = np.zeros(grid.shape), np.zeros(0)
-    for _ in range(round(10 / decay / 6) + 1):
+    for _ in range(round(10 / decay / 6) + 3):
         solver.step_with_cells(u, np.zeros(0, np.int64), none, none, none, none, 6.0, none, None, wall)
     k = np.sqrt(decay / diffusion)
     # a K0 outside, b I0 inside, equal at the wall; the jump of the slope is what passes
