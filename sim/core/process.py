@@ -29,6 +29,7 @@ class Process(ABC):
         name: unique, for people (`pathway.egfr`).
         kind: `quasi-steady` (follows the state at once), `dynamic` (integrated over the step) or
             `discrete` (events at the end of a step).
+        cost: rank of what one more call of `advance` costs, however short: the dearest is called least.
         step: the largest step it takes in one go [min].
         types: codes of the cell types it acts on, or None for all.
         states, inputs, readouts: the quantities it owns, takes from couplings, and shows.
@@ -36,6 +37,7 @@ class Process(ABC):
     """
 
     kind: Kind = "dynamic"
+    cost: int = 0
 
     def __init__(self, name: str, step: float, types: frozenset[int] | None = None):
         self.name = name

@@ -3,8 +3,8 @@
 Processes are sorted into levels by their step, slowest first. A level of step T wraps the faster ones:
 Strang splitting takes half of T, then the faster levels over T, then the other half in reverse order, which is
 second order in T (Strang 1968); Lie splitting takes the whole of T first and is first order. Within a level
-the order is a fixed one, whatever the order of listing. Discrete processes follow at the end of each step of
-their level, quasi-steady ones settle at its beginning.
+the order is a fixed one, whatever the order of listing: by cost, then by name, as the last of the fastest level is not
+cut in two. Discrete processes follow at the end of each step of their level, quasi-steady ones settle at its beginning.
 """
 
 from __future__ import annotations
@@ -126,7 +126,7 @@ class Schedule:
 def _levels(processes: Sequence[Process], step: float) -> list[Level]:
     paces = sorted({max(p.step, step) for p in processes} | {step}, reverse=True)
     levels = [Level(pace) for pace in paces]
-    for process in sorted(processes, key=lambda p: p.name):
+    for process in sorted(processes, key=lambda p: (p.cost, p.name)):
         level = levels[paces.index(max(process.step, step))]
         {"quasi-steady": level.settling, "dynamic": level.flowing, "discrete": level.discrete}[
             process.kind

@@ -59,6 +59,8 @@ class FieldProcess(Process):
     the amount to rounding.
     """
 
+    cost = 1
+
     def __init__(self, settings: FieldSettings, box: BoxSettings, step: float):
         super().__init__(f"field.{settings.name}", step)
         self.settings = settings

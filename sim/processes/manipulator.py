@@ -26,6 +26,8 @@ class ManipulatorSettings:
 class ManipulatorProcess(Process):
     """UR′ = f(UR, conditions, message): one neural ODE per space, integrated with conditions held over the step."""
 
+    cost = 3
+
     def __init__(self, settings: ManipulatorSettings, step: float):
         card = settings.card
         super().__init__(f"manipulator.{settings.name}", step, frozenset(settings.initial))

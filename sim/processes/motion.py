@@ -55,6 +55,8 @@ class MotionSettings:
 class Mechanics(Process):
     """Overdamped centre-based mechanics with the motile velocity added (Ghaffarizadeh et al. 2018)."""
 
+    cost = 2
+
     def __init__(self, settings: MotionSettings, box: BoxSettings, step: float, types: Sequence[str] = ()):
         super().__init__("mechanics", step)
         self._contacts = Contacts(box, types)

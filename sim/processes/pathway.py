@@ -59,6 +59,8 @@ class PathwayProcess(Process):
     Dying cells keep their last values.
     """
 
+    cost = 4
+
     def __init__(
         self,
         settings: PathwaySettings,

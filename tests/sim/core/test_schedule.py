@@ -121,6 +121,19 @@ def test_settling_comes_before_moving_and_events_after_it():
     assert [name for name, *_ in order[3:]] == ["settle", "move"]
 
 
+def test_the_dearest_of_the_fastest_is_called_once():
+    order = []
+
+    def note(name):
+        return lambda state, signals, dt: order.append((name, dt))
+
+    processes = [Store(name, step=2.0, act=note(name)) for name in ("a", "b", "c")]
+    processes[0].cost = 1
+    state, signals = tissue(processes)
+    Schedule(processes, 2.0).block(state, signals, 2.0)
+    assert order == [("b", 1), ("c", 1), ("a", 2), ("c", 1), ("b", 1)]
+
+
 def test_a_slow_process_wraps_the_fast_ones():
     order = []
 
