@@ -10,7 +10,7 @@ import torch
 from mechanistic.codegen.system import System
 from mechanistic.network import ReactionNetwork
 
-_FUNCTIONS: dict[str, Callable] = {
+FUNCTIONS: dict[str, Callable] = {
     "+": torch.add, "-": torch.sub, "*": torch.mul, "/": torch.div, "^": torch.pow, "max": torch.maximum,
     "min": torch.minimum, "neg": torch.neg, "abs": torch.abs, "exp": torch.exp, "ln": torch.log,
     "log10": torch.log10, "sqrt": torch.sqrt, "floor": torch.floor, "ceil": torch.ceil,
@@ -69,6 +69,6 @@ class PathwayField(torch.nn.Module):
             elif operation == "input":
                 values[node] = inputs[operands[0]]
             else:
-                values[node] = _FUNCTIONS[operation](*(values[o] for o in operands))
+                values[node] = FUNCTIONS[operation](*(values[o] for o in operands))
         shape = state.shape[:-1]
         return torch.stack([values[o].expand(shape) for o in self._outputs], -1)

@@ -103,9 +103,11 @@ class HybridLayer(torch.nn.Module):
                     out = torch.nn.functional.softplus(out)
                 columns.append((out * self._scales[name]).expand(cells, -1))
             else:
-                group = self.weights[name]
+                group = dict(self.weights[name].named_parameters())
                 flat = torch.cat([group[key].reshape(-1) for key in self._order[name]])
                 columns.append(flat.expand(cells, -1))
         for name in self._ids:
-            columns.append(given.get(name, self.values[name]).reshape(-1, 1).expand(cells, 1))
+            own = given[name] if name in given else self.values[name]
+            assert own is not None
+            columns.append(own.reshape(-1, 1).expand(cells, 1))
         return self._course(torch.cat(columns, 1))

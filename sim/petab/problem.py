@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from mechanistic.errors import ModelError
 from sim.errors import Problem, ScenarioError
@@ -28,6 +30,11 @@ class PetabProblem:
     files: Files
     objective: Objective
     measurements: tuple[tuple[Table, int, Row], ...]
+
+    @property
+    def arrays(self) -> Mapping[str, np.ndarray]:
+        """Ids of the estimated weights of networks, by "network.layer.array"; none where there are no networks."""
+        return {}
 
     def simulations(self, found: Evaluation) -> str:
         """The measurement table with what was simulated in place of what was measured."""

@@ -25,11 +25,30 @@ def told(problem: PetabProblem, found: Evaluation) -> dict[str, Any]:
     if found.gradient is not None and found.prior_gradient is not None:
         values = scales.unscaled(objective.nominal, objective.scales)
         by = scales.slopes(values, objective.scales)
-        result["grad"] = dict(zip(objective.names, map(_plain, found.gradient / by)))
+        result["grad"] = _grouped(problem, found.gradient / by)
         if objective.log_priors():
             whole = (found.gradient + found.prior_gradient) / by
-            result["grad_log_posterior"] = dict(zip(objective.names, map(_plain, whole)))
+            result["grad_log_posterior"] = _grouped(problem, whole)
     return result
+
+
+def _grouped(problem: PetabProblem, gradient: Any) -> dict[str, Any]:
+    """By parameter; weights of networks by "network.layer.array", in lists shaped like it (null where one is fixed)."""
+    found = dict(zip(problem.objective.names, map(_plain, gradient)))
+    arrays = {
+        name: [found.pop(id, None) for id in ids.flat]
+        for name, ids in problem.arrays.items()
+        if any(ids.flat)
+    }
+    shaped = {name: _nested(values, problem.arrays[name].shape) for name, values in arrays.items()}
+    return {**found, **shaped}
+
+
+def _nested(values: list, shape: tuple[int, ...]) -> Any:
+    if len(shape) <= 1:
+        return values
+    size = len(values) // shape[0]
+    return [_nested(values[i * size : (i + 1) * size], shape[1:]) for i in range(shape[0])]
 
 
 def _plain(value: float) -> float | None:

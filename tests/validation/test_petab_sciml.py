@@ -58,3 +58,61 @@ def test_network(suite, case):
                 assert np.all(np.abs(passes.mean(0).numpy() - expected) < 5 * error + 1e-6)
             else:
                 assert network(*inputs).numpy() == pytest.approx(expected, abs=1e-3)
+
+
+@pytest.mark.parametrize("case", _cases("sciml_problem_import"))
+def test_problem(suite, case, cellweave, tmp_path):
+    """Likelihood and simulations at the suite's tolerances; the gradient at a hundredth of its own, relatively."""
+    import csv
+    import json
+
+    from neural.sciml import read_arrays
+
+    folder = suite / "sciml_problem_import" / case
+    solution = yaml.safe_load((folder / "solutions.yaml").read_text())
+    done = cellweave("petab", folder / "petab/problem.yaml", "--evaluate", "--gradient", "-o", tmp_path)
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    for name in ("llh", "log_posterior"):
+        if name in solution:
+            assert found[name] == pytest.approx(solution[name], abs=solution[f"tol_{name}"])
+    ours, expected = (
+        _simulated(tmp_path / "simulations.tsv"),
+        _simulated(folder / solution["simulation_files"][0]),
+    )
+    assert ours == pytest.approx(expected, abs=solution["tol_simulations"])
+    gradient = found["grad"] if "llh" in solution else found["grad_log_posterior"]
+    pairs = []
+    for name, file in solution["grad_files"].items():
+        if name == "mech":
+            with open(folder / file) as table:
+                rows = list(csv.DictReader(table, delimiter="\t"))
+            pairs += [(gradient[r["parameterId"]], float(r["value"])) for r in rows]
+            continue
+        for layer, arrays in read_arrays(folder / file).parameters[name].items():
+            for array, values in arrays.items():
+                pairs += zip(np.ravel(gradient[f"{name}.{layer}.{array}"]), values.flat)
+    ours, expected = map(np.array, zip(*pairs))
+    assert ours == pytest.approx(expected, abs=solution["tol_grad"])
+    assert ours == pytest.approx(expected, rel=1e-3, abs=1e-5 * np.abs(expected).max())
+
+
+@pytest.mark.parametrize("case", _cases("initialization"))
+def test_initial_weights(suite, case):
+    from neural.sciml import read_arrays
+    from sim.petab import load
+
+    folder = suite / "initialization" / case
+    solution = yaml.safe_load((folder / "solutions.yaml").read_text())
+    weights = load(folder / "petab/problem.yaml").weights()
+    for network, file in solution["parameter_files"].items():
+        for layer, arrays in read_arrays(folder / file).parameters[network].items():
+            for array, expected in arrays.items():
+                assert weights[network][layer][array] == pytest.approx(expected, abs=solution["tol"])
+
+
+def _simulated(file: Path) -> np.ndarray:
+    import csv
+
+    with open(file) as table:
+        return np.array([float(row["simulation"]) for row in csv.DictReader(table, delimiter="\t")])
