@@ -77,3 +77,17 @@ def explain(
     if output is not None:
         write(found, output)
     typer.echo(to_json(found) if as_json else as_table(found))
+
+
+@app.command()
+def view(
+    run_store: RunStore,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8765,
+) -> None:
+    """Look at a run in the browser: an interactive page, for this machine only."""
+    from sim.view.server import Server
+
+    server = Server(run_store, port)
+    typer.echo(server.url)
+    say("Ctrl-C stops")
+    server.serve_forever()

@@ -1,0 +1,1 @@
+"""An interactive page of a run, served to this machine alone."""
