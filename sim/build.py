@@ -14,12 +14,13 @@ from sim.core import wiring
 from sim.core.coupling import Coupling
 from sim.core.process import Process
 from sim.errors import CouplingError
-from sim.instruments import Incucyte
+from sim.instruments import Instrument
 from sim.outputs import Outputs, chosen_outputs
 from sim.perturbations import Perturbation
 from sim.planning import parts, settings
 from sim.planning.couple import Coupler
 from sim.planning.findings import Findings, KeyPath
+from sim.planning.instruments import instruments_of
 from sim.processes.fields import BoxSettings, FieldProcess
 from sim.processes.life import Growth, Life
 from sim.processes.life_interactions import Interactions
@@ -57,7 +58,7 @@ class Plan:
     fields: list[FieldProcess]
     pathways: list[PathwayProcess]
     perturbations: list[Perturbation]
-    instruments: list[Incucyte]
+    instruments: list[Instrument]
     measured: list[dict[str, Any]]
     outputs: Outputs
     hashes: dict[str, str]
@@ -134,6 +135,8 @@ def plan(scenario: Scenario) -> Plan:
     coupler.check(perturbations)
     findings.stop_at_faults(CouplingError)
     measured = settings.measured_curves(findings)
+    known = {q.name: q for p in processes for q in p.quantities}
+    instruments = instruments_of(findings, life_settings, box, known)
     findings.stop_at_faults()
     return Plan(
         scenario=scenario,
@@ -148,7 +151,7 @@ def plan(scenario: Scenario) -> Plan:
         fields=fields,
         pathways=pathways,
         perturbations=perturbations,
-        instruments=settings.instruments_of(findings, life_settings, box),
+        instruments=instruments,
         measured=measured,
         outputs=chosen_outputs(scenario.outputs, processes, scenario),
         hashes=findings.hashes,

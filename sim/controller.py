@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from sim import interrupts
 from sim.build import Plan, plan
 from sim.errors import Interrupted, SimulationError
-from sim.instruments import Incucyte
+from sim.instruments import Instrument
 from sim.perturbations import Perturbation
 from sim.progress import Progress, Silent
 
@@ -39,7 +39,7 @@ class Stop:
 
     time: float
     perturbations: tuple[Perturbation, ...] = ()
-    instruments: tuple[Incucyte, ...] = ()
+    instruments: tuple[Instrument, ...] = ()
     frame: bool = False
     probe: bool = False
 

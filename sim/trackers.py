@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,9 +11,10 @@ import numpy as np
 from sim.build import Plan
 from sim.core.quantity import Quantity
 from sim.core.state import CAUSES
+from sim.instruments import Channel
 from sim.scenario.units import unit
 from sim.simulation import Simulation
-from sim.store.layout import Layout, Variable
+from sim.store.layout import STRING, Layout, Variable
 from sim.store.writer import RunWriter
 
 
@@ -34,10 +36,8 @@ def layout_of(plan: Plan) -> Layout:
         fields=[Variable(f"field.{n}", field_units[n], f"{n}") for n in chosen.fields],
         grid=axes,
         summary=[v for q in chosen.scalars for v in _summary(q)],
-        instruments={
-            i.name: [Variable(c.name, c.unit, c.meaning, "float64") for c in i.described()]
-            for i in plan.instruments
-        },
+        instruments={i.name: [_reading(c) for c in i.described()] for i in plan.instruments},
+        coordinates={i.name: _coordinates(i.described()) for i in plan.instruments},
     )
 
 
@@ -61,8 +61,12 @@ def bytes_needed(plan: Plan) -> int:
     per_cell = 4 * (len(plan.outputs.scalars) + sum(q.width for q in plan.outputs.blocks)) + 48
     voxels = plan.box.shape[0] * plan.box.shape[1] * plan.box.shape[2]
     remembered = 8 * sum(max(q.width, 1) for p in plan.processes for q in p.states)
-    checkpoints = 2 * (cells * remembered + 8 * voxels * len(plan.fields))
-    return frames * (cells * per_cell + 4 * voxels * len(plan.outputs.fields)) + checkpoints
+    other = 2 * (cells * remembered + 8 * voxels * len(plan.fields))
+    for i in plan.instruments:
+        readings = int(float(plan.scenario.time.stop) / i.every) + 1
+        sizes = [np.dtype(c.dtype).itemsize * math.prod(len(a.values) for a in c.axes) for c in i.described()]
+        other += readings * sum(sizes)
+    return frames * (cells * per_cell + 4 * voxels * len(plan.outputs.fields)) + other
 
 
 class Recorder:
@@ -181,8 +185,31 @@ def _scalar(q: Quantity) -> Variable:
 def _block(q: Quantity) -> Variable:
     attrs = {"labels": " ".join(label.replace(" ", "_") for label in q.labels)}
     return Variable(
-        q.name, q.unit or "1", q.meaning, axis=(f"{q.name.replace('.', '_')}_component", q.width), attrs=attrs
+        q.name,
+        q.unit or "1",
+        q.meaning,
+        axes=((f"{q.name.replace('.', '_')}_component", q.width),),
+        attrs=attrs,
     )
+
+
+def _reading(channel: Channel) -> Variable:
+    axes = tuple((a.name, len(a.values)) for a in channel.axes)
+    return Variable(
+        channel.name, channel.unit, channel.meaning, channel.dtype, axes=axes, attrs=dict(channel.attrs)
+    )
+
+
+def _coordinates(channels: Sequence[Channel]) -> list[tuple[Variable, Sequence[Any]]]:
+    """The axes that the channels of an instrument have beside time, each once."""
+    axes = {a.name: a for c in channels for a in c.axes}
+    return [(Variable(a.name, a.unit, a.meaning, _kind(a.values)), a.values) for a in axes.values()]
+
+
+def _kind(values: Sequence[Any]) -> str:
+    if values and isinstance(values[0], str):
+        return STRING
+    return "int64" if values and isinstance(values[0], int) else "float64"
 
 
 def _summary(q: Quantity) -> list[Variable]:

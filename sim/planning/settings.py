@@ -6,13 +6,13 @@ import math
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from sim.instruments import INCUCYTE_CHANNELS, Incucyte
 from sim.measurements import MeasurementsError, read_table, series
 from sim.perturbations import Perturbation
 from sim.processes.fields import BoxSettings, FieldSettings, Wall
 from sim.processes.life_interactions import InteractionSettings
 from sim.processes.life_settings import Composition, Cycle, Daughters, LifeSettings
 from sim.processes.motion import MotionSettings, SpringSettings
+from sim.scenario.instruments import INCUCYTE
 from sim.scenario.space import Face, InflowFace, PermeableFace
 from sim.scenario.units import unit
 
@@ -288,32 +288,13 @@ def perturbations_of(findings: Findings) -> list[Perturbation]:
     return made
 
 
-def instruments_of(findings: Findings, life: LifeSettings, box: BoxSettings) -> list[Incucyte]:
-    scenario = findings.scenario
-    gain, background = _calibration(findings) if scenario.instruments else ({}, {})
-    return [
-        Incucyte(
-            name=name,
-            every=float(i.every),
-            channels=tuple(i.channels or INCUCYTE_CHANNELS),
-            box=box,
-            apoptotic=life.apoptotic,
-            lysed=life.lysed,
-            healthy=life.volume,
-            gain=gain,
-            background=background,
-        )
-        for name, i in scenario.instruments.items()
-    ]
-
-
 def measured_curves(findings: Findings) -> list[dict[str, Any]]:
     """The curves of `measurements` as the report draws them, in the scenario's unit of time."""
     m = findings.scenario.measurements
     if m is None:
         return []
     name = m.instrument or next(iter(findings.scenario.instruments))
-    channels = findings.scenario.instruments[name].channels or tuple(INCUCYTE_CHANNELS)
+    channels = tuple(findings.scenario.instruments[name].channels or INCUCYTE)
     columns = {c: m.channels.get(c, c) for c in channels}
     hours = float(unit(findings.scenario.time.stop.unit).factor) / 3600
     path = findings.scenario.resolve(("measurements", "file"), m.file)
@@ -322,17 +303,3 @@ def measured_curves(findings: Findings) -> list[dict[str, Any]]:
     except MeasurementsError as error:
         findings.fault(("measurements", error.key), str(error))
         return []
-
-
-def _calibration(findings: Findings) -> tuple[dict[str, float], dict[str, float]]:
-    """Gain and background of the stains, from the first manipulator that was trained on such an instrument."""
-    from neural.weights import load
-
-    stains = ("annexin_v", "dead_dna")
-    for name, m in findings.scenario.manipulators.items():
-        _, tensors = load(findings.scenario.resolve(("manipulators", name, "weights"), m.weights))
-        if "instrument.gain" in tensors:
-            findings.notes.append(f"instruments: stains calibrated by {m.weights}")
-            gain, background = (tensors[f"instrument.{k}"].ravel().tolist() for k in ("gain", "background"))
-            return dict(zip(stains, gain)), dict(zip(stains, background))
-    return {}, {}

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path as FilePath
 
 from sim.scenario.files import CSV, MODELS, TABLES, WEIGHTS, FileProblem
+from sim.scenario.instruments import Fluorescence, image_fault
 from sim.scenario.references import Fault
 from sim.scenario.schema import ScenarioSpec
 from sim.scenario.space import FieldSpec, PermeableFace
@@ -49,6 +50,7 @@ def consistency_faults(spec: ScenarioSpec) -> Iterator[Fault]:
     yield from _saturations(spec)
     yield from _half_maxima(spec)
     yield from _perturbed(spec)
+    yield from _seen(spec)
     yield from _memory(spec)
 
 
@@ -225,6 +227,38 @@ def _not_in_field(value: Quantity, field: FieldSpec) -> str | None:
     if same_dimension(value.unit, NUMBER.unit):
         return f"has no unit; the field is in {field.unit}, so write {value.written:g} {field.unit}"
     return f"is {dimension_of(value.unit)}; the field is in {field.unit or 'plain numbers'}"
+
+
+def _seen(spec: ScenarioSpec) -> Iterator[Fault]:
+    """Faults of images: what they show of the domain and how large they are."""
+    ends = spec.space.domain.axes
+    (x, y) = ends["x"], ends["y"]
+    for name, instrument in spec.instruments.items():
+        if not isinstance(instrument, Fluorescence):
+            continue
+        at: Path = ("instruments", name)
+        view = instrument.view
+        if view is not None:
+            if len(view.center) != 2:
+                yield Fault(
+                    (*at, "view", "center"), f"has {len(view.center)} coordinates; an image has x and y"
+                )
+                continue
+            for i, (middle, width, (low, high)) in enumerate(zip(view.center, view.size, (x, y))):
+                if middle + width / 2 <= low or middle - width / 2 >= high:
+                    message = f"shows nothing of the domain along {'xy'[i]} ({low} to {high})"
+                    yield Fault((*at, "view", "center", i), message)
+        message = image_fault(instrument, (x[1] - x[0], y[1] - y[0]))
+        if message:
+            yield Fault((*at, "view") if view is not None else at, message, at_key=True)
+        if instrument.section is not None and spec.space.dimensions == 2:
+            yield Fault((*at, "section"), "needs height, but the domain has no z; remove it")
+        if (
+            instrument.focus is not None
+            and "z" in ends
+            and not ends["z"][0] <= instrument.focus <= ends["z"][1]
+        ):
+            yield Fault((*at, "focus"), f"lies outside the domain along z ({ends['z'][0]} to {ends['z'][1]})")
 
 
 def _memory(spec: ScenarioSpec) -> Iterator[Fault]:

@@ -47,8 +47,9 @@ def _plain(node: Any, named: bool = False) -> Any:
     for key, value in node.items():
         if named:
             out[key] = _plain(value)
-        elif key == "anyOf":
-            options = [_plain(option) for option in value if option != {"type": "null"}]
+        elif key in ("anyOf", "oneOf"):
+            # where an instrument's kind is its name, its other keys tell which it is
+            options = [_plain(option) for option in value if option not in ({"type": "null"}, {})]
             out |= options[0] if len(options) == 1 else {"anyOf": options}
         elif key != "title" and not (key == "default" and value is None):
             out[key] = _plain(value, named=key in ("properties", "$defs"))

@@ -1,4 +1,4 @@
-"""What is read out: virtual instruments, measured curves beside them, and what is stored."""
+"""What is read out: measured curves to lay beside simulated ones, and what is stored."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import Annotated
 from pydantic import Field, Strict
 
 from sim.scenario.values import (
-    Duration,
     FilePath,
     Name,
     Part,
@@ -19,9 +18,6 @@ from sim.scenario.values import (
     value_at,
     whole,
 )
-
-#: Kind of instrument -> its channels.
-INSTRUMENTS = {"incucyte": ("live_area", "annexin_v", "dead_dna")}
 
 _PATTERN = re.compile(r"[A-Za-z_*][A-Za-z0-9_.*]*(\[[0-9]{1,6}\]|\([A-Za-z0-9_.\[\]*]+\))?")
 
@@ -37,16 +33,6 @@ def _pattern(value: object) -> str:
 
 
 Pattern = Annotated[str, Reads(_pattern, {"type": "string", "examples": ["pathway.egfr.*"]})]
-
-
-class Instrument(Part):
-    """A virtual instrument; its kind is its name unless `kind` says otherwise."""
-
-    kind: Name | None = Field(default=None, description="Kind of instrument; its name if left out.")
-    every: Duration = Field(description="Time between two readings.")
-    channels: Annotated[tuple[Name, ...], Strict(False), Field(min_length=1)] | None = Field(
-        default=None, description="What it reads; all its channels if left out."
-    )
 
 
 class Measurements(Part):

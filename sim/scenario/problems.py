@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from sim.errors import Problem, escaped
+from sim.scenario.instruments import KINDS, TAG, Instrument
 from sim.scenario.values import Part
 from sim.scenario.yaml_text import Document, Path, dotted
 from sim.spelling import did_you_mean, nearest
@@ -42,14 +43,15 @@ def schema_problems(
     unknown: dict[Path, list[str]] = {}
     for e in errors:
         if e["type"] == "extra_forbidden":
-            unknown.setdefault(e["loc"][:-1], []).append(str(e["loc"][-1]))
+            place = _keys(e["loc"])
+            unknown.setdefault(place[:-1], []).append(str(place[-1]))
     for e in errors:
         path, at_key = _path(e)
         if any(path[: len(p)] == p or (e["type"] == "cellweave" and p[: len(path)] == path) for p in empty):
             continue  # that a key has no value is told; what follows from it is not
         if e["type"] == "missing" and any(nearest(w, [str(path[-1])]) for w in unknown.get(path[:-1], ())):
             continue  # the misspelt key is named; that it is missing follows
-        found.append((path, _message(e, path, root), at_key))
+        found.append((path, _message(e, path, root, document.data), at_key))
     placed = [
         (problem_at(document, overridden, path, message, at_key), path) for path, message, at_key in found
     ]
@@ -112,22 +114,25 @@ def _at(data: Any, path: Path) -> Any:
 
 def _path(error: ErrorDetails) -> tuple[Path, bool]:
     """The path of keys and positions, and whether the key itself is at fault."""
-    path, at_key = error["loc"], False
+    path, at_key = (*_keys(error["loc"]), *error.get("ctx", {}).get("below", ())), False
     if path and path[-1] == "[key]":
         path, at_key = path[:-1], True
-    if error["type"] == "extra_forbidden":
-        at_key = True
-    return (*path, *error.get("ctx", {}).get("below", ())), at_key
+    return path, at_key or error["type"] == "extra_forbidden"
 
 
-def _message(error: ErrorDetails, path: Path, root: type[Part]) -> str:
+def _keys(place: Path) -> Path:
+    """A place without the marks of the kinds of instruments, which are no keys of the file."""
+    return tuple(p for p in place if not (isinstance(p, str) and p.startswith(TAG)))
+
+
+def _message(error: ErrorDetails, path: Path, root: type[Part], data: Any) -> str:
     kind, context = error["type"], error.get("ctx", {})
     if kind == "cellweave":
         return context["message"]
     if kind == "missing":
         return f"'{path[-1]}' is missing; add it"
     if kind == "extra_forbidden":
-        part = part_at(root, path[:-1])
+        part = part_at(root, path[:-1], data)
         allowed = keys_of(part) if part else []
         hint = did_you_mean(str(path[-1]), allowed) or f"; use {', '.join(allowed[:16])}" * bool(allowed)
         return f"unknown key '{escaped(path[-1])}'{hint}"
@@ -146,11 +151,11 @@ def keys_of(part: type[Part]) -> list[str]:
     return [f.alias or name for name, f in part.model_fields.items()]
 
 
-def part_at(root: type[Part], path: Path) -> type[Part] | None:
-    """The model of the mapping at `path`, found by following the annotations from `root`."""
+def part_at(root: type[Part], path: Path, data: Any) -> type[Part] | None:
+    """The model of the mapping at `path` of `data`, found by following the annotations from `root`."""
     kind: Any = root
-    for step in path:
-        kind = _bare(kind)
+    for depth, step in enumerate(path):
+        kind = _bare(kind, path[:depth], data)
         if isinstance(kind, type) and issubclass(kind, Part):
             field = next((f for name, f in kind.model_fields.items() if step in (name, f.alias)), None)
             kind = field.annotation if field else None
@@ -165,15 +170,19 @@ def part_at(root: type[Part], path: Path) -> type[Part] | None:
             )
         else:
             return None
-    kind = _bare(kind)
+    kind = _bare(kind, path, data)
     return kind if isinstance(kind, type) and issubclass(kind, Part) else None
 
 
-def _bare(kind: Any) -> Any:
-    """The annotation without Annotated and Optional."""
+def _bare(kind: Any, path: Path, data: Any) -> Any:
+    """The annotation of what stands at `path` without Annotated and Optional; of the instruments, that of its kind."""
     while True:
         origin = get_origin(kind)
         if origin is Annotated:
+            if kind is Instrument:
+                value = _at(data, path)
+                said = value.get("kind") if isinstance(value, Mapping) else None
+                return KINDS.get(str(said or path[-1]))
             kind = get_args(kind)[0]
         elif origin in (Union, types.UnionType):
             kind = next((a for a in get_args(kind) if a is not type(None)), None)

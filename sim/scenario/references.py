@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 from sim.errors import escaped
 from sim.scenario.cells import CellType
-from sim.scenario.outputs import INSTRUMENTS
+from sim.scenario.instruments import INCUCYTE, Cytometer, Fluorescence, Incucyte, Instrument, Stain
 from sim.scenario.schema import ScenarioSpec
 from sim.scenario.yaml_text import Path
 from sim.spelling import nearest, one_of
@@ -313,28 +313,31 @@ def _types(names: Names, cells: tuple[str, ...] | None, path: Path) -> Iterator[
 def _readings(names: Names) -> Iterator[Fault]:
     spec = names.spec
     for name, instrument in spec.instruments.items():
-        kind = instrument.kind or name
-        at: Path = ("instruments", name)
-        if kind not in INSTRUMENTS:
-            path = (*at, "kind") if instrument.kind else at
-            yield Fault(
-                path,
-                f"unknown instrument '{kind}'; use {one_of(INSTRUMENTS)}{_dym(kind, INSTRUMENTS)}",
-                at_key=not instrument.kind,
-            )
-            continue
-        for i, channel in enumerate(instrument.channels or ()):
-            if channel not in INSTRUMENTS[kind]:
-                allowed = INSTRUMENTS[kind]
-                yield Fault(
-                    (*at, "channels", i),
-                    f"no such channel; {kind} has {one_of(allowed)}{_dym(channel, allowed)}",
-                )
+        yield from _instrument(names, ("instruments", name), instrument)
     yield from _measured(names)
     for i, field in enumerate(spec.outputs.fields if spec.outputs.fields != "all" else ()):
         yield from names.check("field", field, ("outputs", "fields", i))
     for i, pattern in enumerate(spec.outputs.cells):
         yield from _stored(names, pattern, ("outputs", "cells", i))
+
+
+def _instrument(names: Names, at: Path, instrument: Instrument) -> Iterator[Fault]:
+    if isinstance(instrument, Incucyte):
+        for i, channel in enumerate(instrument.channels or ()):
+            if channel not in INCUCYTE:
+                yield Fault(
+                    (*at, "channels", i),
+                    f"no such channel; {instrument.kind} has {one_of(INCUCYTE)}{_dym(channel, INCUCYTE)}",
+                )
+        return
+    if not isinstance(instrument, Fluorescence):
+        yield from _types(names, instrument.cells, (*at, "cells"))
+    for name, channel in instrument.channels.items():
+        here: Path = (*at, "channels", name)
+        if channel.shows is not None:
+            yield from names.quantity(channel.shows, (*here, "shows"))
+        if isinstance(channel, Stain):
+            yield from _types(names, channel.cells, (*here, "cells"))
 
 
 def _measured(names: Names) -> Iterator[Fault]:
@@ -348,7 +351,13 @@ def _measured(names: Names) -> Iterator[Fault]:
         yield Fault(("measurements",), "name the instrument whose readings were measured: instrument: NAME")
     chosen = named or next(iter(names.spec.instruments), "")
     instrument = names.spec.instruments.get(chosen)
-    allowed = INSTRUMENTS.get((instrument.kind if instrument else None) or chosen, ())
+    if isinstance(instrument, Fluorescence | Cytometer):
+        key: Path = ("measurements", "instrument") if named else ("measurements",)
+        yield Fault(key, f"'{chosen}' gives no curves; name an instrument of kind incucyte or reporter")
+        return
+    allowed = (
+        INCUCYTE if isinstance(instrument, Incucyte) else tuple(instrument.channels if instrument else ())
+    )
     for channel in measurements.channels if allowed else ():
         if channel not in allowed:
             path = ("measurements", "channels", channel)

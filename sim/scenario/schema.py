@@ -9,7 +9,8 @@ from pydantic import Field, Strict
 from sim.scenario.cells import CellType
 from sim.scenario.couplings import Coupling
 from sim.scenario.dynamics import Manipulator, Pathway, Tissue
-from sim.scenario.outputs import Instrument, Measurements, Outputs
+from sim.scenario.instruments import Instruments
+from sim.scenario.outputs import Measurements, Outputs
 from sim.scenario.perturbations import Perturbation
 from sim.scenario.rules import Rules
 from sim.scenario.space import Space, Time
@@ -52,8 +53,9 @@ class ScenarioSpec(Part):
     perturbations: Annotated[tuple[Perturbation, ...], Strict(False)] = Field(
         default=(), description="What is done to the system, when."
     )
-    instruments: dict[Name, Instrument] = Field(
-        default_factory=dict, description="Virtual instruments, by name."
+    instruments: Instruments = Field(
+        default_factory=dict,
+        description="Virtual instruments, by name; the kind is the name unless `kind` says otherwise.",
     )
     measurements: Measurements | None = Field(
         default=None, description="Measured curves to lay over simulated ones."

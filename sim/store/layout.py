@@ -33,7 +33,7 @@ class Variable:
         units: for example "uM"; "1" where it has none.
         long_name: in words.
         dtype: numpy name or "string". Bulk values are float32, times and positions float64.
-        axis: (name, size) of a second axis, for example ("drug_latent", 16).
+        axes: (name, size) of each further axis, for example (("drug_latent", 16),).
         flags: meanings of the codes 0, 1, … where values are integer codes.
         attrs: further attributes.
     """
@@ -42,7 +42,7 @@ class Variable:
     units: str = "1"
     long_name: str = ""
     dtype: str = "float32"
-    axis: tuple[str, int] | None = None
+    axes: tuple[tuple[str, int], ...] = ()
     flags: tuple[str, ...] = ()
     attrs: Mapping[str, Any] = field(default_factory=dict)
 
@@ -140,6 +140,7 @@ class Layout:
         grid: coordinates of the voxel centres {"z": …, "y": …, "x": …} [um].
         summary: quantities per type beside count, births and deaths, which are always there.
         instruments: channels by instrument.
+        coordinates: of the further axes of an instrument's channels, by instrument; each a variable with its values.
     """
 
     time_unit: str
@@ -151,6 +152,7 @@ class Layout:
     grid: Mapping[str, np.ndarray] = field(default_factory=dict)
     summary: Sequence[Variable] = ()
     instruments: Mapping[str, Sequence[Variable]] = field(default_factory=dict)
+    coordinates: Mapping[str, Sequence[tuple[Variable, Sequence[Any]]]] = field(default_factory=dict)
 
     def groups(self) -> dict[str, dict[str, Any]]:
         """Attributes by group, parents first."""
@@ -193,6 +195,8 @@ class Layout:
         values: dict[str, Any] = {"summary/type": list(self.types)}
         if self.fields:
             values |= {f"fields/{axis}": np.asarray(self.grid[axis], "<f8") for axis in "zyx"}
+        for name, axes in self.coordinates.items():
+            values |= {f"instruments/{name}/{v.name}": list(along) for v, along in axes}
         return values
 
     def arrays(self) -> list[Array]:
@@ -219,7 +223,7 @@ class Layout:
         yield _array("summary", time, "time")
         yield _array("summary", Variable("type", "1", "type of cell", STRING), "type")
         for variable in self.summary_variables():
-            by_type = replace(variable, axis=("type", len(self.types)))
+            by_type = replace(variable, axes=(("type", len(self.types)),))
             yield _array("summary", by_type, "time")
 
         yield _array("lineage", Variable("cell", "1", "number of the cell", "int64"), "cell")
@@ -234,6 +238,8 @@ class Layout:
 
         for name, channels in self.instruments.items():
             yield _array(f"instruments/{name}", time, "time")
+            for axis, _ in self.coordinates.get(name, ()):
+                yield _array(f"instruments/{name}", axis, axis.name)
             for channel in channels:
                 yield _array(f"instruments/{name}", channel, "time")
 
@@ -255,8 +261,8 @@ def _array(group: str, variable: Variable, dim: str) -> Array:
         attrs["flag_values"] = list(range(len(variable.flags)))
         attrs["flag_meanings"] = " ".join(name.replace(" ", "_") for name in variable.flags)
     attrs |= dict(variable.attrs)
-    axis = variable.axis
-    dims, row = ((dim, axis[0]), (axis[1],)) if axis else ((dim,), ())
+    dims = (dim, *(name for name, _ in variable.axes))
+    row = tuple(size for _, size in variable.axes)
     return Array(f"{group}/{variable.name}", variable.dtype, dims, row, attrs, chunk_rows=0)
 
 

@@ -198,10 +198,15 @@ class RunWriter:
         by_type = {name: np.asarray(values)[None] for name, values in (summary or {}).items()}
         self._add("summary", {**by_type, "time": [time]}, fixed=("type",))
 
-    def instrument(self, name: str, time: float, values: Mapping[str, float]) -> None:
-        """Adds one reading of every channel of an instrument."""
+    def instrument(self, name: str, time: float, values: Mapping[str, Any]) -> None:
+        """Adds one reading of every channel of an instrument: numbers, or arrays over the channel's axes."""
         self._tick(f"instrument {name}", time)
-        self._add(f"instruments/{name}", {"time": [time], **{channel: [v] for channel, v in values.items()}})
+        group = f"instruments/{name}"
+        axes = {
+            dim for n, c in self._columns.items() if n.rpartition("/")[0] == group for dim in c.array.dims
+        }
+        rows = {channel: np.asarray(v)[None] for channel, v in values.items()}
+        self._add(group, {"time": [time], **rows}, fixed=tuple(axes - {"time"}))
 
     def event(
         self, time: float, *, kind: str, target: str = "", text: str = "", cells: Sequence[int] = ()

@@ -22,21 +22,22 @@ def test_every_key_is_used_by_the_good_scenarios(folder: Path):
     """The corpus of bad files is made from these, so that no key escapes it."""
     given: set[tuple[str, str]] = set()
 
-    def walk(value: object, path: tuple[str | int, ...]) -> None:
-        part = part_at(ScenarioSpec, path)
+    def walk(value: object, path: tuple[str | int, ...], whole: object) -> None:
+        part = part_at(ScenarioSpec, path, whole)
         for key, below in (
             value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
         ):
             if part is not None:
                 given.add((part.__name__, str(key)))
-            walk(below, (*path, key))
+            walk(below, (*path, key), whole)
 
-    for name in ("monolayer", "spheroid", "behaviours"):
+    for name in ("monolayer", "spheroid", "behaviours", "instruments"):
         text = (Path(__file__).parent / "data" / f"{name}.yaml").read_text(encoding="utf-8")
-        walk(Scenario.parse(text, folder / f"{name}.yaml").to_plain(), ())
+        plain = Scenario.parse(text, folder / f"{name}.yaml").to_plain()
+        walk(plain, (), plain)
     definitions = json.loads(schema_text())["$defs"]
     declared = {(part, key) for part, d in definitions.items() for key in d.get("properties", ())}
-    assert declared - given == {("Instrument", "kind")}
+    assert declared - given == {("Incucyte", "kind")}, "it goes by the instrument's name"
     assert {key for part, key in given if part == "ScenarioSpec"} == set(keys_of(ScenarioSpec))
 
 

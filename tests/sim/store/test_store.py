@@ -85,12 +85,12 @@ def test_units_of_time_are_not_decoded_as_timedelta(tmp_path):
 
 def test_chunks_of_many_rows(tmp_path):
     """Rows that span chunks, given in uneven portions, come back as given; so does a resumed half."""
-    layout = Layout("min", ["a"], ["live"], cells=[Variable("ur.u", axis=("latent", 3))])
+    layout = Layout("min", ["a"], ["live"], cells=[Variable("ur.u", axes=(("latent", 3),))])
     draw = np.random.default_rng(1)
     frames = []
     writer = RunWriter.create(tmp_path / "r.zarr", layout=layout, attrs={}, identity={})
     for step, size in enumerate([70000, 1, 0, 65536, 33000, 12345]):
-        cells = {v.name: draw.normal(size=(size, 3) if v.axis else size) for v in layout.cell_variables()}
+        cells = {v.name: draw.normal(size=(size, 3) if v.axes else size) for v in layout.cell_variables()}
         cells |= {n: draw.integers(0, 99, size) for n in ("cell", "type", "phase")}
         frames.append(cells)
         writer.frame(step, cells, {}, {"count": [size], "births": [0], "deaths": [0]})

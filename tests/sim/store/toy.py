@@ -23,7 +23,7 @@ LAYOUT = Layout(
     causes=["apoptosis"],
     cells=[
         Variable("pathway.p.ERK", "uM", "active ERK"),
-        Variable("ur.drug", "1", "drug representation", axis=("drug_latent", 3)),
+        Variable("ur.drug", "1", "drug representation", axes=(("drug_latent", 3),)),
     ],
     fields=[Variable("field.oxygen", "mmHg", "oxygen")],
     grid={"z": np.zeros(1), "y": np.arange(4) * 20.0, "x": np.arange(5) * 20.0},

@@ -1,4 +1,4 @@
-"""Virtual instruments: what a real one would read from the simulated tissue."""
+"""A live-cell imager that reads how much of the image is covered."""
 
 from __future__ import annotations
 
@@ -9,17 +9,8 @@ import numpy as np
 
 from sim.core.signals import Signals
 from sim.core.state import State
+from sim.instruments.base import Channel
 from sim.processes.fields import BoxSettings
-
-
-@dataclass(frozen=True)
-class Channel:
-    """One number that an instrument gives: unit and what it means."""
-
-    name: str
-    unit: str
-    meaning: str
-
 
 INCUCYTE_CHANNELS = {
     "live_area": Channel("live_area", "%", "share of the image covered by living cells (phase confluence)"),
