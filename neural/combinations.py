@@ -143,7 +143,12 @@ def _norm(parts: np.ndarray, power: float) -> np.ndarray:
 
 
 def predict_combinations(
-    dose: np.ndarray, signal: np.ndarray, query: np.ndarray, level: float = 0.9, power: float = POWER
+    dose: np.ndarray,
+    signal: np.ndarray,
+    query: np.ndarray,
+    level: float = 0.9,
+    power: float = POWER,
+    count: int | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Curves of wells that got `query`, as log2((signal + eps) / (signal at the first frame + eps)).
 
@@ -154,6 +159,7 @@ def predict_combinations(
         level: of the intervals, conformal over wells left out in turn, and widened by how far Bliss and HSA
             are away (no single-drug well can tell which is right).
         power: of `joined`.
+        count: of courses laid end to end, where known; `courses` looks for them otherwise.
 
     Returns:
         mean (m, T, 3) and half-width (m, T, 3). Frames of further courses are relative to the first course's
@@ -168,7 +174,7 @@ def predict_combinations(
     if signal.shape[:1] != dose.shape[:1] or signal.shape[2:] != (3,) or query.shape[1] != dose.shape[1]:
         raise ValueError(f"doses {dose.shape}, signals {signal.shape} and query {query.shape} do not fit")
     wells, frames, channels = signal.shape
-    count = courses(signal[..., 0])
+    count = courses(signal[..., 0]) if count is None else count
     logs = np.log2(np.maximum(signal, 0.0) + np.array(EPSILON)).reshape(wells, count, -1, channels)
     start = logs[:, :, 0].mean(0)
     own = logs - logs[:, :, :1] + start[:, None]

@@ -43,6 +43,7 @@ class RateDecoders(nn.Module):
 
     scale: torch.Tensor
     pattern: torch.Tensor
+    factor: torch.Tensor
 
     def __init__(self, members: int, pattern: list[list[float]]):
         super().__init__()
@@ -56,6 +57,8 @@ class RateDecoders(nn.Module):
         self.log_contact = nn.Parameter(torch.tensor([math.log(0.9), math.log(4.0)]).repeat(members, 1))
         self.register_buffer("pattern", fixed)
         self.register_buffer("scale", torch.ones(()))
+        # of a laboratory, by rate
+        self.register_buffer("factor", torch.ones(members, len(RATES)))
 
     def forward(self, r: torch.Tensor, message: torch.Tensor) -> torch.Tensor:
         """Rates (member, n, 4) in the order of RATES, for r (member, n, d) and message (member, n, 1)."""
@@ -65,9 +68,8 @@ class RateDecoders(nn.Module):
         contact = 1.0 / (1.0 + (crowd[..., 0].clamp_min(1e-6) / half[:, None]) ** power[:, None])
         division = torch.exp(self.base[:, None, 0]) * 2.0 * torch.sigmoid(-q[..., 0]) * contact
         hazards = functional.softplus(self.base[:, None, 1:] + q[..., 1:] + self.crowding[:, None] * crowd)
-        return self.scale * torch.cat(
-            [division[..., None], hazards * torch.tensor(_SCALE, dtype=r.dtype)], -1
-        )
+        rates = torch.cat([division[..., None], hazards * torch.tensor(_SCALE, dtype=r.dtype)], -1)
+        return self.scale * self.factor[:, None] * rates
 
     def penalty(self) -> torch.Tensor:
         """Gaussian priors around the named pattern and the starting rates, per member, in half squares."""

@@ -1,10 +1,12 @@
 """The vector field of a cell's representation under drugs: what a manipulator integrates.
 
-    tau_j dr_j/dt = sum_k B_kj h_kj(c_k)  +  sum_{i<j} C_ji r_i  -  r_j  +  residual_j(r, drive, message)
-                    additive drug drive      feed-forward, readable    small network, zero where untreated
+    tau_j dr_j/dt = joined_k B_kj h_kj(c_k)  +  sum_{i<j} C_ji r_i  -  r_j  +  residual_j(r, drive, message)
+                    drugs' drive               feed-forward, readable    small network, zero where untreated
 
-h is a Hill curve per drug and component, so drugs add in the latent drive and r = 0 is the untreated cell.
-Only the residual is a network (one tanh layer). `effect` and `coupling` are the readable part.
+h is a Hill curve per drug and component, and r = 0 is the untreated cell. Drives of several drugs are joined by power
+means of those that push up and of those that push down: power 1 adds (Bliss for rates), infinity is the strongest alone
+(HSA), as `neural.combinations` does with curves. Only the residual is a network (one tanh layer). `effect` and
+`coupling` are the readable part.
 
 Every parameter has a leading member axis: an ensemble is one batch. Time [min].
 """
@@ -21,6 +23,22 @@ _SMALLEST_DOSE = 1e-12
 _SHORTEST_TAU = 120.0
 
 
+# below this a drive is too small to tell which drug it is of; keeps roots smooth at zero
+_NO_DRIVE = 1e-6
+
+
+def joined(drives: torch.Tensor, power: float) -> torch.Tensor:
+    """Drives (member, n, drug, d) as one (member, n, d): power means of the rising and of the falling ones."""
+    if power == 1.0:
+        return drives.sum(2)
+
+    def mean(parts: torch.Tensor) -> torch.Tensor:
+        raised = (parts.clamp_min(0.0) ** power).sum(2) + _NO_DRIVE**power
+        return raised ** (1.0 / power) - _NO_DRIVE
+
+    return mean(drives) - mean(-drives)
+
+
 class DrugDynamics(nn.Module):
     """dr/dt of an ensemble of cell representations.
 
@@ -31,14 +49,23 @@ class DrugDynamics(nn.Module):
         messages: number of inputs from the tissue.
         hidden: width of the residual network.
         residual: largest size of the residual, in units of the drive.
+        power: of the mean that joins drugs, at least 1.
     """
 
     scale: torch.Tensor
 
     def __init__(
-        self, members: int, drugs: int, dimension: int, messages: int, hidden: int = 16, residual: float = 1.0
+        self,
+        members: int,
+        drugs: int,
+        dimension: int,
+        messages: int,
+        hidden: int = 16,
+        residual: float = 1.0,
+        power: float = 1.0,
     ):
         super().__init__()
+        self.power = power
         m, k, d = members, drugs, dimension
         zeros = torch.zeros
         self.residual = residual
@@ -58,7 +85,7 @@ class DrugDynamics(nn.Module):
         self.below: torch.Tensor
 
     def drive(self, conditions: torch.Tensor, shift: torch.Tensor | None = None) -> torch.Tensor:
-        """Summed drug drive (member, n, d) at doses (n, drug) or (member, n, drug).
+        """Joined drive of the drugs (member, n, d) at doses (n, drug) or (member, n, drug).
 
         `shift` moves log half-maximal doses, (member, n, drug): a laboratory's day-to-day potency.
         """
@@ -66,7 +93,7 @@ class DrugDynamics(nn.Module):
         centre = self.log_half[:, None, :] if shift is None else self.log_half[:, None, :] + shift
         gap = (torch.log(dose.clamp_min(_SMALLEST_DOSE)) - centre)[..., None] - self.log_half_shift[:, None]
         hill = torch.sigmoid(torch.exp(self.log_power)[:, None, :, None] * gap) * (dose > 0)[..., None]
-        return (hill * self.effect[:, None]).sum(2)
+        return joined(hill * self.effect[:, None], self.power)
 
     def network(self, r: torch.Tensor, drive: torch.Tensor, message: torch.Tensor) -> torch.Tensor:
         """The learned residual (member, n, d); zero at r = 0 without drugs, whatever the message."""

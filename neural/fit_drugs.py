@@ -6,7 +6,8 @@ be off. The reference stops at the folds' median best iteration. Laboratories di
 experiment has its own small factors on rates and potency, each plate its own background and gains, all with
 priors that pull them to none; the shipped network is the laboratory's mean.
 
-Combination wells are never read here: `training_rows` drops them.
+Combination wells are never read here: `training_rows` drops them. How drugs join is taught by the rule that foretells
+combinations from these same wells (`neural.taught`), each member by the wells that it may see.
 """
 
 from __future__ import annotations
@@ -22,7 +23,8 @@ from torch import nn
 
 from neural.decoders import RateDecoders
 from neural.dynamics import DrugDynamics
-from neural.population import EPSILON, grow, log_signal
+from neural.population import EPSILON, Monolayer, grow, log_signal
+from neural.taught import teach
 from neural.wells import Wells
 
 _KNOTS_H = (0.0, 6.0, 12.0, 24.0, 48.0, 72.0)
@@ -42,6 +44,12 @@ class Plan:
         frames_worth: how many independent frames the strongly correlated ones of a curve are worth.
         day_to_day: scale of the differences expected between experiments (rates, potency).
         folds, seed, iterations, rate: of the fit; `rate` is Adam's.
+        power: of the mean that joins drugs' drives (`neural.dynamics`).
+        taught: weight of a foretold combination well beside a measured single-drug well; 0 for none.
+        monolayer: `clustering` and `overlap` of `neural.population.Monolayer`.
+        drug_background: scale of what drugs may add to the stains' background [%].
+        drift: scale of how a plate's background may change after the first hours [%]; an instrument in a tissue
+            has one background, so what drifts here is lost there.
     """
 
     pattern: list[list[float]]
@@ -56,6 +64,11 @@ class Plan:
     iterations: int = 500
     rate: float = 0.02
     check_every: int = 10
+    power: float = 1.0
+    taught: float = 0.0
+    monolayer: dict[str, float] = field(default_factory=dict)
+    drug_background: float = 0.4
+    drift: float = 1.0
 
 
 class Laboratory(nn.Module):
@@ -92,8 +105,9 @@ class Laboratory(nn.Module):
         excess = torch.relu(first[:, 1:] - background) / self.gain(plate)
         return torch.stack([live, live * share[..., 0], live * share[..., 1] + excess[..., 1]], -1)
 
-    def penalty(self, starts: torch.Tensor, day_to_day: float) -> torch.Tensor:
+    def penalty(self, starts: torch.Tensor, plan: Plan) -> torch.Tensor:
         """Priors, per member, in half squares; `starts` (plate, knot, 2) is where backgrounds began."""
+        later, stains = self.background[:, :, 1:], torch.tensor([1.0, 0.125])
 
         def squares(x: torch.Tensor) -> torch.Tensor:
             return x.flatten(1).square().sum(1)
@@ -101,13 +115,14 @@ class Laboratory(nn.Module):
         common = torch.log(torch.tensor([0.5, 0.2]))
         first = torch.log(torch.tensor(_START_SHARES))
         return 0.5 * (
-            squares(self.rates / (day_to_day * torch.tensor([0.1, 0.3, 0.2, 0.2])))
-            + squares(self.potency / (day_to_day * 0.4))
+            squares(self.rates / (plan.day_to_day * torch.tensor([0.1, 0.3, 0.2, 0.2])))
+            + squares(self.potency / (plan.day_to_day * 0.4))
             + squares(self.log_gain / 0.3)
             + squares((self.common_gain - common) / 0.4)
             + squares((self.start - first) / 0.7)
             + squares((self.background - starts) / torch.tensor([0.2, 0.1]))
-            + squares(self.drug_background / torch.tensor([0.4, 0.05]))
+            + squares((later - later.mean(2, keepdim=True)) / (plan.drift * stains))
+            + squares(self.drug_background / (plan.drug_background * stains))
         )
 
 
@@ -158,29 +173,36 @@ class DrugFit:
         self.fold = held_out_folds(wells, self.rows, plan.folds)
         self.members = 1 + plan.folds
         rows = self.rows
-        self.dose = torch.tensor(wells.dose[rows])
-        self.plate = torch.tensor(wells.plate[rows])
-        self.experiment = torch.tensor(wells.experiment[rows])
+        seen = np.ones((self.members, len(rows)), bool)
+        for k in range(plan.folds):
+            seen[1 + k, self.fold == k] = False
+        told = teach(wells, rows if plan.taught else rows[:0], seen if plan.taught else seen[:, :0])
+        self.dose = torch.tensor(np.concatenate([wells.dose[rows], told.dose]))
+        self.plate = torch.tensor(np.concatenate([wells.plate[rows], told.plate]))
+        self.experiment = torch.tensor(np.concatenate([wells.experiment[rows], told.experiment]))
         self.times = torch.tensor(wells.time)
         self.epsilon = torch.tensor(EPSILON, dtype=torch.float64)
-        logs = np.log2(np.maximum(wells.curves[rows], 0.0) + np.array(EPSILON))
-        self.target = torch.tensor(logs.mean(1)).transpose(0, 1)
-        self.first = torch.tensor(2.0 ** logs.mean(1)[:, 0] - np.array(EPSILON))
+        logs = np.log2(np.maximum(wells.curves[rows], 0.0) + np.array(EPSILON)).mean(1)
+        everyone = np.broadcast_to(logs, (self.members, *logs.shape))
+        # (T, member, well, channel): members are taught apart
+        self.target = torch.tensor(np.concatenate([everyone, told.logs], 1)).permute(2, 0, 1, 3)
+        first = np.concatenate([logs[:, 0], told.first])
+        self.first = torch.tensor(2.0**first - np.array(EPSILON))
         self.knots = torch.tensor(_interpolation(wells.time / 60.0))
         silent = (np.abs(wells.curves[rows]) < 1e-12).all((1, 2))
+        silent = np.concatenate([silent, np.zeros((len(told.dose), 3), bool)])
         self.valid = torch.tensor(~silent, dtype=torch.float64)
         self.starts = torch.tensor(_backgrounds(wells, rows))
-        weight = np.ones((self.members, len(rows)))
-        for k in range(plan.folds):
-            weight[1 + k, self.fold == k] = 0.0
-        self.weight = torch.tensor(weight)
+        self.held = torch.tensor(~seen, dtype=torch.float64)
+        lessons = np.full((self.members, len(told.dose)), plan.taught)
+        self.weight = torch.tensor(np.concatenate([seen.astype(float), lessons], 1))
         self.iteration = 0
         self.history: list[tuple[int, float, float]] = []
         generator = torch.Generator().manual_seed(plan.seed)
         d = len(plan.tau)
         positive = [wells.dose[rows][:, k][wells.dose[rows][:, k] > 0] for k in range(wells.dose.shape[1])]
         self.dynamics = DrugDynamics(
-            self.members, wells.dose.shape[1], d, 1, plan.hidden, plan.residual
+            self.members, wells.dose.shape[1], d, 1, plan.hidden, plan.residual, plan.power
         ).double()
         self.dynamics.start(plan.tau, [float(np.median(p)) for p in positive], generator, 0.5)
         self.decoders = RateDecoders(self.members, plan.pattern).double()
@@ -210,7 +232,15 @@ class DrugFit:
         r0 = torch.zeros(self.members, len(first), len(self.plan.tau), dtype=torch.float64)
         factor = torch.exp(lab.rates)[:, experiment]
         _, people = grow(
-            self.dynamics, self.decoders, r0, population, drive, self.times, self.plan.step, factor
+            self.dynamics,
+            self.decoders,
+            r0,
+            population,
+            drive,
+            self.times,
+            self.plan.step,
+            factor,
+            monolayer=Monolayer(**self.plan.monolayer),
         )
         signal = torch.cat([people[..., :1], background + lab.gain(plate) * people[..., 1:]], -1)
         return log_signal(signal, self.epsilon)
@@ -218,10 +248,10 @@ class DrugFit:
     def losses(self) -> tuple[torch.Tensor, torch.Tensor]:
         """Misfit per member and well (member, n), robust; and the penalty (member,)."""
         predicted = self.predict(self.dose, self.first, self.plate, self.experiment)
-        gap = (predicted - self.target[:, None]) / torch.tensor(_NOISE)
+        gap = (predicted - self.target) / torch.tensor(_NOISE)
         robust = torch.sqrt(1.0 + (gap / 2.0) ** 2) * 4.0 - 4.0
         per_well = (robust * self.valid[:, :]).mean(0).sum(-1)
-        laboratory = self.laboratory.penalty(self.starts, self.plan.day_to_day)
+        laboratory = self.laboratory.penalty(self.starts, self.plan)
         penalty = self.dynamics.penalty() + self.decoders.penalty() + laboratory
         return per_well, penalty
 
@@ -252,12 +282,15 @@ class DrugFit:
         self.best_at[0] = stop
         with torch.no_grad():
             predicted = self.predict(self.dose, self.first, self.plate, self.experiment).numpy()
-        target = self.target.numpy()
+        measured = len(self.rows)
+        predicted = predicted[:, :, :measured]
+        target = self.target[:, 0, :measured].numpy()
         residuals = np.full((len(self.rows), len(target), 3), np.nan)
         for k in range(self.plan.folds):
             out = self.fold == k
             residuals[out] = (target - predicted[:, 1 + k])[:, out].transpose(1, 0, 2)
-        residuals[self.valid.numpy()[:, None, :].repeat(len(target), 1) == 0] = np.nan
+        silent = self.valid.numpy()[:measured, None, :].repeat(len(target), 1) == 0
+        residuals[silent] = np.nan
         spread = predicted[:, 1:].std(1).transpose(1, 0, 2)
         modules = copy.deepcopy((self.dynamics, self.decoders, self.laboratory))
         return Fitted(*modules, self.best_at.copy(), residuals, spread, list(self.history))
@@ -286,8 +319,8 @@ class DrugFit:
         self.best, self.snapshots = state["best"], state["snapshots"]
 
     def _held_out(self, per_well: torch.Tensor) -> np.ndarray:
-        out = 1.0 - self.weight
-        held = (per_well * out).sum(1) / out.sum(1).clamp_min(1.0)
+        measured = per_well[:, : len(self.rows)]
+        held = (measured * self.held).sum(1) / self.held.sum(1).clamp_min(1.0)
         return held.numpy()
 
     def _note(self, held: np.ndarray) -> None:

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from neural.decoders import RateDecoders
     from neural.dynamics import DrugDynamics
+    from neural.population import Monolayer
 
 BLOCK = 1024
 _NORMAL_90 = 1.6448536269514722
@@ -170,7 +171,7 @@ class Manipulator:
         dose, start = (np.broadcast_to(a, (n, a.shape[1])) for a in (dose, start))
         r, people = self._course(start, times, dose, message, live_area, method)
         with one_thread(), torch.no_grad():
-            crowd = people[..., :1] / 100.0
+            crowd = self._monolayer().heard(people[..., :1])
             if live_area is None:
                 crowd = torch.tensor(_column(message, n)).expand(r.shape[:3])[..., None]
             rates = torch.stack([self._decoders(r[i], crowd[i]) for i in range(len(r))])
@@ -258,7 +259,13 @@ class Manipulator:
                 float(self.card.architecture["step"]),
                 confluence=None if live_area is not None else torch.tensor(_column(message, n)),
                 method=method,
+                monolayer=self._monolayer(),
             )
+
+    def _monolayer(self) -> Monolayer:
+        from neural.population import Monolayer
+
+        return Monolayer(**self.card.architecture.get("monolayer", {}))
 
     def member_signals(
         self, ur: np.ndarray, times: np.ndarray, conditions: np.ndarray, live_area: np.ndarray
@@ -347,6 +354,7 @@ def _build(
             len(card.message_names),
             int(a["hidden"]),
             float(a["residual"]),
+            float(a.get("power", 1.0)),
         ).double()
         decoders = RateDecoders(k, a["pattern"]).double()
         for part, module in (("dynamics", dynamics), ("decoders", decoders)):
@@ -355,6 +363,8 @@ def _build(
                 for key, v in tensors.items()
                 if key.startswith(part + ".")
             }
+            if part == "decoders":  # weights of one laboratory say nothing of others
+                own.setdefault("factor", torch.ones(k, len(RATES)))
             module.load_state_dict(own, strict=True)
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise WeightsError(file, f"the tensors do not fit the card's architecture ({error})") from None

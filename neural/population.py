@@ -4,13 +4,17 @@
     A' = apoptosis L - lysis A         annexin V positive, in units of the area the cells had alive
     D' = lysis A - clearance D         dead, stained for DNA, in the same units
 
-Channels: live = L, annexin = background + gain A, dead DNA = background + gain D, each [% of the image].
-The message `confluence` of a well is L / 100.
+Channels: live = covered(L), annexin = background + gain A, dead DNA = background + gain D, each [% of the image].
+
+A well is not well mixed. Daughters stand beside each other, so that a cell's surroundings are fuller than the image
+(`Monolayer.clustering`), and discs overlap, so that they cover less than they are (`Monolayer.overlap`). Both are of a
+simulated monolayer, not of these measurements; without them the message `confluence` is L / 100 and live = L.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 
 import torch
 
@@ -20,6 +24,39 @@ from neural.dynamics import DrugDynamics
 POPULATIONS = ("live", "apoptotic", "dead")
 CHANNELS = ("live_area", "annexin_v", "dead_dna")
 EPSILON = (0.5, 0.1, 0.02)
+
+
+# cells cluster until the image is this full; beyond, neighbours have nowhere else to be
+_FILLED = 0.6
+
+
+@dataclass(frozen=True)
+class Monolayer:
+    """What cells in a plane see and cover, beside cells spread at random.
+
+    Attributes:
+        clustering: relative excess of the confluence around a cell over that of the image, where it is sparse.
+        overlap: share of the cells' area lost to overlap and to newborn cells, times the root of that area's share.
+    """
+
+    clustering: float = 0.0
+    overlap: float = 0.0
+
+    def covered(self, area: torch.Tensor) -> torch.Tensor:
+        """Live area [%] of cells that would cover `area` [%] one by one."""
+        return area * (1.0 - self.overlap * torch.sqrt(area.clamp_min(1e-9) / 100.0))
+
+    def area(self, live: torch.Tensor) -> torch.Tensor:
+        """Inverse of `covered`, by fixed point."""
+        area = live
+        for _ in range(8):
+            area = live / (1.0 - self.overlap * torch.sqrt(area.clamp_min(1e-9) / 100.0))
+        return area
+
+    def heard(self, live: torch.Tensor) -> torch.Tensor:
+        """Mean confluence around a cell where the live area is `live` [%]."""
+        share = live / 100.0
+        return share * (1.0 + self.clustering * (1.0 - share / _FILLED).clamp_min(0.0))
 
 
 def grow(
@@ -33,24 +70,27 @@ def grow(
     rate_factor: torch.Tensor | None = None,
     confluence: torch.Tensor | None = None,
     method: str = "rk4",
+    monolayer: Monolayer | None = None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Integrate representation and population together.
 
     Args:
-        r0: (member, n, d); population0: (member, n, 3) in % of the image; drive: (member, n, d).
+        r0: (member, n, d); population0: (member, n, 3) in % of the image, live as covered; drive: (member, n, d).
         times: (T,) [min], the first being the start; step: largest step of rk4 [min].
         rate_factor: (member, n, 4) factors on the rates (a laboratory's day-to-day), or None.
         confluence: (n,) to hold the message fixed instead of taking the well's own live area, or None.
         method: "rk4" (fixed step) or "dopri5" (relative tolerance 1e-7).
+        monolayer: how the cells lie; spread at random where None.
 
     Returns:
-        r (T, member, n, d) and populations (T, member, n, 3).
+        r (T, member, n, d) and populations (T, member, n, 3), live as covered.
     """
-    d = r0.shape[-1]
+    d, lie = r0.shape[-1], monolayer or Monolayer()
 
     def rhs(_t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
         r, live, apoptotic, dead = y[..., :d], y[..., d], y[..., d + 1], y[..., d + 2]
-        message = (live / 100.0 if confluence is None else confluence.expand(live.shape))[..., None]
+        crowd = lie.heard(lie.covered(live)) if confluence is None else confluence.expand(live.shape)
+        message = crowd[..., None]
         rates = decoders(r, message)
         if rate_factor is not None:
             rates = rates * rate_factor
@@ -59,8 +99,9 @@ def grow(
         flows = torch.stack([division * live - dying, dying - lysing, lysing - clearance * dead], -1)
         return torch.cat([dynamics(r, drive, message), flows], -1)
 
-    y = integrate(rhs, torch.cat([r0, population0], -1), times, step, method)
-    return y[..., :d], y[..., d:]
+    start = torch.cat([r0, lie.area(population0[..., :1]), population0[..., 1:]], -1)
+    y = integrate(rhs, start, times, step, method)
+    return y[..., :d], torch.cat([lie.covered(y[..., d : d + 1]), y[..., d + 1 :]], -1)
 
 
 def integrate(

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from neural import weights
+from neural.combinations import predict_combinations
 from neural.decoders import MEANING, RATES, UNIT
 from neural.fit_drugs import DrugFit, Fitted, Plan, run
 from neural.manipulators import Manipulator
@@ -38,31 +39,39 @@ def train_manipulator(
 ) -> dict[str, Any]:
     """Fit, score on the combination wells, write `output`; returns the card.
 
-    The same fit without the residual network is made beside it: the card says what the network adds.
+    Beside it are made the same fit without the residual network and, where drugs' joining was taught, the network
+    that was not: the card says what each adds.
     """
     wells = read_wells(data, spec["drugs"], int(spec["data"]["replicates"]))
-    plan = plan_of(spec)
+    plan, here = plan_of(spec), spec["data"].get("in_use")
+    unknown = sorted(set(here or ()) - set(wells.experiments))
+    if unknown:
+        raise ValueError(f"in_use names {unknown[0]!r}; the experiments are {', '.join(wells.experiments)}")
     fit, fitted = _fit(wells, plan, spec, checkpoint, resume, progress, "with network")
-    bare = checkpoint.with_name(checkpoint.name + ".additive")
-    additive, plain = _fit(wells, replace(plan, residual=0.0), spec, bare, resume, progress, "additive alone")
-    predicted = {
-        "network": predict_wells(fit, fitted, wells),
-        "additive drive, no network": predict_wells(additive, plain, wells),
-    }
-    tensors = tensors_of(fitted, fit.plate)
+    controls = {"drive alone, no network": replace(plan, residual=0.0)}
+    if plan.taught or plan.power != 1.0:
+        controls["network, untaught"] = replace(plan, taught=0.0, power=1.0)
+    predicted = {"network": predict_wells(fit, fitted, wells)}
+    held = {"network": _held_out(fitted)}
+    files = [checkpoint]
+    for number, (name, other) in enumerate(controls.items()):
+        files.append(checkpoint.with_name(f"{checkpoint.name}.control{number}"))
+        its_fit, its = _fit(wells, other, spec, files[-1], resume, progress, name)
+        predicted[name], held[name] = predict_wells(its_fit, its, wells), _held_out(its)
+    predicted["rule that taught"] = rule(wells)
+    tensors = tensors_of(fitted, wells, fit, here)
     card = card_of(spec, wells, fit, fitted)
     observed, logs = in_use(card, tensors, wells)
-    tensors["interval.quantile"] = calibrated(fit, observed, logs)
+    tensors["interval.quantile"] = calibrated(fit, observed, logs, here)
     predicted["network in use, no plate known"] = logs.mean(1) - observed[:, :1]
     card["scores"] = {
         "combinations": combination_scores(wells, predicted),
         "combinations_by_experiment": by_experiment(wells, predicted),
-        "combinations_inside_90_percent_interval": _inside(wells, tensors, observed, logs),
-        "held_out_single_wells": {"network": _held_out(fitted)},
+        "combinations_inside_90_percent_interval": _inside(wells, tensors, observed, logs, here),
+        "held_out_single_wells": held,
     }
-    card["scores"]["held_out_single_wells"] |= {"additive drive, no network": _held_out(plain)}
     weights.save(output, tensors, card)
-    for file in (checkpoint, bare):
+    for file in files:
         file.unlink(missing_ok=True)
     return card
 
@@ -122,15 +131,27 @@ def predict_wells(fit: DrugFit, fitted: Fitted, wells: Wells) -> np.ndarray:
     return logs.mean(1).transpose(1, 0, 2) - first[:, None]
 
 
-def tensors_of(fitted: Fitted, plate: torch.Tensor) -> dict[str, np.ndarray]:
-    """The networks, and the typical instrument: means over the plates of training wells."""
-    out = {f"dynamics.{k}": v.numpy() for k, v in fitted.dynamics.state_dict().items()}
-    out |= {f"decoders.{k}": v.numpy() for k, v in fitted.decoders.state_dict().items()}
-    lab, plates = fitted.laboratory, sorted(set(plate.tolist()))
+def tensors_of(
+    fitted: Fitted, wells: Wells, fit: DrugFit, in_use: list[str] | None = None
+) -> dict[str, np.ndarray]:
+    """The networks in the laboratory and with the instrument of the experiments `in_use`: means over these.
+
+    None is the mean of all laboratories: no potency or rate differs from it.
+    """
+    lab = fitted.laboratory
+    chosen = range(len(wells.experiments)) if in_use is None else [wells.experiments.index(e) for e in in_use]
+    measured = wells.experiment[fit.rows]
+    plates = sorted(set(wells.plate[fit.rows[np.isin(measured, list(chosen))]].tolist()))
+    out = {f"dynamics.{k}": v.clone().numpy() for k, v in fitted.dynamics.state_dict().items()}
+    out |= {f"decoders.{k}": v.clone().numpy() for k, v in fitted.decoders.state_dict().items()}
     with torch.no_grad():
+        if in_use is not None:
+            at = list(chosen)
+            out["dynamics.log_half"] = out["dynamics.log_half"] + lab.potency[:, at].mean(1).numpy()
+            out["decoders.factor"] = torch.exp(lab.rates[:, at].mean(1)).numpy()
         out["instrument.gain"] = torch.exp(lab.common_gain + lab.log_gain[:, plates].mean(1)).mean(0).numpy()
-        middle = lab.background[:, plates].mean(0).mean(1)
-        out["instrument.background"] = middle.median(0).values.clamp_min(0.0).numpy()
+        later = lab.background[:, plates, 1:].mean((0, 2))
+        out["instrument.background"] = later.mean(0).clamp_min(0.0).numpy()
         out["instrument.start"] = torch.exp(lab.start[:, plates].mean(1)).numpy()
     return out
 
@@ -149,24 +170,53 @@ def in_use(
     return observed, logs.transpose(2, 1, 0, 3)
 
 
-def calibrated(fit: DrugFit, observed: np.ndarray, logs: np.ndarray) -> np.ndarray:
+def rule(wells: Wells) -> np.ndarray:
+    """Combination wells (well, T, 3) by `predict_combinations` of each plate, relative to 0 h; 0 for other wells."""
+    count, frames = wells.curves.shape[1:3]
+    out = np.zeros((len(wells.dose), frames, wells.curves.shape[3]))
+    for p in range(len(wells.plates)):
+        mine = wells.pair == p
+        alone, pairs = (
+            np.flatnonzero(mine & (wells.drugs_given < 2)),
+            np.flatnonzero(mine & (wells.drugs_given == 2)),
+        )
+        if len(pairs):
+            signal = wells.curves[alone].reshape(len(alone), count * frames, -1)
+            told = predict_combinations(wells.dose[alone], signal, wells.dose[pairs], count=count)[0]
+            out[pairs] = told.reshape(len(pairs), count, frames, -1).mean(1)
+    return out
+
+
+def _of(wells: Wells, experiments: list[str] | None) -> np.ndarray:
+    """(well,) whether it is of these experiments; all for None."""
+    names = np.array(wells.experiments)[wells.experiment]
+    return np.ones(len(names), bool) if experiments is None else np.isin(names, experiments)
+
+
+def calibrated(
+    fit: DrugFit, observed: np.ndarray, logs: np.ndarray, experiments: list[str] | None = None
+) -> np.ndarray:
     """Conformal 90 % quantile by channel: what each fold's member misses the wells by that it had left out,
-    relative to the ensemble's spread there.
+    relative to the ensemble's spread there. Wells of `experiments`, whose laboratory is in use.
     """
     width = np.sqrt(logs.std(1) ** 2 + np.array(_FLOOR) ** 2)[fit.rows]
     score = np.full(width.shape, np.nan)
     for k in range(fit.plan.folds):
-        out = fit.fold == k
+        out = (fit.fold == k) & _of(fit.wells, experiments)[fit.rows]
         score[out] = np.abs(observed[fit.rows] - logs[fit.rows, 1 + k])[out] / width[out]
-    score[np.broadcast_to(fit.valid.numpy()[:, None] == 0, score.shape)] = np.nan
+    score[np.broadcast_to(fit.valid.numpy()[: len(fit.rows), None] == 0, score.shape)] = np.nan
     return np.array([conformal_quantile(score[..., c], 0.9) for c in range(len(CHANNELS))])
 
 
 def _inside(
-    wells: Wells, tensors: dict[str, np.ndarray], observed: np.ndarray, logs: np.ndarray
+    wells: Wells,
+    tensors: dict[str, np.ndarray],
+    observed: np.ndarray,
+    logs: np.ndarray,
+    experiments: list[str] | None,
 ) -> dict[str, float]:
     """Share of the combination wells' frames (mean of replicates) inside their intervals, by channel."""
-    pairs = wells.drugs_given == 2
+    pairs = (wells.drugs_given == 2) & _of(wells, experiments)
     middle = logs.mean(1)
     half = tensors["interval.quantile"] * np.sqrt(logs.std(1) ** 2 + tensors["interval.floor"] ** 2)
     seen, low, high = observed[pairs], (middle - half)[pairs], (middle + half)[pairs]
@@ -190,6 +240,8 @@ def card_of(
             "residual": fit.plan.residual,
             "step": _STEP_IN_USE,
             "pattern": fit.plan.pattern,
+            "power": fit.plan.power,
+            "monolayer": dict(fit.plan.monolayer),
         },
         "space": {
             "name": spec["space"]["name"],
@@ -210,6 +262,7 @@ def card_of(
             "experiments": wells.experiments,
             "replicates": wells.curves.shape[1],
             "hours": float(wells.time[-1] / 60.0),
+            "in_use": list(spec["data"].get("in_use", wells.experiments)),
         },
         "split": {
             "training": "control and single-drug wells, each measured curve once",

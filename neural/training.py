@@ -44,7 +44,14 @@ _COMMON = {
 _SCHEMA: dict[str, dict[str, Key]] = {
     "manipulator": {
         **_COMMON,
-        "data": Key((dict,), keys={"path": Key((str,)), "replicates": Key((int,), low=1)}),
+        "data": Key(
+            (dict,),
+            keys={
+                "path": Key((str,)),
+                "replicates": Key((int,), low=1),
+                "in_use": Key((list,), required=False),
+            },
+        ),
         "drugs": Key((dict,)),
         "space": Key((dict,), keys={"name": Key((str,)), "components": Key((list,))}),
         "architecture": Key(
@@ -54,6 +61,12 @@ _SCHEMA: dict[str, dict[str, Key]] = {
                 "hidden": Key((int,), required=False, low=1),
                 "residual": Key(_NUMBER, required=False, low=0),
                 "step": Key(_NUMBER, required=False, above=0),
+                "power": Key(_NUMBER, required=False, low=1),
+                "monolayer": Key(
+                    (dict,),
+                    required=False,
+                    keys={n: Key(_NUMBER, required=False, low=0) for n in ("clustering", "overlap")},
+                ),
             },
         ),
         "fit": Key(
@@ -66,6 +79,9 @@ _SCHEMA: dict[str, dict[str, Key]] = {
                 "rate": Key(_NUMBER, required=False, above=0),
                 "frames_worth": Key(_NUMBER, required=False, above=0),
                 "day_to_day": Key(_NUMBER, required=False, above=0),
+                "taught": Key(_NUMBER, required=False, low=0),
+                "drug_background": Key(_NUMBER, required=False, above=0),
+                "drift": Key(_NUMBER, required=False, above=0),
             },
         ),
     },
