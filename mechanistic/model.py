@@ -146,11 +146,10 @@ class PathwayModel:
         self.network.refuse_delays("a tissue, which keeps no past of its cells,")
         given = {**(parameters or {}), **(initial or {})}
         _check_lengths(given, cells, self.network.file)
-        state, constants = initial_values(self.network, given, cells)
         reached = computed_from(self.network, given)
         active = tuple(name for name in self.network.settable_ids if name in reached)
-        columns = constants[:, [self._settable_at[name] for name in active]]
-        return PathwayState(state, np.ascontiguousarray(columns), active, np.ones(cells), np.zeros(cells))
+        state, columns = initial_values(self.network, given, cells, constants=active)
+        return PathwayState(state, columns, active, np.ones(cells), np.zeros(cells))
 
     def advance(self, state: PathwayState, dt: float) -> None:
         """Steps every cell by `dt` [model time], in place; each cell's result depends on its own row only.

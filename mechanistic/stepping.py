@@ -27,7 +27,6 @@ METHODS = ("auto", "native", "roadrunner")
 _TIGHTER = 1e-2
 _NONE = np.empty(0)
 _MOST_NAMED = 5
-_FASTEST = 1e30  # amounts a call, relative to the largest amount of the cell; rounding is 1e-16 of it
 
 
 @dataclass
@@ -122,13 +121,7 @@ class Stepper:
             return {}
         if method == "roadrunner":
             return self._by_roadrunner(cells, np.arange(len(cells.state)), dt, rtol, atol)
-        too_fast = self._too_fast(cells, dt)
-        rows = np.array(list(too_fast), dtype=np.intp)
-        before = cells.rows(rows)
-        failed = self._by_ladder(cells, dt, rtol, atol)
-        if too_fast:
-            cells.put(rows, before)
-        return failed | too_fast
+        return self._by_ladder(cells, dt, rtol, atol)
 
     def course(
         self, cells: Cells, outputs: np.ndarray, rtol: float, atol: np.ndarray, seed: int = 0
@@ -141,10 +134,9 @@ class Stepper:
         """
         if not self.network.state_ids:
             return np.empty((len(cells.state), len(outputs), 0)), {}, 0
-        too_fast = self._too_fast(cells, float(outputs[-1]))
         course, failed = self._by_native(cells, np.inf, outputs, rtol, atol, seed)
         if not failed:
-            return course, too_fast, 0
+            return course, {}, 0
         # cells that fail stay as they were
         retried = np.array(list(failed), dtype=np.intp)
         again = cells.rows(retried)
@@ -152,7 +144,7 @@ class Stepper:
         finer, still = self._by_native(again, np.inf, outputs, rtol * _TIGHTER, atol * _TIGHTER, seed)
         errors, by_roadrunner = {}, 0
         for k, row in enumerate(retried):
-            if k in still and still[k].event:
+            if k in still and still[k].hopeless:
                 errors[int(row)] = self._named(cells, int(row), still[k])
                 continue
             start = float(cells.time[row])
@@ -170,7 +162,7 @@ class Stepper:
                 finer[k] = found[np.searchsorted(times, start + outputs)]
                 by_roadrunner += 1
             course[row, later] = finer[k, later]
-        return course, errors | too_fast, by_roadrunner
+        return course, errors, by_roadrunner
 
     def _by_ladder(
         self, cells: Cells, dt: float, rtol: float, atol: np.ndarray
@@ -189,7 +181,7 @@ class Stepper:
         errors = {}
         for k, failure in still.items():
             row = int(retried[k])
-            if self.network.events:
+            if self.network.events or failure.hopeless:
                 # RoadRunner begins anew with every call: it knows of no event that waits
                 errors[row] = self._named(cells, row, failure)
                 continue
@@ -197,28 +189,6 @@ class Stepper:
             if row in by:
                 errors[row] = self._named(cells, row, failure, by[row])
         return errors
-
-    def _too_fast(self, cells: Cells, dt: float) -> dict[int, IntegrationError]:
-        """The cells that just start, at rates whose rounding errors alone exceed every amount within `dt`.
-
-        A stiff solver would step over such rates, and lose what one pool hands to the next.
-        """
-        fresh = np.flatnonzero(cells.step == 0)
-        fresh = fresh[np.isfinite(cells.state[fresh]).all(1)]
-        if len(fresh) == 0:
-            return {}
-        columns = {int(c): cells.values[fresh, k] for k, c in enumerate(cells.columns)}
-        constants = [columns.get(i, value) for i, value in enumerate(self.defaults)]
-        inputs = [cells.time[fresh], cells.scale[fresh], *cells.state[fresh].T, *constants]
-        largest = np.abs(cells.state[fresh]).max(1) + 1.0
-        failed = {}
-        for i, change in enumerate(evaluate(self.system.graph, self.system.derivative, inputs)):
-            for k in np.flatnonzero(np.broadcast_to(np.abs(change) * dt > _FASTEST * largest, len(fresh))):
-                row, name = int(fresh[k]), self.network.state_ids[i]
-                through = _movers(self.network, name)
-                message = f"cell {row} at time {cells.time[row]:g}: '{name}' changes too fast{through}"
-                failed[row] = IntegrationError(message, row, float(cells.time[row]), name)
-        return failed
 
     def _engine(self):
         if self._native is None and self._why_not is None:
@@ -280,6 +250,9 @@ class Stepper:
         name, reason, time = failure.variable, failure.reason, failure.time
         if failure.event:
             message = f"cell {row} at time {time:g}: the event '{name}' {reason}"
+            return IntegrationError(message, row, time, name)
+        if failure.hopeless:
+            message = f"cell {row} at time {time:g}: '{name}' {reason}{_movers(self.network, name)}"
             return IntegrationError(message, row, time, name)
         finite = np.isfinite(self._rates(cells, row, self._constants(cells, row)))
         if time == cells.time[row] and not finite.all():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,9 +24,13 @@ from mechanistic.reading.problems import closest
 
 
 def initial_values(
-    network: ReactionNetwork, given: Mapping[str, Any], cells: int, seed: int = 0
+    network: ReactionNetwork,
+    given: Mapping[str, Any],
+    cells: int,
+    seed: int = 0,
+    constants: Sequence[str] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The stored state (cell, state_ids) and constants (cell, settable_ids).
+    """The stored state (cell, state_ids) and constants (cell, settable_ids), or those of the ids `constants`.
 
     What is given replaces what the model declares, before initial assignments are evaluated, so whatever is
     computed from it follows.
@@ -40,16 +44,24 @@ def initial_values(
             parameters of a draw have no meaning.
     """
     initial = InitialValues(network, given)
-    names = (*network.state_ids, *network.settable_ids)
+    names = (*network.state_ids, *(network.settable_ids if constants is None else constants))
     nodes = [initial.stored(name) for name in names]
     inputs = [np.asarray(v, dtype=float) for v in given.values()]
     inputs += _drawn(initial, nodes, inputs, cells, seed)
     values = evaluate(initial.graph, nodes, inputs)
-    table = np.empty((cells, len(names)))
-    for i, value in enumerate(values):
-        table[:, i] = value
     states = len(network.state_ids)
-    return np.ascontiguousarray(table[:, :states]), np.ascontiguousarray(table[:, states:])
+    return _table(values[:states], cells), _table(values[states:], cells)
+
+
+def _table(values: Sequence, cells: int) -> np.ndarray:
+    """(cell, values): a row of the scalars, repeated, and the columns that differ."""
+    row = np.array([0.0 if np.ndim(v) else v for v in values], dtype=float)
+    table = np.empty((cells, len(values)))
+    table[:] = row
+    for i, value in enumerate(values):
+        if np.ndim(value):
+            table[:, i] = value
+    return table
 
 
 def computed_from(network: ReactionNetwork, given: Iterable[str]) -> set[str]:

@@ -47,6 +47,7 @@ from mechanistic.solvers.seats import (
     DONE,
     NOBODY,
     STEP_TOO_SMALL,
+    TOO_FAST,
     TOO_MANY_STEPS,
     fill_common,
     fill_queue,
@@ -88,6 +89,7 @@ class Task(NamedTuple):
         rtol, atol: tolerances; atol (states,).
         lowest: (states,) what no step may fall below, from above it, unless smaller steps do so too.
         most: steps.
+        span: how far it goes in all.
     """
 
     dt: float
@@ -96,6 +98,7 @@ class Task(NamedTuple):
     atol: np.ndarray
     lowest: np.ndarray
     most: int
+    span: float
 
 
 class Batch(NamedTuple):
@@ -220,8 +223,8 @@ def _judge(seats, code, switches, task, batch, m, lane, n):
         finished = True
     if finished and batch.status[k] != DONE:
         batch.where[k, 0] = batch.time[k] + seats.done[s]
-        at_an_instant = batch.status[k] >= AT_AN_INSTANT
-        batch.where[k, 1] = seats.event[s] if at_an_instant else _culprit(block, places, lane, n, task)
+        known = batch.status[k] >= TOO_FAST
+        batch.where[k, 1] = seats.event[s] if known else _culprit(block, places, lane, n, task)
     return finished
 
 

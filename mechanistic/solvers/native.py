@@ -20,6 +20,7 @@ _CELLS_A_THREAD = 256  # below this, waking another thread takes longer
 _REASONS = {
     lockstep.TOO_MANY_STEPS: f"more than {_MOST_STEPS} steps",
     lockstep.STEP_TOO_SMALL: "the step became too small",
+    lockstep.TOO_FAST: "changes too fast",
 }
 _AT_AN_INSTANT = {
     lockstep.AT_AN_INSTANT + instants.ENDLESS: "fires without end",
@@ -38,12 +39,14 @@ class Failure:
         time: [model time] how far it came.
         variable: of `state_ids`, what could not be followed; or an event.
         event: whether it is one.
+        hopeless: whether a more careful method would fare no better.
     """
 
     reason: str
     time: float
     variable: str
     event: bool = False
+    hopeless: bool = False
 
 
 class NativeStepper:
@@ -108,7 +111,7 @@ class NativeStepper:
         atol = np.ascontiguousarray(atol, dtype=np.float64)
         task = lockstep.Task(
             float(dt), np.ascontiguousarray(outputs, dtype=np.float64), float(rtol), atol,
-            np.where(self._species, -atol, -np.inf), _MOST_STEPS,
+            np.where(self._species, -atol, -np.inf), _MOST_STEPS, float(outputs[-1]) if len(outputs) else float(dt),
         )  # fmt: skip
         batch = lockstep.Batch(
             state, time, step, step.view(np.int64),
@@ -149,5 +152,7 @@ class NativeStepper:
     def _failure(self, batch: lockstep.Batch, k: int) -> Failure:
         status, (time, at) = int(batch.status[k]), batch.where[k]
         if status in _AT_AN_INSTANT:
-            return Failure(_AT_AN_INSTANT[status], float(time), self._network.events[int(at)].id, True)
-        return Failure(_REASONS[status], float(time), self._names[int(at)])
+            return Failure(_AT_AN_INSTANT[status], float(time), self._network.events[int(at)].id, True, True)
+        return Failure(
+            _REASONS[status], float(time), self._names[int(at)], hopeless=status == lockstep.TOO_FAST
+        )

@@ -30,11 +30,13 @@ from mechanistic.solvers.blocks import (
 )  # fmt: skip
 from mechanistic.solvers.instants import AFTER, AT, CHANGED, HELD, next_change, settle
 
-DONE, TOO_MANY_STEPS, STEP_TOO_SMALL, AT_AN_INSTANT = 0, 1, 2, 10  # the last: plus what `settle` says
+# From TOO_FAST on `event` says what it was; AT_AN_INSTANT: plus what `settle` says
+DONE, TOO_MANY_STEPS, STEP_TOO_SMALL, TOO_FAST, AT_AN_INSTANT = 0, 1, 2, 3, 10
 
 SEATS = 2 * LANES
 NOBODY = -1
 _FIRST = 1e-3  # the first step where the derivative says nothing
+_FASTEST = 1e30  # amounts within a task, relative to the largest amount of the cell; rounding is 1e-16 of it
 
 # The memory of a cell between calls is the step to try first, negative where the other method goes on; its lowest
 # bits count the accepted steps that spoke for a change of method.
@@ -63,7 +65,7 @@ class Seats(NamedTuple):
         memory: (seat, width) of events, see `mechanistic.event_memory`.
         watched: (seat, events + watched) triggers and watched conditions as they stand.
         fired: (seat, event, 3) time of the last firing, gap before it, how many gaps in a row have shrunk.
-        event: (seat,) the last one at work.
+        event: (seat,) the last one at work; or the state that changes too fast.
     """
 
     block: np.ndarray
@@ -248,7 +250,7 @@ def take_lanes(seats, code, switches, task, batch, first, cells, current):
         if here + waiting == 0:
             return first, NOBODY
         if here == LANES or (waiting < LANES and waiting < 2 * here):
-            _plan_first_steps(seats, code, task, n)
+            _plan_first_steps(seats, code, task, batch, n)
             return first, current
         current = 1 - current
 
@@ -283,7 +285,7 @@ def _begin(seats, code, switches, task, batch, lane, n):
             batch.status[k] = AT_AN_INSTANT + said
 
 
-def _plan_first_steps(seats, code, task, n):
+def _plan_first_steps(seats, code, task, batch, n):
     """Steps for the cells in lanes whose state has jumped."""
     some = False
     for lane in range(LANES):
@@ -294,10 +296,27 @@ def _plan_first_steps(seats, code, task, n):
         for lane in range(LANES):
             s = seats.seat[lane]
             if s != NOBODY and seats.jumped[s]:
+                if not seats.planned[s] < np.inf:
+                    _check_speed(seats, code.places[STIFF], task, batch, lane, n)
                 seats.planned[s] = min(
                     seats.planned[s], _first_step(seats.block, code.places[STIFF], lane, n, task)
                 )
                 seats.jumped[s] = False
+
+
+def _check_speed(seats, places, task, batch, lane, n):
+    """Fails a cell that begins at rates whose rounding errors alone exceed every amount within the task.
+
+    A stiff solver would step over such rates, and lose what one pool hands to the next.
+    """
+    block, s = seats.block, seats.seat[lane]
+    k, largest = seats.cell[s], 0.0
+    for i in range(n):
+        largest = max(largest, abs(block[places[Y] + i * LANES + lane]))
+    for i in range(n):
+        too_fast = abs(block[places[F] + i * LANES + lane]) * task.span > _FASTEST * (largest + 1.0)
+        if too_fast and batch.status[k] == DONE:
+            batch.status[k], seats.event[s] = TOO_FAST, i
 
 
 def _first_step(block, places, lane, n, task):

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 from mechanistic.jit import threads
 
-_PARTS = 4  # a thread, for cells take unequally long
+_PARTS = 8  # a thread, for cells take unequally long
 
 
 def share_out(run: Callable[[Iterator[tuple[int, int]]], None], count: int, each: int) -> None:
