@@ -33,19 +33,21 @@ def told(problem: PetabProblem, found: Evaluation) -> dict[str, Any]:
 
 
 def _grouped(problem: PetabProblem, gradient: Any) -> dict[str, Any]:
-    """By parameter; weights of networks by "network.layer.array", in lists shaped like it (null where one is fixed)."""
+    """By parameter; weights of networks by "network.layer.array", in lists shaped like it.
+
+    Null stands where one weight of an array is fixed, an empty list for an array that is fixed as a whole.
+    """
     found = dict(zip(problem.objective.names, map(_plain, gradient)))
     arrays = {
-        name: [found.pop(id, None) for id in ids.flat]
+        name: [found.pop(id, None) for id in ids.flat] if any(ids.flat) else []
         for name, ids in problem.arrays.items()
-        if any(ids.flat)
     }
     shaped = {name: _nested(values, problem.arrays[name].shape) for name, values in arrays.items()}
     return {**found, **shaped}
 
 
 def _nested(values: list, shape: tuple[int, ...]) -> Any:
-    if len(shape) <= 1:
+    if len(shape) <= 1 or not values:
         return values
     size = len(values) // shape[0]
     return [_nested(values[i * size : (i + 1) * size], shape[1:]) for i in range(shape[0])]
