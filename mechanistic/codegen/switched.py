@@ -52,7 +52,7 @@ class SwitchedSystem:
         graph, rates, states, constants: the graph; nodes of d(state)/dt, of the state, of the constants.
         switches: see above; `sided` counts those without `time`, which a solver must watch.
         events: in document order.
-        timed: whether the rates depend on time other than through switches.
+        timed: whether the rates, or the sides of a switch that must be watched, depend on time.
 
     Raises:
         ModelError: what cannot be differentiated, by id: delays, priorities; rounding or equality of what
@@ -82,7 +82,8 @@ class SwitchedSystem:
             if operation in ("floor", "ceil", "==", "!="):
                 self._refuse_jump(system, node, operation)
         time = old.input(TIME)
-        sides = {node: _time_side(old.nodes[node][1], old.nodes[node][2], time, moves) for node in found}
+        pairs = {node: _apart(old, old.nodes[node][1], old.nodes[node][2], time, moves) for node in found}
+        sides = {node: _time_side(*pairs[node], time, moves) for node in found}
         found.sort(key=lambda node: bool(sides[node]))
         at = {node: self._first + k for k, node in enumerate(found)}
 
@@ -91,11 +92,11 @@ class SwitchedSystem:
         def held(node: Node, _went: Mapping[Node, Node]) -> Node | None:
             return graph.op("!=", graph.input(at[node]), graph.const(0.0)) if node in at else None
 
-        sides_of = [operand for node in found for operand in old.nodes[node][1:]]
+        sides_of = [side for node in found for side in pairs[node]]
         went = copied(old, [*outputs, *sides_of], graph, held)
         self.rates = [went[node] for node in system.derivative]
         self.switches = tuple(
-            Switch(old.nodes[node][0], went[old.nodes[node][1]], went[old.nodes[node][2]], sides[node])
+            Switch(old.nodes[node][0], went[pairs[node][0]], went[pairs[node][1]], sides[node])
             for node in found
         )
         self.sided = sum(not s.time for s in self.switches)
@@ -113,7 +114,8 @@ class SwitchedSystem:
         self.states = [graph.input(STATE + i) for i in range(n)]
         self.constants = [graph.input(STATE + n + k) for k in range(len(network.settable_ids))]
         self.turned = [graph.input(self._first + k) for k in range(len(self.switches))]
-        self.timed = self.time in graph.needed(self.rates)
+        watched = [side for s in self.switches[: self.sided] for side in (s.lower, s.upper)]
+        self.timed = self.time in graph.needed([*self.rates, *watched])
 
     @property
     def next_input(self) -> int:
@@ -141,6 +143,25 @@ class SwitchedSystem:
             "not supported; write it with < or as a smooth function"
         )
         raise ModelError(network.file, [ModelProblem(message, network.line_of(name), name)])
+
+
+def _apart(graph: Graph, lower: Node, upper: Node, time: Node, moves: set[Node]) -> tuple[Node, Node]:
+    """Both sides with time alone on one of them, where it is only shifted: time - a < b as time < b + a."""
+    for own, other in ((lower, upper), (upper, lower)):
+        operation, *operands = graph.nodes[own]
+        if other in moves or operation not in ("+", "-") or len(operands) != 2:
+            continue
+        first, second = operands
+        if operation == "+" and second == time:
+            first, second = second, first
+        if first == time and second not in moves:
+            shifted = graph.op("-" if operation == "+" else "+", other, second)
+            return (time, shifted) if own == lower else (shifted, time)
+        if operation == "-" and second == time and first not in moves:
+            # the other side of it: a - time < b as a - b < time
+            shifted = graph.op("-", first, other)
+            return (shifted, time) if own == lower else (time, shifted)
+    return lower, upper
 
 
 def _time_side(lower: Node, upper: Node, time: Node, moves: set[Node]) -> str:

@@ -108,6 +108,8 @@ class MathReader:
             raise _Wrong("an apply without an operator", e.line)
         head, rest = e.children[0], e.children[1:]
         tag = head.tag
+        if tag == "apply" and not rest:
+            return self._apply(head)  # brackets around an expression, as some editors write them
         if tag == "ci":
             arguments = self._all(rest)
             return ["call", head.text.strip(), *arguments]

@@ -263,6 +263,12 @@ class _Run:
         beyond = f
         while beyond < len(self.grid) and self.grid[beyond] <= m.time:
             beyond += 1
+        following, other = self.jumps.next_time(jump.after)
+        if following <= m.time:
+            # another switch turns at this time too: what is asked for now is read after it
+            self._accept(c, jump, (f, f))
+            self._jumped(c, other)
+            return
         self._accept(c, jump, (f, beyond))
         self._first_steps(np.array([c]))
 

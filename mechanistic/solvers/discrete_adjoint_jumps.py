@@ -89,11 +89,13 @@ class Jumps:
         return sides[:, 1] - sides[:, 0]
 
     def next_time(self, m: Moment) -> tuple[float, int]:
-        """When the next switch on time turns, and which; infinite where none does."""
+        """When the next switch on time turns, and which; infinite where none does.
+
+        It may be now: switches that turn at the same time turn one after the other.
+        """
         gap = self.gaps(m)
         times = np.where(self._time_below, m.time + gap, m.time - gap)
-        # of a switch that has turned at this very time, rounding must not make another turn
-        ahead = self._timed & (times > m.time) & (self._time_below == (m.on > 0))
+        ahead = self._timed & (times >= m.time) & (self._time_below == (m.on > 0))
         if not ahead.any():
             return np.inf, -1
         k = int(np.flatnonzero(ahead)[np.argmin(times[ahead])])

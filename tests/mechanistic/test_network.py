@@ -104,6 +104,11 @@ LINEAR = """<apply><minus/><apply><divide/><apply><minus/><apply><times/><cn>2</
 <ci>S1</ci></apply><cn>4</cn></apply><ci>S1</ci></apply>"""
 
 
+def test_brackets_around_an_expression_are_read():
+    plain = read_network(with_algebraic(LINEAR))
+    assert read_network(with_algebraic(f"<apply>{LINEAR}</apply>")).rules == plain.rules
+
+
 def test_algebraic_rules_are_solved():
     from mechanistic import load_model
 

@@ -102,6 +102,18 @@ def test_a_switch_in_time_is_met_exactly():
     np.testing.assert_allclose(found, [end, end * np.exp(-0.5 * 1.63)], rtol=1e-8)
 
 
+@pytest.mark.parametrize("shifted", ["time - {} < 0", "0 > time - {}", "{} - time > 0", "time < {}"])
+def test_switches_that_turn_at_the_same_time_all_turn(shifted):
+    text = f"""model m; a = 1; b = 1; u = 3; A = 0
+      A' = u*piecewise(0, {shifted.format("a")}, 1) + 2*piecewise(0, {shifted.format("b")}, 1); end"""
+    model = load_model(text)
+    found = model.sensitivities([0.5, 1.0, 3.0], ("u", "a", "b"))["A"].values[0]
+    np.testing.assert_allclose(found[[0, 2]], [[0, 0, 0], [2, -3, -2]], rtol=1e-9)
+    run = model.adjoint([0.5, 3.0], ("u", "a", "b"), outputs=("A",))
+    np.testing.assert_allclose(run.outputs[0, :, 0], [0.0, 10.0], rtol=1e-9)
+    np.testing.assert_allclose(run.pull_back({"A": 1.0}).values[0], [2, -3, -2], rtol=1e-9)
+
+
 def test_cells_are_differentiated_where_they_are():
     model, rates = load_model(DECAY), np.array([0.1, 0.9])
     found = model.sensitivities([2.0], "k", cells=2, values={"k": rates}, initial={"S": 5})
