@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 
+from mechanistic.codegen.system import dependencies
 from mechanistic.network import ReactionNetwork
 from mechanistic.parts import Tree
 from sim.errors import Problem, ScenarioError, escaped
@@ -20,7 +21,7 @@ from sim.fitting.parts import (
     Period,
     Prior,
 )
-from sim.petab.common import Transform, formula, inlined, network_of, overrides
+from sim.petab.common import Transform, formula, inlined, network_of, overrides, replaced
 from sim.petab.tables import Files, Row, Table, joined, number, read_table
 from sim.spelling import did_you_mean, one_of
 
@@ -132,7 +133,7 @@ def _observables(tables: Sequence[Table]) -> dict[str, Observable]:
     found = {}
     for t, i, row in rows:
         name = row["observableId"]
-        noise = _with(formula(t, i, "noiseFormula"), values) if row.get("noiseFormula") else 1.0
+        noise = replaced(formula(t, i, "noiseFormula"), values) if row.get("noiseFormula") else 1.0
         scale = row.get("observableTransformation") or "lin"
         distribution = row.get("noiseDistribution") or "normal"
         for column, value, allowed in (
@@ -143,26 +144,19 @@ def _observables(tables: Sequence[Table]) -> dict[str, Observable]:
                 raise ScenarioError(
                     t.problem(i, column, f"must be {one_of(allowed)} (got '{escaped(value)}')")
                 )
-        placeholders = sorted(_placeholders(values[name]) | _placeholders(noise), key=_order)
+        placeholders = sorted(_placeholders(name, values[name]) | _placeholders(name, noise), key=_order)
         found[name] = Observable(name, values[name], noise, distribution, scale, tuple(placeholders))
     return found
 
 
-def _with(tree: Tree, values: Mapping[str, Tree]) -> Tree:
-    from sim.petab.common import replaced
-
-    return replaced(tree, values)
-
-
-def _placeholders(tree: Tree) -> set[str]:
-    from mechanistic.codegen.system import dependencies
-
-    return {name for name in dependencies(tree) if _PLACEHOLDER.fullmatch(name)}
+def _placeholders(observable: str, tree: Tree) -> set[str]:
+    found = ((name, _PLACEHOLDER.fullmatch(name)) for name in dependencies(tree))
+    return {name for name, match in found if match and match[3] == observable}
 
 
-def _order(name: str) -> tuple[str, bool, int]:
-    kind, index, observable = _PLACEHOLDER.fullmatch(name).groups()  # pyright: ignore[reportOptionalMemberAccess]
-    return observable, kind == "noise", int(index)
+def _order(name: str) -> tuple[bool, int]:
+    kind, index, _ = _PLACEHOLDER.fullmatch(name).groups()  # pyright: ignore[reportOptionalMemberAccess]
+    return kind == "noise", int(index)
 
 
 def _measurement(table: Table, i: int, observables: Mapping[str, Observable]) -> Measurement:
@@ -177,8 +171,8 @@ def _measurement(table: Table, i: int, observables: Mapping[str, Observable]) ->
     }
     found: list[float | str] = []
     for placeholder in observables[name].placeholders:
-        kind, index, of = _PLACEHOLDER.fullmatch(placeholder).groups()  # pyright: ignore[reportOptionalMemberAccess]
-        if of != name or int(index) > len(given[kind]):
+        kind, index, _ = _PLACEHOLDER.fullmatch(placeholder).groups()  # pyright: ignore[reportOptionalMemberAccess]
+        if int(index) > len(given[kind]):
             column = f"{kind}Parameters"
             raise ScenarioError(table.problem(i, column, f"there is no value for '{placeholder}'"))
         found.append(given[kind][int(index) - 1])
