@@ -98,7 +98,9 @@ def _histograms(run: RunData, name: str, readings: Any) -> Figure:
             # photons from none to many: the logarithm that begins at 0
             scaled = np.log10(1 + values)
             known = scaled[np.isfinite(scaled)]
-            edges = np.linspace(known.min(), known.max() + 1e-6, 41) if known.size else np.array([0.0, 1.0])
+            bins = int(np.clip(np.sqrt(values.shape[1]), 8, 40))
+            low, high = (known.min(), known.max() + 1e-6) if known.size else (0.0, 1.0)
+            edges = np.linspace(low, high, bins + 1)
             for k, t in enumerate(moments):
                 now = scaled[t][np.isfinite(scaled[t])]
                 heights = np.histogram(now, edges)[0] / max(len(now), 1)
