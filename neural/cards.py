@@ -7,6 +7,9 @@ from typing import Any
 
 from neural.weights import Card, read_card
 
+# rows of a table beyond which a reader learns nothing
+_LONGEST = 40
+
 
 def as_markdown(path: str | os.PathLike) -> str:
     """The model card of a weights file."""
@@ -58,6 +61,9 @@ def _named(entries: list[dict[str, Any]]) -> list[list[str]]:
 def _table(title: str, head: list[str], rows: list[list[str]]) -> list[str]:
     if not rows:
         return []
+    if len(rows) > _LONGEST:
+        rest = f"and {len(rows) - _LONGEST} more"
+        rows = [*rows[:_LONGEST], [rest, *[""] * (len(head) - 1)]]
     lines = ["| " + " | ".join(row) + " |" for row in [head, ["---"] * len(head), *rows]]
     return [f"## {title}", "", *lines, ""]
 

@@ -204,6 +204,27 @@ class Manipulator:
         top = np.array([c["range"][1] for c in self.card.raw["conditions"]])
         return np.any(np.asarray(conditions) > top * (1 + 1e-9), axis=1)
 
+    def flags(self, conditions: np.ndarray) -> list[str]:
+        """A word for each row (n, c) on which the training wells have no say; empty where they have."""
+        top = [c["range"][1] for c in self.card.raw["conditions"]]
+        together = int(self.card.raw.get("data", {}).get("taught_together", 2))
+        out = []
+        for row in np.asarray(conditions, float):
+            said = [
+                f"{name} above {limit:g}"
+                for name, limit, dose in zip(self.condition_names, top, row, strict=True)
+                if dose > limit * (1 + 1e-9)
+            ]
+            if (row > 0).sum() > together:
+                said.append(f"{int((row > 0).sum())} drugs together, at most {together} were learned of")
+            out.append("; ".join(said))
+        return out
+
+    @property
+    def noise(self) -> np.ndarray:
+        """(3,) what a measured log2 signal may be off by, by channel, beside the ensemble's spread."""
+        return np.asarray(self._tensors["interval.floor"])
+
     def linear_part(self) -> dict[str, np.ndarray]:
         """What a person reads: `effect` (drug, component) at full dose, `half_max` (drug, component) in the
         dose's unit, `coupling` (component, component; row is driven by column), `tau` (component,)

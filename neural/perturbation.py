@@ -114,13 +114,16 @@ class Fit:
         """Responses (m, node)."""
         return joined(on, self.profiles, self.choice.power)
 
-    def spread(self, on: np.ndarray) -> np.ndarray:
-        """(m,) how far a new measurement may be off, up to a factor: noise and what is not known of drugs."""
+    def covariance(self, on: np.ndarray) -> np.ndarray:
+        """(m, m) of what is not known of the drugs in these conditions, in units where noise is `choice.penalty`."""
         common = self.choice.common
         cross = on @ self._on.T + common * np.outer(on @ self._weight, self._on @ self._weight)
-        own = (on**2).sum(1) + common * (on @ self._weight) ** 2
-        known = np.einsum("ij,jk,ik->i", cross, self._inverse, cross)
-        return np.sqrt(self.choice.penalty + np.maximum(own - known, 0.0))
+        own = on @ on.T + common * np.outer(on @ self._weight, on @ self._weight)
+        return own - cross @ self._inverse @ cross.T
+
+    def spread(self, on: np.ndarray) -> np.ndarray:
+        """(m,) how far a new measurement may be off, up to a factor: noise and what is not known of drugs."""
+        return np.sqrt(self.choice.penalty + np.maximum(np.diag(self.covariance(on)), 0.0))
 
 
 def _folds(on: np.ndarray, unseen: bool) -> Iterator[np.ndarray]:
@@ -169,15 +172,37 @@ def predict_responses(
         raise ValueError(f"conditions {u.shape}, responses {y.shape} and asked {new.shape} do not fit")
     on, wanted, strength = (u != 0).astype(float), (new != 0).astype(float), strengths(u, new)
     unseen = bool((wanted.any(0) & ~on.any(0)).any())
+    chosen = calibrate(on, y, strength, unseen, level)
+    fit = Fit.to(on, y, strength, chosen.choice)
+    return fit.predict(wanted), chosen.width * fit.spread(wanted)[:, None] * chosen.node
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """What left-out training rows say: the choice, and how wide intervals must be.
+
+    Attributes:
+        node: (node,) typical error of each read-out.
+        width: half-width of an interval is width * Fit.spread * node.
+    """
+
+    choice: Choice
+    node: np.ndarray
+    width: float
+
+
+def calibrate(
+    on: np.ndarray, response: np.ndarray, strength: np.ndarray, unseen: bool, level: float = 0.9
+) -> Calibration:
+    """Choose by cross-validation, which leaves out whole drugs if drugs are asked for that no row has (`unseen`)."""
     choice = Choice()
     for name, values in _TRIED.items():
         if name == "power" and not (on.sum(1) > 1).any():
             continue  # drugs given alone say nothing of how drugs join
         tried = [replace(choice, **{name: v}) for v in values]
-        errors = [float((_held_out(on, y, strength, c, unseen)[0] ** 2).mean()) for c in tried]
+        errors = [float((_held_out(on, response, strength, c, unseen)[0] ** 2).mean()) for c in tried]
         choice = tried[int(np.argmin(errors))]
-    off, spread = _held_out(on, y, strength, choice, unseen)
+    off, spread = _held_out(on, response, strength, choice, unseen)
     node = np.sqrt((off**2).mean(0) + (off**2).mean()) + 1e-300
     width = conformal_quantile(np.abs(off) / spread[:, None] / node, level)
-    fit = Fit.to(on, y, strength, choice)
-    return fit.predict(wanted), width * fit.spread(wanted)[:, None] * node
+    return Calibration(choice, node, width)

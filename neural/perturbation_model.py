@@ -1,0 +1,151 @@
+"""Responses to drugs as weights: fitted once, asked often, with intervals and a word where it is out of its depth."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+
+from neural import weights
+from neural.errors import WeightsError
+from neural.perturbation import Calibration, Choice, Fit, calibrate, strengths
+from neural.uncertainty import value_of_measuring
+
+_MODES = ("seen", "unseen")
+
+
+class PerturbationModel:
+    """Responses (node,) to doses (drug,), from `neural.perturbation`.
+
+    Attributes:
+        card: what the weights file says about itself.
+        condition_names: the drugs; response_names: the read-outs.
+    """
+
+    def __init__(self, card: weights.Card, tensors: Mapping[str, np.ndarray], file: object = "<memory>"):
+        self.card = card
+        self.condition_names = card.condition_names
+        self.response_names: list[str] = card.decoder_names
+        try:
+            self._doses, self._response = tensors["doses"], tensors["response"]
+            self._modes = {
+                mode: Calibration(
+                    Choice(**card.architecture[mode]),
+                    tensors[f"{mode}.node"],
+                    float(tensors[f"{mode}.width"]),
+                )
+                for mode in _MODES
+            }
+            fits = self._doses.shape[1] == len(self.condition_names)
+            fits &= self._response.shape == (len(self._doses), len(self.response_names))
+        except (KeyError, TypeError, ValueError, IndexError) as error:
+            raise WeightsError(file, f"the tensors do not fit the card's architecture ({error})") from None
+        if not fits:
+            raise WeightsError(file, "the tensors do not fit the card's drugs and read-outs")
+
+    @classmethod
+    def fit(
+        cls,
+        doses: np.ndarray,
+        response: np.ndarray,
+        drugs: Sequence[str],
+        responses: Sequence[str],
+        name: str = "responses",
+        unit: str = "1",
+        more: Mapping[str, Any] | None = None,
+    ) -> PerturbationModel:
+        """Fit to conditions `doses` (n, drug), 0 where not given, and `response` (n, node), 0 without drugs.
+
+        `more` goes into the card. Raises ValueError for shapes that do not fit, or fewer than three conditions.
+        """
+        u, y = np.asarray(doses, float), np.asarray(response, float)
+        if u.shape != (len(y), len(drugs)) or y.shape[1] != len(responses) or len(u) < 3:
+            raise ValueError(f"doses {u.shape} and responses {y.shape} do not fit, or are fewer than three")
+        on, strength = (u != 0).astype(float), strengths(u)
+        tensors, architecture = {"doses": u, "response": y}, {}
+        for mode in _MODES:
+            found = calibrate(on, y, strength, mode == "unseen")
+            architecture[mode] = asdict(found.choice)
+            tensors |= {f"{mode}.node": found.node, f"{mode}.width": np.array(found.width)}
+        card = {
+            "kind": "perturbation",
+            "name": name,
+            "architecture": architecture,
+            "conditions": [
+                {"name": d, "unit": unit, "range": [0.0, float(np.abs(u[:, k]).max())]}
+                for k, d in enumerate(drugs)
+            ],
+            "decoders": [{"name": r, "unit": "1", "meaning": "response"} for r in responses],
+            **(more or {}),
+        }
+        named = weights.Card("perturbation", name, architecture, {}, "", card)
+        return cls(named, tensors)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> PerturbationModel:
+        """Read weights of kind "perturbation".
+
+        Raises:
+            WeightsError: the file fails a check of `neural.weights.read_card` or is of another kind.
+        """
+        card, tensors = weights.load(path, "perturbation")
+        return cls(card, tensors, path)
+
+    def save(self, path: str | os.PathLike) -> str:
+        """Write the weights; returns their sha256."""
+        tensors = {"doses": self._doses, "response": self._response}
+        for mode, found in self._modes.items():
+            tensors |= {f"{mode}.node": found.node, f"{mode}.width": np.array(found.width)}
+        return weights.save(path, tensors, self.card.raw)
+
+    def predict(self, doses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Responses (m, node) and half-widths of their 90 % intervals, to doses (m, drug)."""
+        asked = np.asarray(doses, float)
+        mean, half = np.empty((2, len(asked), len(self.response_names)))
+        for rows, fit, found in self._parts(asked):
+            on = (asked[rows] != 0).astype(float)
+            mean[rows] = fit.predict(on)
+            half[rows] = found.width * fit.spread(on)[:, None] * found.node
+        return mean, half
+
+    def value(self, doses: np.ndarray) -> np.ndarray:
+        """(m,) share of all rows' uncertainty that a measurement of this row would remove."""
+        asked = np.asarray(doses, float)
+        fit = Fit.to(
+            (self._doses != 0).astype(float), self._response, strengths(self._doses, asked),
+            self._modes["unseen"].choice,
+        )  # fmt: skip
+        return value_of_measuring(fit.covariance((asked != 0).astype(float)), fit.choice.penalty)
+
+    def flags(self, doses: np.ndarray) -> list[str]:
+        """A word for each row (m, drug) on which the training conditions have no say; empty where they have."""
+        asked, seen = np.asarray(doses, float), np.abs(self._doses)
+        together = int((seen > 0).sum(1).max())
+        out = []
+        for row in asked:
+            said = []
+            for k in np.flatnonzero(row):
+                given = seen[:, k][seen[:, k] > 0]
+                name = self.condition_names[k]
+                if not len(given):
+                    said.append(f"{name} was never given")
+                elif abs(row[k]) > given.max() * (1 + 1e-9):
+                    said.append(f"{name} above {given.max():g}")
+                elif abs(row[k]) < given.min() * (1 - 1e-9):
+                    said.append(f"{name} below {given.min():g}")
+            if (row != 0).sum() > together:
+                said.append(f"{int((row != 0).sum())} drugs together, at most {together} were given")
+            out.append("; ".join(said))
+        return out
+
+    def _parts(self, asked: np.ndarray):
+        """Rows that ask for drugs that some training row has, and rows that do not, each with its fit."""
+        on, strength = (self._doses != 0).astype(float), strengths(self._doses, asked)
+        new = ((asked != 0) & ~on.any(0)).any(1)
+        for mode, rows in (("seen", np.flatnonzero(~new)), ("unseen", np.flatnonzero(new))):
+            if len(rows):
+                found = self._modes[mode]
+                yield rows, Fit.to(on, self._response, strength, found.choice), found

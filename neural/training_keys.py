@@ -1,0 +1,194 @@
+"""What training files may hold: the keys of each kind, and how they are checked. Light: no torch, no NumPy."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from typing import Any
+
+Problems = list[tuple[int | None, str | None, str]]
+
+
+@dataclass(frozen=True)
+class Key:
+    """What a key of a training file may hold. `low` is the smallest number allowed."""
+
+    types: tuple[type, ...]
+    required: bool = True
+    low: float | None = None
+    above: float | None = None
+    keys: dict[str, Key] | None = None
+
+
+_NUMBER = (int, float)
+_COMMON = {
+    "training": Key((int,), low=1),
+    "kind": Key((str,)),
+    "name": Key((str,)),
+    "output": Key((str,), required=False),
+    "notes": Key((list,), required=False),
+}
+# a table of measurements: CSV, npz (its arrays by name) or AnnData
+_TABLE = Key(
+    (dict,),
+    keys={
+        "path": Key((str,)),
+        "values": Key((str,), required=False),
+        "labels": Key((str,), required=False),
+    },
+)
+SCHEMA: dict[str, dict[str, Key]] = {
+    "manipulator": {
+        **_COMMON,
+        "data": Key(
+            (dict,),
+            keys={
+                "path": Key((str,)),
+                "replicates": Key((int,), low=1),
+                "in_use": Key((list,), required=False),
+            },
+        ),
+        "drugs": Key((dict,)),
+        "space": Key((dict,), keys={"name": Key((str,)), "components": Key((list,))}),
+        "architecture": Key(
+            (dict,),
+            required=False,
+            keys={
+                "hidden": Key((int,), required=False, low=1),
+                "residual": Key(_NUMBER, required=False, low=0),
+                "step": Key(_NUMBER, required=False, above=0),
+                "power": Key(_NUMBER, required=False, low=1),
+                "monolayer": Key(
+                    (dict,),
+                    required=False,
+                    keys={n: Key(_NUMBER, required=False, low=0) for n in ("clustering", "overlap")},
+                ),
+            },
+        ),
+        "fit": Key(
+            (dict,),
+            required=False,
+            keys={
+                "folds": Key((int,), required=False, low=2),
+                "seed": Key((int,), required=False, low=0),
+                "iterations": Key((int,), required=False, low=20),
+                "rate": Key(_NUMBER, required=False, above=0),
+                "frames_worth": Key(_NUMBER, required=False, above=0),
+                "day_to_day": Key(_NUMBER, required=False, above=0),
+                "taught": Key(_NUMBER, required=False, low=0),
+                "drug_background": Key(_NUMBER, required=False, above=0),
+                "drift": Key(_NUMBER, required=False, above=0),
+            },
+        ),
+    },
+    "transport": {
+        **_COMMON,
+        "data": _TABLE,
+        "time": Key((str,)),
+        "space": Key(
+            (dict,),
+            keys={
+                "name": Key((str,)),
+                "components": Key((int,), required=False, low=1),
+                "embedding": Key((str,), required=False),
+                "features": Key((list,), required=False),
+            },
+        ),
+        "architecture": Key(
+            (dict,),
+            required=False,
+            keys={"hidden": Key((int,), required=False, low=1), "layers": Key((int,), required=False, low=1)},
+        ),
+        "fit": Key(
+            (dict,),
+            required=False,
+            keys={
+                "seed": Key((int,), required=False, low=0),
+                "iterations": Key((int,), required=False, low=1),
+                "fine_tuning": Key((int,), required=False, low=0),
+                "rate": Key(_NUMBER, required=False, above=0),
+                "members": Key((int,), required=False, low=2),
+            },
+        ),
+    },
+    "perturbation": {
+        **_COMMON,
+        "data": _TABLE,
+        "drugs": Key((list,), required=False),
+        "responses": Key((list,), required=False),
+        "unit": Key((str,), required=False),
+    },
+    "traces": {
+        **_COMMON,
+        "data": _TABLE,
+        "track": Key((str,), required=False),
+        "time": Key((str,), required=False),
+        "treatment": Key((str,), required=False),
+        "channels": Key((list,), required=False),
+        "given": Key((int,), low=1),
+        "frame": Key(_NUMBER, required=False, above=0),
+        "fit": Key((dict,), required=False, keys={"seed": Key((int,), required=False, low=0)}),
+    },
+    "tissue": {
+        **_COMMON,
+        "radius": Key(_NUMBER, above=0),
+        "cell_radius": Key(_NUMBER, above=0),
+        "layers": Key((dict,), keys={p: Key((int,), low=1) for p in ("train", "check", "test")}),
+        "architecture": Key((dict,), keys={"hidden": Key((int,), low=1)}),
+        "fit": Key((dict,), keys={"seed": Key((int,), low=0), "iterations": Key((int,), low=20)}),
+    },
+}
+
+
+def check(value: Any, keys: dict[str, Key], at: str, lines: dict[str, int], problems: Problems) -> None:
+    def name(key: str) -> str:
+        return f"{at}.{key}".lstrip(".")
+
+    for key in value:
+        if key not in keys:
+            close = get_close_matches(key, keys, 1, 0.6)
+            hint = f"; did you mean '{close[0]}'?" if close else f"; allowed: {', '.join(keys)}"
+            problems.append((lines.get(name(key)), name(key), f"unknown key '{key}'{hint}"))
+    for key, rule in keys.items():
+        if key not in value:
+            if rule.required:
+                problems.append((lines.get(at or "", 1), name(key), "is missing"))
+            continue
+        got, line = value[key], lines.get(name(key))
+        if isinstance(got, bool) or not isinstance(got, rule.types):
+            wanted = " or ".join(
+                {str: "text", dict: "a mapping", list: "a list"}.get(t, "a number") for t in rule.types[:1]
+            )
+            problems.append((line, name(key), f"must be {wanted} (got {got!r})"))
+        elif rule.low is not None and not rule.low <= got < float("inf"):
+            problems.append((line, name(key), f"must be at least {rule.low:g} (got {got!r})"))
+        elif rule.above is not None and not rule.above < got < float("inf"):
+            problems.append((line, name(key), f"must be above {rule.above:g} (got {got!r})"))
+        elif rule.keys is not None:
+            check(got, rule.keys, name(key), lines, problems)
+
+
+def check_manipulator(spec: dict[str, Any], lines: dict[str, int], problems: Problems) -> None:
+    drugs, space = spec.get("drugs"), spec.get("space")
+    components = space.get("components") if isinstance(space, dict) else None
+    if not isinstance(drugs, dict) or not isinstance(components, list):
+        return
+    for drug, theirs in drugs.items():
+        if not isinstance(theirs, str):
+            problems.append(
+                (lines.get(f"drugs.{drug}"), f"drugs.{drug}", f"must be the data's name (got {theirs!r})")
+            )
+    if not drugs:
+        problems.append((lines["drugs"], "drugs", "names no drug"))
+    component = {"name": Key((str,)), "hours": Key(_NUMBER, above=2), "reads": Key((dict,), required=False)}
+    if not components:
+        problems.append((lines["space.components"], "space.components", "is empty"))
+    for i, entry in enumerate(components):
+        at = f"space.components[{i}]"
+        if not isinstance(entry, dict):
+            problems.append((lines.get(at), at, f"must be a mapping (got {entry!r})"))
+            continue
+        check(entry, component, at, lines, problems)
+        rates = {r: Key(_NUMBER, required=False) for r in ("division", "apoptosis", "lysis", "clearance")}
+        if isinstance(entry.get("reads"), dict):
+            check(entry["reads"], rates, f"{at}.reads", lines, problems)
