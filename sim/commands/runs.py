@@ -36,7 +36,7 @@ def explain(
         list[str],
         typer.Option(
             help="How, as often as wanted: ablation, clamp, scaling, direct, share, gradients, "
-            "integrated_gradients, control, local, morris, sobol, counterfactual."
+            "integrated_gradients, distil, control, local, morris, sobol, counterfactual."
         ),
     ] = [],  # noqa: B006
     over: Annotated[

@@ -50,15 +50,11 @@ class Attribution:
         self.terms = cell_terms(self.question)
         self.tissue = tissue_process(self.question)
         self.seen.append([])
-        self._due = 0.0
 
     def look(self, simulation: Simulation) -> None:
-        time, stop = simulation.state.time, self.question.outcome.stop
-        last = time >= stop - _SAME_TIME
-        if time < self._due - _SAME_TIME and not last:
-            return
-        self._due = time + stop / _LOOKS
-        self.seen[-1].append((time, [t.values(simulation) for t in self.terms]))
+        stop = self.question.outcome.stop
+        seen_by(self.terms, simulation, stop, self.seen[-1])
+        last = simulation.state.time >= stop - _SAME_TIME
         if last and self.tissue is not None and len(self.influence) < len(self.seen):
             self.influence.append(influence_of(self.tissue, simulation))
 
@@ -155,6 +151,16 @@ class Attribution:
             coords["message"] = np.array(last.messages, object)
             coords["axis"] = np.array(["x", "y", "z"], object)
         return xr.Dataset(variables, coords, {"kind": "direct", "method": self.method})
+
+
+def seen_by(
+    terms: list[Term], simulation: Simulation, stop: float, course: list[tuple[float, list[np.ndarray]]]
+) -> None:
+    """Adds what the cells put into each term now to `course`, at no more than some times on the way to `stop`."""
+    time = simulation.state.time
+    due = not course or time >= course[-1][0] + stop / _LOOKS - _SAME_TIME
+    if due or time >= stop - _SAME_TIME:
+        course.append((time, [t.values(simulation) for t in terms]))
 
 
 def integrated(term: Term, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

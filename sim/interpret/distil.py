@@ -24,6 +24,8 @@ from sim.interpret.formulas import Shape, shapes
 
 #: criteria closer than this cannot be told apart (Kass and Raftery 1995)
 _NEAR = 2.0
+#: shapes that are fitted: those that are nearest with the inner parameters that the search begins with
+_MOST_FITTED = 16
 #: thresholds of the sparse regression, of the largest standardised coefficient
 _THRESHOLDS = (0.3, 0.1, 0.03, 0.01, 0.003)
 _SMALLEST = 1e-300
@@ -98,9 +100,10 @@ def distil(
     if np.ptp(y) > 0:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", RuntimeWarning)
+            promising = sorted(shapes(x, names), key=lambda s: _left_at_start(s, x, y))[:_MOST_FITTED]
             candidates += [
                 found
-                for s in shapes(x, names)
+                for s in promising
                 if (found := _fitted(s, x, y, tuple(names), smallest, level)) is not None
             ]
     return _simplest(candidates)
@@ -116,6 +119,17 @@ def _simplest(candidates: list[Distilled]) -> Distilled:
 
 
 # ---- shapes with inner parameters
+
+
+def _left_at_start(shape: Shape, x: np.ndarray, y: np.ndarray) -> float:
+    """What the best of a shape's starts leaves over, for each degree of freedom."""
+    left = []
+    for start in shape.starts:
+        parts = shape.parts(x, np.array(start))
+        if np.isfinite(parts).all():
+            factors = np.linalg.lstsq(parts, y, rcond=None)[0]
+            left.append(float(np.sum((parts @ factors - y) ** 2)))
+    return min(left, default=np.inf)
 
 
 def _fitted(
@@ -141,7 +155,7 @@ def _fitted(
         high = np.log(np.array(start)) + 7.0
         try:
             found = least_squares(
-                lambda t: projected(t)[1] / spread, np.log(start), bounds=(low, high), xtol=1e-12, ftol=1e-12
+                lambda t: projected(t)[1] / spread, np.log(start), bounds=(low, high), xtol=1e-10, ftol=1e-10
             )
         except (ValueError, np.linalg.LinAlgError):
             continue
@@ -205,8 +219,10 @@ def _polynomials(
     import pysindy
 
     library = pysindy.PolynomialLibrary(degree=degree)
-    terms = np.asarray(library.fit_transform(x), float)
+    library.fit(x)  # pyright: ignore[reportArgumentType]
     labels = [str(n) for n in library.get_feature_names(list(names))]
+    powers = np.asarray(library.powers_)
+    terms = _monomials(x, powers)
     # columns of one size, so that one threshold means the same to all
     size = np.sqrt(np.mean(terms**2, axis=0))
     size[size == 0] = 1.0
@@ -220,16 +236,25 @@ def _polynomials(
         kept = tuple(int(k) for k in np.flatnonzero(optimizer.coef_[0]))
         if kept and len(kept) < len(y):
             supports.add(kept)
-    return [_polynomial(terms, labels, kept, y, tuple(names), degree, smallest, level) for kept in supports]
+    return [_polynomial(terms, powers, labels, k, y, tuple(names), smallest, level) for k in supports]
+
+
+def _monomials(x: np.ndarray, powers: np.ndarray) -> np.ndarray:
+    """(row, term) products of the inputs to these powers (term, input)."""
+    out = np.ones((len(x), len(powers)))
+    for k, row in enumerate(powers):
+        for i in np.flatnonzero(row):
+            out[:, k] *= x[:, i] ** row[i]
+    return out
 
 
 def _polynomial(
     terms: np.ndarray,
+    powers: np.ndarray,
     labels: list[str],
     kept: tuple[int, ...],
     y: np.ndarray,
     names: tuple[str, ...],
-    degree: int,
     smallest: float,
     level: float,
 ) -> Distilled:
@@ -243,12 +268,10 @@ def _polynomial(
     pieces = [f"{v:.4g}" if labels[k] == "1" else f"{v:.4g} {labels[k]}" for k, v in zip(kept, factors)]
     text = " + ".join(pieces).replace("+ -", "- ")
 
-    def predict(values: np.ndarray) -> np.ndarray:
-        import pysindy
+    own = powers[list(kept)]
 
-        given = np.asarray(values, float).reshape(len(values), -1)
-        again = np.asarray(pysindy.PolynomialLibrary(degree=degree).fit_transform(given), float)
-        return again[:, kept] @ factors
+    def predict(values: np.ndarray) -> np.ndarray:
+        return _monomials(np.asarray(values, float).reshape(len(values), -1), own) @ factors
 
     family = "constant" if kept == (0,) else "polynomial"
     return _told(text, family, parameters, y, left, smallest, names, predict)

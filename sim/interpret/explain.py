@@ -25,6 +25,7 @@ METHODS = {
     "share": "what each process, of mechanism or network, contributed to the outcome's change",
     "gradients": "which input a network follows, by its slope",
     "integrated_gradients": "which input a network follows, in shares that sum up",
+    "distil": "each learned term as a formula, and the outcome with the formulas in the networks' place",
     "control": "which parameter of a pathway its time course answers to",
     "local": "slope of the outcome by each parameter of --over",
     "morris": "screening of the parameters of --over over their ranges",
@@ -104,6 +105,8 @@ def _made(method: str, question: Question) -> Method:
         from sim.interpret.share import Share as maker
     elif method in ("gradients", "integrated_gradients"):
         from sim.interpret.attribution import Attribution as maker
+    elif method == "distil":
+        from sim.interpret.formula_in_place import FormulaInPlace as maker
     elif method == "control":
         from sim.interpret.control import Control as maker
     elif method == "counterfactual":

@@ -81,6 +81,10 @@ def require_free(path: str | Path) -> None:
         raise ScenarioError(f"{path}: exists; give another -o or remove it")
 
 
+def _short(text: str, most: int = 60) -> str:
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
 def _aligned(rows: list[Row], outcome: str) -> list[str]:
     elsewhere = any(r.on != outcome for r in rows)
     table = [
@@ -92,11 +96,11 @@ def _aligned(rows: list[Row], outcome: str) -> list[str]:
             (
                 str(r.rank),
                 r.quantity,
-                *([r.on] if elsewhere else []),
+                *([_short(r.on)] if elsewhere else []),
                 f"{r.effect:+.4g}{unit}",
                 f"{r.lower:+.3g} to {r.upper:+.3g}",
                 f"{100 * r.relative:+.1f} %" if math.isfinite(r.relative) else "",
-                r.verdict + (f"; {r.note}" if r.note else ""),
+                r.verdict + (f"; {_short(r.note, 90)}" if r.note else ""),
             )
         )
     widths = [max(len(row[k]) for row in table) for k in range(len(table[0]))]

@@ -86,7 +86,7 @@ class Answers:
         run, frame, name = self.run, self._frame(asked), asked.get("name", "")
         if name not in self._fields():
             raise NotThere(f"there is no field '{name}'")
-        data = run.tree["fields"][name]
+        data = run.tree["fields"].to_dataset()[name]
         plane = data.isel(time=frame)
         if "z" in plane.dims:
             plane = plane.isel(z=plane.sizes["z"] // 2)
@@ -181,7 +181,5 @@ def _plain(values: np.ndarray, digits: int | None = None) -> list:
     return _without_nan(values.tolist())
 
 
-def _without_nan(value):
-    if isinstance(value, list):
-        return [_without_nan(v) for v in value]
-    return value if math.isfinite(value) else None
+def _without_nan(values: list) -> list:
+    return [_without_nan(v) if isinstance(v, list) else v if math.isfinite(v) else None for v in values]

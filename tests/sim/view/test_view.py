@@ -23,7 +23,8 @@ def store(tmp_path_factory):
             "couplings: [{from: field.drug, to: rate.death, linear: {slope: 0.01}, mode: add}]",
             "outputs: {cells: [rate.death], fields: all}",
             fields="{drug: {diffusion: 1e3 um^2/min, initial: 1 uM}}",
-            cells="{a: {count: 10, place: {random: {}}, cycle: {division: 1e-2 /min}}, b: {count: 5, place: {random: {}}}}",
+            cells="""{a: {count: 10, place: {random: {}}, cycle: {division: 1e-2 /min}},
+              b: {count: 5, place: {random: {}}}}""",
         ),
         path,
     )
