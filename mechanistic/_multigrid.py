@@ -20,7 +20,10 @@ from mechanistic.jit import threads_for
 
 Array = NDArray[np.float64]
 _MOST_STEPS = 200
-_BEFORE, _AFTER = 1, 2  # relaxations on the way down and up
+# colours that are relaxed on the way down and up; an uneven box needs both ways alike, as its corrections are not to be
+# trusted
+_EVEN = ((0, 1), (0, 1, 0, 1))
+_UNEVEN = ((0, 1, 0, 1), (1, 0, 1, 0))
 
 
 @dataclass
@@ -42,10 +45,12 @@ class Multigrid:
 
     Args:
         faces: of the finest box.
+        even: what lies between two middles lies between their values, as there are no walls.
     """
 
-    def __init__(self, faces: Conductances):
+    def __init__(self, faces: Conductances, even: bool = True):
         self._fine = faces
+        self._colours = _EVEN if even else _UNEVEN
         self._ends = _no_ends(faces.shape, float)
         self._boxes: list[_Box] = []
         here = faces
@@ -53,7 +58,7 @@ class Multigrid:
             self._boxes.append(_box(here))
             if max(here.shape) == 1:
                 break
-            self._boxes[-1].next = [_between(here, axis) for axis in (2, 1, 0)]
+            self._boxes[-1].next = [_between(here, axis, even) for axis in (2, 1, 0)]
             here = here.fewer()
 
     def lose(self, loss: Array) -> None:
@@ -64,13 +69,17 @@ class Multigrid:
             box.found.fill(0.0)  # of nothing all is left: so much for adding up
             self._below(box, box.loss, coarse.loss, coarse.found)
 
-    def rest(self, u: Array, right: Array, out: Array | None = None) -> Array:
-        """right − (loss − A) u, which is what makes u change; in `out` if given, which may not be u."""
+    def rest(self, u: Array, right: Array, out: Array | None = None, loss: Array | None = None) -> Array:
+        """right − (loss − A) u, which is what makes u change; in `out` if given, which may not be u.
+
+        Args:
+            loss: another one than that of `lose`.
+        """
         out = np.empty_like(u) if out is None else out
-        fine = self._fine
+        fine, loss = self._fine, self._loss if loss is None else loss
         _fill(self._ends, u, fine.around)
         with threads_for(u.size, each=20_000):
-            kernels.rest(u, right, self._loss, fine.x, fine.y, fine.z, *self._ends, fine.around[0], out)
+            kernels.rest(u, right, loss, fine.x, fine.y, fine.z, *self._ends, fine.around[0], out)
         return out
 
     def solve(
@@ -129,7 +138,7 @@ class Multigrid:
         if box.found.size == 1 and not whole:
             return  # any value will do
         with threads_for(box.found.size, each=4_000):
-            self._relax(box, _BEFORE)
+            self._relax(box, self._colours[0])
             if depth + 1 < len(self._boxes):
                 below = self._boxes[depth + 1]
                 _fill(box.ends, box.found, box.around)
@@ -137,7 +146,7 @@ class Multigrid:
                 self._cycle(depth + 1, whole)
                 (ix, wx), (iy, wy), (iz, wz) = box.next
                 kernels.add_above(box.found, below.found, ix, wx, iy, wy, iz, wz)
-                self._relax(box, _AFTER)
+                self._relax(box, self._colours[1])
 
     def _below(self, box: _Box, right: NDArray, out: NDArray, start: NDArray) -> None:
         """What is left of `found`, added up over the voxels of the next box; `start` is cleared."""
@@ -145,10 +154,10 @@ class Multigrid:
             box.found, right, box.loss, *box.faces, *box.ends, box.around[0], out, start
         )  # fmt: skip
 
-    def _relax(self, box: _Box, times: int) -> None:
-        for half in range(2 * times):
+    def _relax(self, box: _Box, colours: tuple[int, ...]) -> None:
+        for colour in colours:
             _fill(box.ends, box.found, box.around)
-            kernels.relax(box.found, box.right, box.loss, *box.faces, *box.ends, box.around[0], half & 1)
+            kernels.relax(box.found, box.right, box.loss, *box.faces, *box.ends, box.around[0], colour)
 
 
 def product(a: NDArray, b: NDArray) -> float:
@@ -186,15 +195,17 @@ def _fill(ends: tuple[NDArray, NDArray], u: NDArray, around: tuple[bool, bool, b
         ends[1][0], ends[1][1] = u[-1], u[0]
 
 
-def _between(faces: Conductances, axis: int) -> tuple[NDArray, NDArray]:
+def _between(faces: Conductances, axis: int, even: bool) -> tuple[NDArray, NDArray]:
     """For each voxel along an axis (0 = z) the two coarse voxels whose middles it lies between, and their weights.
 
-    At an end it lies between a middle and what is beyond, which is zero.
+    At an end it lies between a middle and what is beyond, which is zero. In an uneven box its own counts alone.
     """
     n = faces.shape[axis]
     starts = groups(n)
     middles = 0.5 * (starts + np.append(starts[1:], n))
     own = np.minimum(np.arange(n) // 2, len(starts) - 1)
+    if not even:
+        return np.stack([own, own]), np.stack([np.ones(n), np.zeros(n)]).astype(np.float32)
     at = np.arange(n) + 0.5
     side = np.sign(at - middles[own]).astype(np.int64)
     other, distance = own + side, np.abs(at - middles[own])
@@ -208,7 +219,7 @@ def _between(faces: Conductances, axis: int) -> tuple[NDArray, NDArray]:
         out, link = _open(faces, axis, end), _open(faces, axis, 1 if end == 0 else n - 1)
         # in lengths of a voxel; a face of fixed value is half a voxel away
         away = np.abs(end - at) - 0.5 + link / out if out > 0 else np.inf
-        share = np.where(beyond, distance / (distance + away), share)
+        share = np.where(beyond, distance / np.maximum(distance + away, 1e-300), share)
     weights = np.stack([1.0 - share, np.where(inside, share, 0.0)])
     return np.stack([own, np.where(inside, other, own)]), weights.astype(np.float32)
 

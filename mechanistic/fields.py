@@ -11,17 +11,19 @@ that let something through and decay aside).
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cached_property
 from typing import TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mechanistic._conductances import of_axes
-from mechanistic._exchange import book, exchange, exchange_rates, fade, membrane_exchange, relax
+from mechanistic._advection import advect
+from mechanistic._conductances import Conductances, of_axes
+from mechanistic._exchange import exchange, fade, membrane_exchange, relax
 from mechanistic._grid import FACES, Boundary, Grid, Inflow, Permeable, face_exchange, gradient, sample
-from mechanistic._multigrid import Multigrid, largest
+from mechanistic._multigrid import largest
+from mechanistic._on_grid import OnGrid, check_step, not_negative
 from mechanistic._spreading import Axis, Lines, Step, is_large, mend, multiply, step_of
+from mechanistic._uneven import UnevenSolver
 from mechanistic._walls import wall_area
 
 __all__ = [
@@ -31,6 +33,8 @@ __all__ = [
     "Grid",
     "Inflow",
     "Permeable",
+    "UnevenSolver",
+    "advect",
     "exchange",
     "gradient",
     "membrane_exchange",
@@ -48,7 +52,7 @@ _STEADY, _LEAST_STEADY = 1e-4, 1e-8
 _SHORTEST_SUBSTEP = 2.0**-12  # of a step
 
 
-class DiffusionSolver:
+class DiffusionSolver(OnGrid):
     """du/dt = diffusion ∇²u − decay u with the boundary, on a grid: exact in time, second order in space.
 
     Args:
@@ -62,16 +66,11 @@ class DiffusionSolver:
     """
 
     def __init__(self, grid: Grid, diffusion: float, decay: float = 0.0, boundary: Boundary | None = None):
-        for name, value in (("diffusion", diffusion), ("decay", decay)):
-            if not (np.isfinite(value) and value >= 0):
-                raise ValueError(f"{name} must be finite and not negative (got {value})")
-        self.grid = grid
-        self.diffusion = float(diffusion)
-        self.decay = float(decay)
+        self.diffusion = not_negative("diffusion", diffusion)
+        super().__init__(grid, not_negative("decay", decay), np.zeros(grid.shape))
         self.boundary = boundary or Boundary()
         self._axes = [self._axis(axis) for axis in range(3)]
         self._modes = [axis.modes() for axis in self._axes]
-        self._inflow = np.zeros(grid.shape)
         for k, axis in enumerate(self._axes):
             self._inflow += np.expand_dims(axis.inflow, tuple({0, 1, 2} - {2 - k}))
         x, y, z = (values for values, _ in self._modes)
@@ -83,14 +82,6 @@ class DiffusionSolver:
         self._gains: dict[float, Array] = {}
 
     def step(self, u: Array, dt: float, source: Array | None = None) -> Array:
-        """Advances u (nz, ny, nx) by dt [min], in place, and returns it.
-
-        Args:
-            dt: [min], not negative.
-            source: [value/min], shape of u, constant during dt and solved together with diffusion: sources at
-                fixed faces then keep second order, which they lose when they are added before or after a
-                step.
-        """
         self._check(u)
         if source is not None:
             return self._step_with_source(u, float(dt), source)
@@ -104,8 +95,7 @@ class DiffusionSolver:
 
     def _step_with_source(self, u: Array, dt: float, source: Array) -> Array:
         """Every mode of rate m by itself: e^−m dt of what was there and (1 − e^−m dt)/m of what comes."""
-        if not (np.isfinite(dt) and dt >= 0):
-            raise ValueError(f"dt must be finite and not negative (got {dt})")
+        check_step(dt)
         into = [vectors.T for _, vectors in self._modes]
         coming = self._inflow + source
         multiply(into, u)
@@ -120,53 +110,25 @@ class DiffusionSolver:
         multiply([vectors for _, vectors in self._modes], u)
         return u
 
-    def step_with_cells(
-        self,
-        u: Array,
-        voxel: NDArray[np.int64],
-        volume: Array,
-        secretion: Array,
-        saturation: Array,
-        uptake: Array,
-        dt: float,
-        internal: Array,
-        source: Array | None = None,
-        walls: tuple[Array, Array] | None = None,
+    def _step_with_exchange(
+        self, u: Array, dt: float, rate: Array, gain: Array, source: Array | None
     ) -> Array:
-        """Diffusion, decay and the `exchange` of cells together for dt, in place; returns u. Second order in
-        dt.
+        """Taken in turn, an uptake that is fast beside dt empties a voxel before diffusion fills it again.
 
-        Taken in turn, an uptake that is fast beside dt empties a voxel before diffusion fills it again. Here
-        the field is split into the steady field of the cells as they are, which is solved for as a whole, and
+        So the field is split into the steady field of the cells as they are, which is solved for as a whole, and
         the distance from it, which alone is advanced in turns: a steady field stays as it is whatever dt, and
-        the error of a fast field vanishes with its distance from the steady one. Amounts are kept as by
-        `exchange`, whose arguments these are.
-
-        Args:
-            source: what comes whatever the field is [value/min], shape of u.
-            walls: what else exchanges, as a rate [1/min] and a gain [value/min] of each voxel (voxels,).
+        the error of a fast field vanishes with its distance from the steady one. A source in a large field goes
+        that way too, as it is dearer by modes.
         """
-        self._check(u)
-        cells = (voxel, volume, secretion, saturation, uptake)
-        rate, gain = exchange_rates(u.size, *cells, self.grid.voxel_volume)
-        if walls is not None:
-            rate += walls[0]
-            gain += walls[1]
-        if float(rate.max()) * dt <= _LITTLE_EXCHANGE and not self._solves_apart(source, dt):
-            half = 0.5 * float(dt)
+        if float(rate.max()) * dt <= _LITTLE_EXCHANGE and (source is None or not self._large):
+            half = 0.5 * dt
             seen = relax(u, rate, gain, half)
             self.step(u, dt, source)
             seen += relax(u, rate, gain, half)
-        else:
-            if source is not None:
-                gain += source.reshape(-1)
-            seen = self._about_steady(u, rate, gain, float(dt))
-        book(internal, seen, *cells, float(dt))
-        return u
-
-    def _solves_apart(self, source: Array | None, dt: float) -> bool:
-        """Whether a steady field about a source is cheaper than its modes."""
-        return source is not None and self._large
+            return seen
+        if source is not None:
+            gain += source.reshape(-1)
+        return self._about_steady(u, rate, gain, dt)
 
     def _about_steady(self, u: Array, rate: Array, gain: Array, dt: float) -> Array:
         """A step of dt in place, as the steady field and the distance from it; returns ∫u dt (voxels,).
@@ -211,45 +173,6 @@ class DiffusionSolver:
             before, left = h, left - part
         fade(flat, rate, 0.5 * before, seen, gain, 0.0)
 
-    def steady(
-        self,
-        u: Array,
-        source: Array | float = 0.0,
-        uptake: Array | float = 0.0,
-        tolerance: float = 1e-10,
-    ) -> Array:
-        """Solves diffusion ∇²u − (decay + uptake) u + source = 0 for u, in place, and returns it.
-
-        By multigrid; the start is what u holds.
-
-        Args:
-            source: [value/min], shape of u or a number.
-            uptake: [1/min], not negative, shape of u or a number.
-            tolerance: largest residual, relative to the right-hand side (2-norm).
-
-        Raises:
-            ValueError: where no steady state exists or is unique: nothing is lost by decay, uptake or fixed
-                faces.
-            RuntimeError: if the tolerance is not reached.
-        """
-        self._check(u)
-        uptake = np.broadcast_to(np.asarray(uptake, dtype=np.float64), u.shape)
-        if uptake.min() < 0:
-            raise ValueError(f"uptake must not be negative (got {uptake.min()})")
-        right = self._inflow + source
-        loss = self.decay + uptake
-        if not self._rests(float(loss.mean())):
-            raise ValueError("no steady state: the field has neither decay, uptake nor a face of fixed value")
-        if not right.any():
-            u.fill(0.0)  # nothing comes in, and a relative residual of nothing has no meaning
-            return u
-        limit = tolerance * float(np.sqrt(np.sum(right * right)))
-        self._multigrid.lose(loss)
-        self._multigrid.solve(u, right, lambda now, *_: now <= limit, True)
-        if right.min() >= 0:
-            np.maximum(u, 0.0, out=u)  # the solution is not negative; the last digits of an iterate may be
-        return u
-
     def _axis(self, axis: int) -> Axis:
         n = self.grid.shape[2 - axis]
         if axis == 2 and self.grid.dims == 2:
@@ -263,8 +186,7 @@ class DiffusionSolver:
 
     def _step(self, dt: float) -> Step:
         """The exponential for dt; kept for the last few step sizes."""
-        if not (np.isfinite(dt) and dt >= 0):
-            raise ValueError(f"dt must be finite and not negative (got {dt})")
+        check_step(dt)
         return _kept(self._steps, dt, lambda: step_of(self._axes, self._modes, dt, self.decay))
 
     def _gain(self, dt: float) -> Array:
@@ -292,16 +214,8 @@ class DiffusionSolver:
         multiply([vectors for _, vectors in self._modes], out)
         return out
 
-    @cached_property
-    def _multigrid(self) -> Multigrid:
-        return Multigrid(of_axes(self._axes))
-
-    def _check(self, u: Array) -> None:
-        if u.shape != self.grid.shape or u.dtype != np.float64 or not u.flags.c_contiguous:
-            raise ValueError(
-                f"a field must be a C-contiguous float64 array of shape {self.grid.shape} "
-                f"(got {u.shape}, {u.dtype})"
-            )
+    def _conductances(self) -> tuple[Conductances, bool]:
+        return of_axes(self._axes), True
 
 
 def _kept(values: dict[float, T], dt: float, make: Callable[[], T]) -> T:
