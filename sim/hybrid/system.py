@@ -172,19 +172,36 @@ class Hybrid:
             for name, part in self.inlined.items()
         }
 
+    def with_formulas(
+        self, formulas: Mapping[str, Sequence[Tree]], constants: Mapping[str, float]
+    ) -> ReactionNetwork:
+        """The pathway with formulas in the places of some networks, the others written into it as they are.
+
+        Args:
+            formulas: for a joint one tree for each of its targets.
+            constants: what the formulas name beside the pathway's own ids.
+        """
+        return self._joined(formulas, constants)
+
     # ---- how it is joined
 
-    def _joined(self) -> ReactionNetwork:
-        constants, rules, rates, reactions = dict(self.constants), {}, {}, []
+    def _joined(
+        self, formulas: Mapping[str, Sequence[Tree]] | None = None, more: Mapping[str, float] | None = None
+    ) -> ReactionNetwork:
+        constants, rules, rates, reactions = {**self.constants, **(more or {})}, {}, {}, []
         for name, joint in self.joints.items():
             if joint.before:
                 self._check_before(joint)
                 continue
-            part = self._inlined(joint)
-            self.inlined[name] = part
-            constants |= part.values(self.weights[name])
-            rules |= part.rules
-            for k, (target, tree) in enumerate(zip(joint.targets, self._outputs(joint, part))):
+            if formulas is not None and name in formulas:
+                outputs = list(formulas[name])
+            else:
+                part = self._inlined(joint)
+                self.inlined[name] = part
+                constants |= part.values(self.weights[name])
+                rules |= part.rules
+                outputs = self._outputs(joint, part)
+            for k, (target, tree) in enumerate(zip(joint.targets, outputs)):
                 if isinstance(target, Sets | Gives):
                     rules[target.parameter if isinstance(target, Sets) else target.quantity] = tree
                 elif isinstance(target, Rate):

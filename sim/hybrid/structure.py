@@ -1,0 +1,192 @@
+"""What formula a learned term is, judged by the measurements themselves.
+
+A network shows what the term looks like; which terms it is made of is decided where the data are: every candidate
+takes part in the equations, all coefficients are fitted to the measurements, and the least certain one goes as long
+as the extended Bayesian information criterion falls (Chen & Chen, Biometrika 95, 759, 2008). Errors of the network,
+which are alike at neighbouring points, cannot pass for a term that way.
+
+Whether the measurements can tell the candidates apart at all is how much wider a kept coefficient's interval is among
+all candidates than among those that were kept: the root of its variance inflation factor (Marquardt, Technometrics
+12, 591, 1970), which does not depend on the noise. Along one trajectory it is in the hundreds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations_with_replacement
+from math import lgamma, log
+
+import numpy as np
+
+from mechanistic.parts import Tree
+from sim.fitting.objective import Objective, Study
+from sim.fitting.parts import Parameter
+from sim.fitting.spans import Settings
+from sim.hybrid.system import Hybrid
+from sim.hybrid.training import Fitted, Residuals, descend
+
+COLLINEAR = 10.0
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """One term that may be part of a formula: its text, its tree, and its values over samples."""
+
+    text: str
+    tree: Tree
+    values: np.ndarray
+
+
+@dataclass(frozen=True)
+class Structure:
+    """The formula that was found.
+
+    Attributes:
+        terms: for each output the texts of its terms with their coefficients.
+        deviations: the coefficients' standard deviations, likewise.
+        criterion: extended Bayesian information criterion; `of_network` that of the network, where it was given.
+        collinearity: how many times wider the widest interval of a kept coefficient is among all candidates.
+        warning: what the measurements cannot tell, in words, or "".
+        fitted: the last fit.
+    """
+
+    terms: tuple[dict[str, float], ...]
+    deviations: tuple[dict[str, float], ...]
+    criterion: float
+    collinearity: float
+    warning: str
+    fitted: Fitted
+
+    @property
+    def text(self) -> tuple[str, ...]:
+        """Each output as a formula."""
+        return tuple(
+            " + ".join(f"{value:.4g} {text}" for text, value in terms.items()).replace("+ -", "- ") or "0"
+            for terms in self.terms
+        )
+
+
+def monomials(inputs: Sequence[str], samples: np.ndarray, degree: int = 2) -> list[Candidate]:
+    """All products of up to `degree` inputs, without the constant."""
+    found = []
+    for d in range(1, degree + 1):
+        for chosen in combinations_with_replacement(range(len(inputs)), d):
+            names = [inputs[k] for k in chosen]
+            text = " ".join(
+                f"{n}^{names.count(n)}" if names.count(n) > 1 else n for n in dict.fromkeys(names)
+            )
+            leaves = [["time"] if n == "time" else n for n in names]
+            tree: Tree = leaves[0] if d == 1 else ["*", *leaves]
+            found.append(Candidate(text, tree, samples[:, list(chosen)].prod(1)))
+    return found
+
+
+def find_structure(
+    hybrid: Hybrid,
+    name: str,
+    study: Study,
+    samples: np.ndarray,
+    *,
+    candidates: Sequence[Candidate] | None = None,
+    degree: int = 2,
+    also: Sequence[Parameter] = (),
+    settings: Settings | None = None,
+) -> Structure:
+    """The formula of the joint `name` that the measurements of `study` support.
+
+    Args:
+        hybrid: fitted to them.
+        study: its network is replaced by one with formulas.
+        samples: (point, input) of the joint along the fitted courses; the learned values there are where the
+            coefficients start.
+        candidates: of each output; `monomials` of the inputs where None.
+        also: parameters of the pathway that are fitted along.
+    """
+    term = hybrid.term(name)
+    learned = term(samples)
+    terms = list(candidates or monomials(term.inputs, samples, degree))
+    design = np.stack([c.values for c in terms], 1)
+    widths = np.maximum(np.sqrt((design**2).mean(0)), 1e-300)
+    start = np.linalg.lstsq(design / widths, learned, rcond=1e-6)[0] / widths[:, None]
+    outputs = learned.shape[1]
+    ids = [[f"{name}__c{o}__{k}" for k in range(len(terms))] for o in range(outputs)]
+    trees = [["+", *(["*", ids[o][k], c.tree] for k, c in enumerate(terms))] for o in range(outputs)]
+    network = hybrid.with_formulas(
+        {name: trees}, {ids[o][k]: float(start[k, o]) for o in range(outputs) for k in range(len(terms))}
+    )
+    coefficients = [
+        Parameter(ids[o][k], float(start[k, o])) for o in range(outputs) for k in range(len(terms))
+    ]
+    objective = Objective([*coefficients, *also], [replace(study, network=network)], settings)
+    return _pruned(objective, len(coefficients), [c.text for c in terms], outputs)
+
+
+def _pruned(objective: Objective, count: int, texts: list[str], outputs: int) -> Structure:
+    residuals = Residuals(objective, np.empty(0, dtype=int), np.inf)
+    alive = np.ones(len(objective.names), dtype=bool)
+    rows = sum(len(s.measurements) for s in objective.studies)
+
+    def fit(x: np.ndarray) -> Fitted:
+        at = np.flatnonzero(alive)
+
+        def some(y: np.ndarray, slopes: bool):
+            whole = np.zeros(len(alive))
+            whole[at] = y
+            r, j, found = residuals(whole, slopes)
+            return r, None if j is None else j[:, at], found
+
+        return descend(some, x[at], tuple(objective.names[i] for i in at), most=40, damping=1e-3)
+
+    def criterion(found: Fitted) -> float:
+        k = int(alive[:count].sum())
+        choices = lgamma(count + 1) - lgamma(k + 1) - lgamma(count - k + 1)
+        return -2.0 * found.evaluation.llh + k * log(rows) + 2.0 * choices
+
+    now = fit(objective.nominal)
+    among_all = _deviations(now)
+    best, kept, score = now, alive.copy(), criterion(now)
+    while alive[:count].any():
+        x = np.zeros(len(alive))
+        x[alive] = now.x
+        certain = np.full(len(alive), np.inf)
+        certain[alive] = np.abs(now.x) / _deviations(now)
+        alive[int(np.argmin(certain[:count]))] = False
+        x[~alive] = 0.0
+        now = fit(x)
+        new = criterion(now)
+        if new < score:
+            best, kept, score = now, alive.copy(), new
+        elif now.evaluation.chi2 > best.evaluation.chi2 + 100.0 + 10.0 * log(rows):
+            break
+    at = np.flatnonzero(kept)
+    deviations = _deviations(best)
+    terms: list[dict[str, float]] = [{} for _ in range(outputs)]
+    spreads: list[dict[str, float]] = [{} for _ in range(outputs)]
+    for i, value, deviation in zip(at, best.x, deviations):
+        if i < count:
+            terms[i // len(texts)][texts[i % len(texts)]] = float(value)
+            spreads[i // len(texts)][texts[i % len(texts)]] = float(deviation)
+    own = at < count
+    collinearity = float((among_all[at] / deviations)[own].max(initial=1.0))
+    warning = ""
+    if collinearity > COLLINEAR:
+        warning = (
+            f"collinear: the candidate terms look alike along these courses (intervals {collinearity:.0f} times as "
+            "wide among all of them); measure from other initial states before trusting which were kept"
+        )
+    return Structure(tuple(terms), tuple(spreads), score, collinearity, warning, best)
+
+
+def _deviations(found: Fitted) -> np.ndarray:
+    """Standard deviations of the parameters; infinite where the measurements do not determine one."""
+    slopes = found.evaluation.residual_slopes
+    assert slopes is not None
+    if slopes.shape[1] != len(found.x):
+        slopes = slopes[:, : len(found.x)]
+    size = np.maximum(np.linalg.norm(slopes, axis=0), 1e-300)
+    _, s, v = np.linalg.svd(slopes / size, full_matrices=False)
+    inverse = np.where(s > 1e-12 * s.max(initial=0.0), 1.0 / np.maximum(s, 1e-300), np.inf)
+    with np.errstate(invalid="ignore"):
+        spread = np.sqrt(np.nansum((v.T * inverse) ** 2, axis=1))
+    return np.where(np.isfinite(spread), spread, np.inf) / size
