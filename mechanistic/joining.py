@@ -46,8 +46,8 @@ def joined(
 
     Args:
         constants: new parameters and their values.
-        rules: what holds at all times, by id: of a new parameter, or of a constant one of the model, which is
-            constant no longer.
+        rules: what holds at all times, by id: of a new parameter, of a constant one of the model, which is constant
+            no longer, or of one that has such a rule, which the new one replaces.
         initial: what a parameter or a species (its concentration) is at the start, instead of what the model says.
         reactions: new ones.
         rates: new rate laws of reactions that there are.
@@ -71,7 +71,10 @@ def joined(
     return replace(
         network,
         parameters=tuple(parameters),
-        rules=(*network.rules, *(Rule("assignment", name, math, 0) for name, math in rules.items())),
+        rules=(
+            *(r for r in network.rules if r.variable not in rules),
+            *(Rule("assignment", name, math, 0) for name, math in rules.items()),
+        ),
         initial_assignments=(*kept, *(Assignment(name, math, 0) for name, math in initial.items())),
         reactions=tuple(
             [replace(r, rate=rates[r.id]) if r.id in rates else r for r in network.reactions] + list(made)
@@ -110,14 +113,14 @@ def _check(network, constants, rules, initial, reactions, rates) -> None:
     for name in constants:
         if name in network:
             fault(name, f"'{name}' is in the model already; call the new constant something else")
-    changed = {*network.state_ids, *network.assignment_rules}
+    changed = set(network.state_ids)
     for name in rules:
         if name in constants:
             fault(name, f"'{name}' cannot be both a constant and a rule")
         if name in network and name not in network.parameter_ids:
             fault(name, f"'{name}' is no parameter: a rule can only be joined to a parameter")
         elif name in changed:
-            fault(name, f"'{name}' is changed by the model itself (a rule or an event); remove that first")
+            fault(name, f"'{name}' is changed by the model itself (by a rate or an event); remove that first")
     for name in initial:
         if name not in network.species_ids and name not in network.parameter_ids:
             near = closest(name, (*network.species_ids, *network.parameter_ids))

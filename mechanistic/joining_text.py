@@ -72,6 +72,7 @@ class _Writer:
 
     def rule(self, name: str, tree: Tree) -> None:
         self._remove("listOfInitialAssignments", "initialAssignment", "symbol", name)
+        self._remove("listOfRules", "assignmentRule", "variable", name)
         for parameter in self._known("listOfParameters"):
             if parameter.get("id") == name:
                 parameter.set("constant", "false")

@@ -71,7 +71,20 @@ def test_what_cannot_be_joined_is_refused(network, given, says):
         joined(network, **given)
 
 
+def test_a_rule_takes_the_place_of_one():
+    model = load_model("model m; species A; A = 2; v := 3*A; R: A -> ; v; end")
+    more = joined(model.network, rules={"v": ["*", 0.5, "A"]})
+    times = [0.0, 1.0]
+    expected = 2.0 * np.exp(-0.5)
+    assert PathwayModel(more).simulate(times, rtol=1e-9)["A"].values[0, 1] == pytest.approx(
+        expected, rel=1e-7
+    )
+    assert load_model(more.source).simulate(times, rtol=1e-9)["A"].values[0, 1] == pytest.approx(
+        expected, rel=1e-7
+    )
+
+
 def test_what_changes_by_itself_takes_no_rule():
-    model = load_model("model m; species A; A = 1; p = 1; p' = -p; R: A -> ; p*A end")
+    model = load_model("model m; species A; A = 1; p = 1; p' = -p; R: A -> ; p*A; end")
     with pytest.raises(ModelError, match="changed by the model itself"):
         joined(model.network, rules={"p": 1.0})
