@@ -204,8 +204,10 @@ class Jumps:
         if jump.turned < 0:
             return np.zeros(len(self._variables) - 1)
         (slope,) = self._matrix(self._crossing(jump.turned), jump.before)
-        speed = slope[:n] @ self.rates(jump.before) + slope[-1]
-        size = np.abs(slope[:n]) @ np.abs(self.rates(jump.before)) + abs(slope[-1])
+        # a condition on time alone does not ask how fast the state moves
+        rates = self.rates(jump.before) if np.any(slope[:n]) else np.zeros(n)
+        speed = slope[:n] @ rates + slope[-1]
+        size = np.abs(slope[:n]) @ np.abs(rates) + abs(slope[-1])
         if not abs(speed) > 1e-12 * size:
             message = (
                 f"cell {jump.cell} at time {jump.before.time:g}: a condition is touched and not crossed: the "
@@ -217,12 +219,13 @@ class Jumps:
     def tangent(self, jump: Jump, s: np.ndarray, along: np.ndarray) -> np.ndarray:
         """The tangent (state_ids,) after; `along`: (settable_ids,) that of the constants."""
         clock = float(self._clock(jump) @ np.concatenate([s, along]))
-        s = s + self.rates(jump.before) * clock
+        if clock != 0.0:
+            s = s + self.rates(jump.before) * clock
         for group, m in jump.fired:
             of = self._assignments(group)
             s = s.copy()
             s[of[0]] = self._matrix(of, m) @ np.concatenate([s, along, [clock]])
-        return s - self.rates(jump.after) * clock
+        return s if clock == 0.0 else s - self.rates(jump.after) * clock
 
     def pulled(self, jump: Jump, asked: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """What is asked of the state before, and of the constants, by (state_ids,) asked of the state after."""

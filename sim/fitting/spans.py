@@ -21,10 +21,16 @@ _LONGEST = 1e12  # [model time] for which a cell is followed to its rest
 
 @dataclass(frozen=True)
 class Settings:
-    """Tolerances of the integrator; `atol` in units of the largest initial stored value of the model."""
+    """Tolerances of the integrator.
+
+    Attributes:
+        rtol: of the course; `slopes_rtol`: of the tangents that are carried along beside it.
+        atol: of both, in units of the largest initial stored value of the model.
+    """
 
     rtol: float = 1e-8
     atol: float = 1e-16
+    slopes_rtol: float = 1e-6
 
 
 @dataclass(frozen=True)
@@ -206,33 +212,30 @@ class Spans:
         return memory
 
     def _with_slopes(self, stored, slopes, memory, grid) -> Followed:
+        """The course by the engine that any simulation takes; beside it, the tangents."""
+        plain = self._plain(stored, memory, grid)
         n, level = self.states, np.full(self.states, self._level)
         constants = stored[:, n:]
-        follower = self._derived(back=False)
         moving = np.any(slopes[:, :n] != 0, axis=1) | np.any(slopes[:, n:][:, self._matter] != 0, axis=1)
-        # every cell takes one lane at least, for its own course
-        if moving.shape[1]:
-            moving[~moving.any(1), 0] = True
-            cell, lane = np.nonzero(moving)
-        else:
-            cell, lane = np.arange(len(stored)), np.zeros(len(stored), dtype=np.intp)
-            slopes = np.zeros((len(stored), stored.shape[1], 1))
-        course = np.empty((len(stored), len(grid), n))
+        cell, lane = np.nonzero(moving)
         result = np.zeros((len(stored), len(grid), n, slopes.shape[2]))
-        triggers = np.zeros((len(stored), len(self.network.events)), dtype=bool)
         for first in range(0, len(cell), _AT_ONCE):
             c, e = cell[first : first + _AT_ONCE], lane[first : first + _AT_ONCE]
             along = slopes[c, :, e]
             # tangents in the size of what they are tangents of
             size = self._sizes(stored[c], along)
-            found, tape = follower.run(
-                stored[c, :n], constants[c], grid, self.settings.rtol, level,
-                (along[:, :n] / size, along[:, n:] / size),
-                self._triggers(memory)[c] if self.network.events else None,
-            )  # fmt: skip
+            try:
+                found, _ = self._derived(back=False).run(
+                    stored[c, :n], constants[c], grid, self.settings.slopes_rtol, level,
+                    (along[:, :n] / size, along[:, n:] / size),
+                    self._triggers(memory)[c] if self.network.events else None,
+                )  # fmt: skip
+            except IntegrationError as error:
+                # a lane is a pair of a cell and a parameter
+                error.cell = int(c[error.cell or 0])
+                raise
             result[c, :, :, e] = found[..., 1] * size[:, :, None]
-            course[c], triggers[c] = found[..., 0], tape.triggers
-        return Followed(course, result if moving.shape[1] else None, self._remembered(memory, triggers), None)
+        return Followed(plain.course, result, plain.memory, None)
 
     def _sizes(self, stored: np.ndarray, along: np.ndarray) -> np.ndarray:
         """(lane, 1) what to measure each tangent in: so that it moves no value by more than that value's size."""

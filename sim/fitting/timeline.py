@@ -325,16 +325,17 @@ class Timeline:
         return way
 
     def _settle(
-        self, flow: Flow, points: Points, own, time: float, rests: np.ndarray, back: bool
+        self, flow: Flow, points: Points, own: np.ndarray, time: float, rests: np.ndarray, back: bool
     ) -> list[Back]:
         n = self.states
-        slopes = None if flow.slopes is None else flow.slopes[own]
-        with self._named(own):
-            found = self.spans.settle(flow.stored[own], slopes, flow.memory[own], time, back)
-        flow.stored[own, :n] = found.course[:, 0]
+        first, like = self._alike(own)
+        slopes = None if flow.slopes is None else flow.slopes[first]
+        with self._named(first):
+            found = self.spans.settle(flow.stored[first], slopes, flow.memory[first], time, back)
+        flow.stored[own, :n] = found.course[like, 0]
         if flow.slopes is not None and found.slopes is not None:
-            flow.slopes[own, :n] = found.slopes[:, 0]
-        self._remember(flow, own, found.memory)
+            flow.slopes[own, :n] = found.slopes[like, 0]
+        self._remember(flow, own, found.memory[like])
         points.stored[rests] = flow.stored[self.cell[rests]]
         if points.slopes is not None and flow.slopes is not None:
             points.slopes[rests] = flow.slopes[self.cell[rests], :n]
@@ -342,11 +343,29 @@ class Timeline:
         def pull(asked: np.ndarray, of_points: np.ndarray, _: np.ndarray) -> None:
             assert found.pull is not None
             np.add.at(asked, self.cell[rests], of_points[rests])
-            before = found.pull(asked[own][:, None, :n])
-            asked[own, :n] = 0.0
-            asked[own] += before
+            together = np.zeros((len(first), self.variables))
+            np.add.at(together, like, asked[own])
+            before = found.pull(together[:, None, :n])
+            before[:, n:] += together[:, n:]
+            asked[own] = 0.0
+            asked[first] = before
 
         return [pull]
+
+    def _alike(self, own: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Cells that are at rest before the same experiment: the first of each kind, and which of them each is like."""
+        kinds: dict[str, int] = {}
+        first, like = [], np.empty(len(own), dtype=np.intp)
+        for k, c in enumerate(own):
+            e = self.experiments[c]
+            shared = len(e.periods) > 1 and e.periods[0].start == PREEQUILIBRATION
+            resting = not np.any((self.cell == c) & np.isinf(self.time))
+            key = repr((sorted(e.initial.items(), key=str), e.periods[0])) if shared and resting else str(c)
+            if key not in kinds:
+                kinds[key] = len(first)
+                first.append(c)
+            like[k] = kinds[key]
+        return np.array(first), like
 
     @staticmethod
     def _remember(flow: Flow, own: np.ndarray, memory: np.ndarray) -> None:
