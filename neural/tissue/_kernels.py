@@ -173,39 +173,49 @@ def attend_back_sender(
 
 @njit(parallel=True)
 def weigh(indptr, indices, weight, value, out):
-    """out_i = Σ_j weight_ij value_j, by component: weight (e, c), value and out (n, c)."""
-    n, c = indptr.size - 1, value.shape[1]
+    """out_i = Σ_j weight_ij value_j by channel: weight (e, c), value and out (n, c, m)."""
+    n, c, m = value.shape
     for block in prange((n + BLOCK - 1) // BLOCK):
         for i in range(block * BLOCK, min((block + 1) * BLOCK, n)):
             for k in range(c):
-                out[i, k] = 0
+                for q in range(m):
+                    out[i, k, q] = 0
             for e in range(indptr[i], indptr[i + 1]):
                 j = indices[e]
                 for k in range(c):
-                    out[i, k] += weight[e, k] * value[j, k]
+                    w = weight[e, k]
+                    for q in range(m):
+                        out[i, k, q] += w * value[j, k, q]
 
 
 @njit(parallel=True)
 def weigh_back(indptr, indices, value, pull, d_weight):
-    """Reverse of `weigh` for the weights: d_weight_ij = pull_i value_j."""
-    n, c = indptr.size - 1, value.shape[1]
+    """Reverse of `weigh` for the weights: d_weight_ij = pull_i · value_j by channel."""
+    n, c, m = value.shape
     for block in prange((n + BLOCK - 1) // BLOCK):
+        total = np.empty(1, value.dtype)
         for i in range(block * BLOCK, min((block + 1) * BLOCK, n)):
             for e in range(indptr[i], indptr[i + 1]):
                 j = indices[e]
                 for k in range(c):
-                    d_weight[e, k] = pull[i, k] * value[j, k]
+                    total[0] = 0
+                    for q in range(m):
+                        total[0] += pull[i, k, q] * value[j, k, q]
+                    d_weight[e, k] = total[0]
 
 
 @njit(parallel=True)
 def weigh_back_sender(spoken, hearers, edges, weight, pull, d_value):
     """Reverse of `weigh` for the values: d_value_j = Σ_i weight_ij pull_i, over those who hear j."""
-    n, c = spoken.size - 1, pull.shape[1]
+    n, c, m = pull.shape
     for block in prange((n + BLOCK - 1) // BLOCK):
         for j in range(block * BLOCK, min((block + 1) * BLOCK, n)):
             for k in range(c):
-                d_value[j, k] = 0
+                for q in range(m):
+                    d_value[j, k, q] = 0
             for s in range(spoken[j], spoken[j + 1]):
                 i, e = hearers[s], edges[s]
                 for k in range(c):
-                    d_value[j, k] += weight[e, k] * pull[i, k]
+                    w = weight[e, k]
+                    for q in range(m):
+                        d_value[j, k, q] += w * pull[i, k, q]

@@ -1,7 +1,8 @@
 """The pair law: phi(x_i, x_j, e_ij) summed over neighbours, then a readout of what the sum adds to silence.
 
 `PairLaw` holds the networks and sums by itself; `neural.tissue.message_layer` runs the same networks as a
-torch-geometric layer, which training and gradients use. Importing torch-geometric takes seconds, which a tissue need not pay.
+torch-geometric layer, which training and gradients use. Importing torch-geometric takes seconds, which a tissue need
+not pay.
 """
 
 from __future__ import annotations
