@@ -21,7 +21,7 @@ def as_markdown(path: str | os.PathLike) -> str:
         f"Weights of kind **{card.kind}**, {size} numbers, sha256 `{card.sha256[:16]}`.",
         "",
     ]
-    out += _space(card) if card.kind == "manipulator" else []
+    out += _space(card) if "reference_states" in card.raw.get("space", {}) else []
     out += _table("Conditions", ["name", "unit", "trained range"], _conditions(card))
     out += _table("Messages", ["name", "unit", "meaning"], _named(card.raw.get("messages", [])))
     out += _table("Decoders", ["name", "unit", "meaning"], _named(card.raw.get("decoders", [])))

@@ -1,8 +1,9 @@
-"""Universal representations: named spaces and the encoders that put measurements into them.
+"""Universal representations: named spaces, principal components, and embeddings that others computed.
 
-A space has a name, labelled components, reference states and a provenance. Encoders so far: principal
-components of a table of cells, and embeddings of a foundation model that somebody computed before, read
-from AnnData's `.obsm` (no model is downloaded).
+A space has a name, labelled components, reference states, a provenance and a scale. Here are the plainest ways
+into one: principal components of a table of cells, and embeddings of foundation models that somebody computed
+before, read from AnnData's `.obsm` (no model is downloaded). Encoders of counts and of several kinds of
+measurements at once are in `neural.encoders`.
 """
 
 from __future__ import annotations
@@ -12,6 +13,17 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+
+#: Foundation model -> keys under which its embeddings are found in `.obsm`. UCE's and scGPT's own programs write
+#: the first ones; the others are what users and collections (CELLxGENE Census) call them. Case does not matter.
+FOUNDATION_MODELS: dict[str, tuple[str, ...]] = {
+    "scGPT": ("X_scGPT", "scgpt"),
+    "Geneformer": ("X_geneformer", "geneformer"),
+    "UCE": ("X_uce", "uce"),
+    "CellFM": ("X_CellFM", "cellfm"),
+    "scLong": ("X_scLong", "sclong"),
+    "scFoundation": ("X_scFoundation", "scfoundation"),
+}
 
 
 @dataclass(frozen=True)
@@ -23,12 +35,14 @@ class Space:
         labels: a word for each component.
         reference_states: name -> (d,), for example {"untreated": zeros}.
         provenance: what it was made from.
+        scale: `molecular`, `cellular` or `tissue`: what of the cell, or of its surroundings, it describes.
     """
 
     name: str
     labels: tuple[str, ...]
     reference_states: dict[str, np.ndarray] = field(default_factory=dict)
     provenance: str = ""
+    scale: str = "cellular"
 
     @property
     def dimension(self) -> int:
@@ -99,15 +113,14 @@ class PrincipalComponents:
 def from_obsm(data: Any, key: str, name: str | None = None) -> tuple[Space, np.ndarray]:
     """An embedding that lies in an AnnData's `.obsm`: its space and the cells' representations (cell, d).
 
-    Foundation models (scGPT, Geneformer, UCE and others) leave theirs there; the space's name is the key's
-    without the leading "X_".
+    `key` is a key of `.obsm`, or a foundation model of `FOUNDATION_MODELS`, whose usual keys are then tried. The
+    space's name is the key's without the leading "X_".
 
     Raises:
         KeyError: no such embedding; the message lists those there are.
         ValueError: the embedding is not a finite matrix.
     """
-    if key not in data.obsm:
-        raise KeyError(f"no embedding '{key}' in .obsm; there are {', '.join(map(str, data.obsm)) or 'none'}")
+    key = embedding_key(key, list(map(str, data.obsm)))
     values = np.asarray(_dense(data.obsm[key]), float)
     if values.ndim != 2 or not np.isfinite(values).all():
         raise ValueError(
@@ -117,6 +130,23 @@ def from_obsm(data: Any, key: str, name: str | None = None) -> tuple[Space, np.n
     labels = tuple(f"{label}{k}" for k in range(values.shape[1]))
     states = {"mean": values.mean(0)}
     return Space(label, labels, states, f".obsm['{key}'] of {len(values)} cells"), values
+
+
+def embedding_key(asked: str, there: Sequence[str]) -> str:
+    """Which of the keys of an `.obsm` holds the embedding that was asked for: a key, or a foundation model's name.
+
+    Raises:
+        KeyError: none of them does.
+    """
+    if asked in there:
+        return asked
+    model = next((m for m in FOUNDATION_MODELS if m.lower() == asked.lower()), None)
+    for usual in FOUNDATION_MODELS[model] if model else ():
+        for key in there:
+            if key.lower() == usual.lower():
+                return key
+    tried = f" (nor {', '.join(FOUNDATION_MODELS[model])})" if model else ""
+    raise KeyError(f"no embedding '{asked}' in .obsm{tried}; there are {', '.join(there) or 'none'}")
 
 
 def _dense(x: Any) -> np.ndarray:

@@ -3,7 +3,8 @@
     train("scenarios/training/pc9_drugs.yaml", output=None, resume=False, progress=print)
 
 Kinds: `manipulator` (drug response of wells), `transport` (populations between snapshots), `perturbation`
-(responses to drugs alone and together), `traces` (the rest of a track) and `tissue` (contact network).
+(responses to drugs alone and together), `traces` (the rest of a track), `representation` (spaces of cells) and
+`tissue` (contact network).
 What they share: keys checked before anything runs, a checkpoint to resume from, a model card with
 scores beside their controls.
 """
@@ -21,7 +22,7 @@ from typing import Any
 from neural.errors import TrainingError
 from neural.files import read_text
 from neural.strict_yaml import read
-from neural.training_keys import SCHEMA, Problems, check, check_manipulator
+from neural.training_keys import SCHEMA, Problems, check, check_manipulator, check_representation
 
 Progress = Callable[[int, int, str], None]
 #: kind of training -> module and function that fits it and writes the weights
@@ -30,6 +31,7 @@ TRAINERS = {
     "transport": "neural.train_transport:train_transport",
     "perturbation": "neural.train_perturbation:train_perturbation",
     "traces": "neural.train_traces:train_traces",
+    "representation": "neural.encoders.train:train_representation",
     "tissue": "neural.tissue.train_contact:train_tissue",
 }
 
@@ -68,6 +70,8 @@ def load_training(path: str | os.PathLike, need_data: bool = True) -> Training:
         )
     if kind == "manipulator":
         check_manipulator(spec, lines, problems)
+    if kind == "representation":
+        check_representation(spec, lines, problems)
     data = None
     if not problems and "data" in spec:
         data = file.parent / spec["data"]["path"]

@@ -107,7 +107,6 @@ SCHEMA: dict[str, dict[str, Key]] = {
                 "iterations": Key((int,), required=False, low=1),
                 "fine_tuning": Key((int,), required=False, low=0),
                 "rate": Key(_NUMBER, required=False, above=0),
-                "members": Key((int,), required=False, low=2),
             },
         ),
     },
@@ -126,8 +125,45 @@ SCHEMA: dict[str, dict[str, Key]] = {
         "treatment": Key((str,), required=False),
         "channels": Key((list,), required=False),
         "given": Key((int,), low=1),
+        "frames": Key((int,), required=False, low=2),
         "frame": Key(_NUMBER, required=False, above=0),
         "fit": Key((dict,), required=False, keys={"seed": Key((int,), required=False, low=0)}),
+    },
+    "representation": {
+        **_COMMON,
+        "data": Key((dict,), keys={"path": Key((str,))}),
+        "scale": Key((str,), required=False),
+        "method": Key((str,), required=False),
+        "space": Key(
+            (dict,),
+            keys={
+                "name": Key((str,)),
+                "components": Key((int,), low=1),
+                "states": Key((str,), required=False),
+            },
+        ),
+        "modalities": Key((dict,)),
+        "graph": Key(
+            (dict,),
+            required=False,
+            keys={
+                "positions": Key((str, list)),
+                "radius": Key(_NUMBER, above=0),
+                "hops": Key((int,), required=False, low=1),
+            },
+        ),
+        "fit": Key(
+            (dict,),
+            required=False,
+            keys={
+                "seed": Key((int,), required=False, low=0),
+                "hold_out": Key(_NUMBER, required=False, above=0),
+                "hidden": Key((int,), required=False, low=1),
+                "layers": Key((int,), required=False, low=1),
+                "epochs": Key((int,), required=False, low=1),
+                "rate": Key(_NUMBER, required=False, above=0),
+            },
+        ),
     },
     "tissue": {
         **_COMMON,
@@ -192,3 +228,47 @@ def check_manipulator(spec: dict[str, Any], lines: dict[str, int], problems: Pro
         rates = {r: Key(_NUMBER, required=False) for r in ("division", "apoptosis", "lysis", "clearance")}
         if isinstance(entry.get("reads"), dict):
             check(entry["reads"], rates, f"{at}.reads", lines, problems)
+
+
+def check_representation(spec: dict[str, Any], lines: dict[str, int], problems: Problems) -> None:
+    """What the keys of a representation's training file must be to each other."""
+    words = {
+        "method": ("vae", "pca"),
+        "scale": ("molecular", "cellular", "tissue"),
+    }
+    for key, allowed in words.items():
+        got = spec.get(key)
+        if isinstance(got, str) and got not in allowed:
+            close = get_close_matches(got, allowed, 1)
+            hint = f"; did you mean '{close[0]}'?" if close else ""
+            problems.append((lines.get(key), key, f"must be one of {', '.join(allowed)} (got {got!r}){hint}"))
+    modalities = spec.get("modalities")
+    if not isinstance(modalities, dict):
+        return
+    if not modalities:
+        problems.append((lines.get("modalities"), "modalities", "names no modality"))
+    entry = {k: Key((str,), required=False) for k in ("kind", "values", "weights")}
+    entry["features"] = Key((list,), required=False)
+    pools = "graph" in spec
+    for name, asked in modalities.items():
+        at = f"modalities.{name}"
+        line = lines.get(at)
+        if not name.isidentifier() or name in ("encoders", "decoders", "noise"):
+            problems.append((line, at, "is not a name; use letters, digits and _, a letter first"))
+        if not isinstance(asked, dict):
+            problems.append((line, at, f"must be a mapping (got {asked!r})"))
+            continue
+        check(asked, entry, at, lines, problems)
+        if ("kind" in asked) == ("weights" in asked):
+            problems.append((line, at, "give either kind (counts or real) or weights of the space below"))
+        elif "kind" in asked and asked["kind"] not in ("counts", "real"):
+            got = asked["kind"]
+            problems.append((lines.get(f"{at}.kind"), f"{at}.kind", f"must be counts or real (got {got!r})"))
+        elif pools and "weights" not in asked:
+            problems.append((line, at, "is pooled over the graph, so it needs weights of a cellular space"))
+    if pools != (spec.get("scale") == "tissue"):
+        key = "graph" if pools else "scale"
+        problems.append((lines.get(key), key, "a tissue space has a graph, and no other has"))
+    share = spec.get("fit", {}).get("hold_out") if isinstance(spec.get("fit"), dict) else None
+    if isinstance(share, int | float) and not share < 1:
+        problems.append((lines.get("fit.hold_out"), "fit.hold_out", f"must be below 1 (got {share!r})"))

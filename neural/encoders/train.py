@@ -1,0 +1,136 @@
+"""From a training file of kind "representation" to a weights file with scores of held-out cells beside controls."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from neural.encoders.modalities import Modality
+from neural.encoders.pooling import neighbours_within, pooled, pooled_names
+from neural.encoders.representation import Representation
+from neural.encoders.scores import held_out_scores
+from neural.tables import Table, read_measurements
+
+Progress = Callable[[int, int, str], None]
+_HOLD_OUT = 0.2
+_OPTIONS = ("hidden", "layers", "epochs", "rate")
+
+
+@dataclass(frozen=True)
+class Cells:
+    """What a training file makes of its data.
+
+    Attributes:
+        tables: modality -> (cell, feature).
+        states: a word for each cell, or None.
+        below: what is known of the spaces that this one is built on, by modality.
+        sha256: of the data.
+    """
+
+    modalities: tuple[Modality, ...]
+    tables: dict[str, np.ndarray]
+    states: np.ndarray | None
+    below: dict[str, dict[str, Any]]
+    sha256: str
+
+    def part(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        return {name: t[rows] for name, t in self.tables.items()}
+
+
+def train_representation(
+    spec: dict[str, Any], data: Path, output: Path, checkpoint: Path, resume: bool, progress: Progress | None
+) -> dict[str, Any]:
+    """Fit on the training cells, score on held-out ones beside controls, write `output`; returns the card.
+
+    The fit takes minutes and keeps no checkpoint: `resume` starts it again, to the same bits. Weights of spaces
+    below are looked for beside the data, then beside the output.
+    """
+    cells = cells_of(spec, data, output.parent)
+    fit = spec.get("fit", {})
+    seed, share = int(fit.get("seed", 0)), float(fit.get("hold_out", _HOLD_OUT))
+    rows = len(next(iter(cells.tables.values())))
+    order = np.random.default_rng(seed).permutation(rows)
+    held = max(1, round(share * rows))
+    test, train = np.sort(order[:held]), np.sort(order[held:])
+    method = spec.get("method", "vae")
+    options = {k: fit[k] for k in _OPTIONS if k in fit} if method == "vae" else {}
+    dimension = int(spec["space"]["components"])
+    made = Representation.fit(
+        cells.part(train),
+        cells.modalities,
+        dimension,
+        spec["space"]["name"],
+        method,
+        spec.get("scale", "cellular"),
+        None if cells.states is None else [str(s) for s in cells.states[train]],
+        provenance=f"{method} of {len(train)} cells of {data.name} ({cells.sha256[:16]})",
+        seed=seed,
+        progress=progress,
+        **options,
+    )
+    control = made
+    if method != "pca":
+        control = Representation.fit(cells.part(train), cells.modalities, dimension, "control", "pca")
+    models = {f"this space ({method})": made} | (
+        {} if control is made else {"PCA of the same dimension": control}
+    )
+    card = {
+        "data": {"file": data.name, "sha256": cells.sha256, "cells": rows},
+        "split": {"training": len(train), "held out": len(test), "how": "cells at random"},
+        "seeds": [seed],
+        "scores": held_out_scores(models, cells.modalities, cells.part(train), cells.part(test), seed),
+        "below": cells.below,
+        "notes": list(spec.get("notes", [])),
+    }
+    made.save(output, **card)
+    return card
+
+
+def cells_of(spec: Mapping[str, Any], data: Path, beside: Path) -> Cells:
+    """The modalities of a training file, read from its data.
+
+    Raises:
+        ValueError, KeyError: the data do not have what the file asks for.
+    """
+    table = read_measurements(data)
+    graph = None
+    if "graph" in spec:
+        graph = neighbours_within(
+            _positions(table, spec["graph"]["positions"]), float(spec["graph"]["radius"])
+        )
+    modalities, tables, below = [], {}, {}
+    for name, asked in spec["modalities"].items():
+        if "weights" in asked:
+            under = Representation.load(_weights(asked["weights"], data.parent, beside))
+            read = {m.name: table.matrix(asked.get("values"), list(m.features))[0] for m in under.modalities}
+            values, features = under.encode(read), under.space.labels
+            if graph is not None:
+                hops = int(spec["graph"].get("hops", 1))
+                values, features = pooled(values, graph, hops), pooled_names(features, hops)
+            below[name] = {"space": under.space.name, "scale": under.space.scale, "file": asked["weights"]}
+            modality = Modality(name, "real", tuple(features))
+        else:
+            values, chosen = table.matrix(asked.get("values"), asked.get("features"))
+            modality = Modality(name, asked["kind"], tuple(map(str, chosen)))
+        modalities.append(modality)
+        tables[name] = values
+    states = spec["space"].get("states")
+    words = None if states is None else np.asarray(table.column(states)).astype(str)
+    return Cells(tuple(modalities), tables, words, below, table.sha256)
+
+
+def _positions(table: Table, asked: str | list[str]) -> np.ndarray:
+    if isinstance(asked, str):
+        return table.matrix(asked)[0]
+    return np.stack([np.asarray(table.column(c), float) for c in asked], 1)
+
+
+def _weights(name: str, *folders: Path) -> Path:
+    for folder in folders:
+        if (folder / name).is_file():
+            return folder / name
+    raise ValueError(f"no weights '{name}' beside the data or the output; train the space below first")
