@@ -2,33 +2,26 @@
 
 from __future__ import annotations
 
-import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sbml_data import NEEDED, biomodels
 
 from mechanistic import load_model
 
-ARCHIVE = Path(__file__).resolve().parents[3] / "shared" / "data" / "sbml" / "biomodels.tar.gz"
-pytestmark = [
-    pytest.mark.validation,
-    pytest.mark.skipif(not ARCHIVE.is_file(), reason="../shared/data/sbml is not here"),
-]
+pytestmark = NEEDED
 
 
 @pytest.fixture(scope="module")
-def models(tmp_path_factory) -> Path:
-    target = tmp_path_factory.mktemp("biomodels")
-    with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(target, filter="data")
-    return target / "biomodels"
+def models(tmp_path_factory) -> dict[int, Path]:
+    return biomodels(tmp_path_factory.mktemp("biomodels"))
 
 
 @pytest.mark.parametrize("number", [5, 9, 10, 12, 19, 21, 35, 49, 64, 84, 88])
 def test_a_published_model_told_in_antimony_runs_the_same(models, number):
     """Measured: the same bits; the order of species may differ (64)."""
-    model = load_model(models / f"BIOMD{number:010}.xml")
+    model = load_model(models[number])
     again = load_model(model.to_antimony())
     assert set(again.network.species_ids) == set(model.network.species_ids)
     times = np.linspace(0, 10, 6)

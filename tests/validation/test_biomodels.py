@@ -2,32 +2,24 @@
 
 from __future__ import annotations
 
-import tarfile
 from pathlib import Path
 
 import numpy as np
 import pytest
+from sbml_data import MODELS, NEEDED, biomodels
 
 from mechanistic import load_model
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "sbml"
-pytestmark = [
-    pytest.mark.validation,
-    pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/data/sbml is not here"),
-]
-MODELS = [5, 9, 10, 12, 19, 21, 35, 49, 64, 84, 88, 140, 157, 163, 183, 220, 255, 293, 313, 396, 474, 658]
+pytestmark = NEEDED
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    target = tmp_path_factory.mktemp("sbml")
-    with tarfile.open(SHARED / "biomodels.tar.gz") as archive:
-        archive.extractall(target, filter="data")
-    return target
+    return biomodels(tmp_path_factory.mktemp("sbml"))
 
 
-def biomodel(folder: Path, number: int):
-    return load_model(folder / "biomodels" / f"BIOMD{number:010d}.xml")
+def biomodel(folder: dict[int, Path], number: int):
+    return load_model(folder[number])
 
 
 @pytest.mark.parametrize("number", MODELS)
@@ -38,7 +30,7 @@ def test_methods_agree(folder, number):
     ours = model.simulate(times, rtol=1e-9, atol=1e-13)
     if ours.attrs["method"] == "roadrunner":
         # RoadRunner reading the file by itself is the other party then
-        expected = _roadrunner(folder / "biomodels" / f"BIOMD{number:010d}.xml", model, times)
+        expected = _roadrunner(folder[number], model, times)
     else:
         reference = model.simulate(times, method="roadrunner", rtol=1e-10, atol=1e-14)
         expected = {s: reference[f"amount.{s}"].values[0] for s in model.network.species_ids}

@@ -5,30 +5,20 @@ Held bit for bit over the published models of the shared data; skipped where the
 
 from __future__ import annotations
 
-import tarfile
-from pathlib import Path
-
 import numba
 import numpy as np
 import pytest
+from sbml_data import MODELS, NEEDED, biomodels
 
 from mechanistic import PathwayModel, load_model
 
-SHARED = Path(__file__).resolve().parents[3] / "shared" / "data" / "sbml"
-pytestmark = [
-    pytest.mark.validation,
-    pytest.mark.skipif(not SHARED.is_dir(), reason="../shared/data/sbml is not here"),
-]
-MODELS = [5, 9, 10, 12, 19, 21, 35, 49, 64, 84, 88, 140, 157, 163, 183, 220, 255, 293, 313, 396, 474, 658]
+pytestmark = NEEDED
 CELLS = 100
 
 
 @pytest.fixture(scope="module", params=MODELS)
 def model(request, tmp_path_factory) -> PathwayModel:
-    folder = tmp_path_factory.mktemp("biomodels")
-    with tarfile.open(SHARED / "biomodels.tar.gz") as archive:
-        archive.extractall(folder, filter="data")
-    return load_model(folder / "biomodels" / f"BIOMD{request.param:010d}.xml")
+    return load_model(biomodels(tmp_path_factory.mktemp("biomodels"))[request.param])
 
 
 def cells_that_differ(model: PathwayModel) -> dict[str, np.ndarray]:

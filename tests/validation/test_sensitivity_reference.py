@@ -2,20 +2,14 @@
 
 from __future__ import annotations
 
-import tarfile
-from pathlib import Path
-
 import numpy as np
 import pytest
+from sbml_data import NEEDED, biomodels
 
 from mechanistic import load_model
 from mechanistic.moieties import conserved, stoichiometry
 
-ARCHIVE = Path(__file__).resolve().parents[3] / "shared" / "data" / "sbml" / "biomodels.tar.gz"
-pytestmark = [
-    pytest.mark.validation,
-    pytest.mark.skipif(not ARCHIVE.is_file(), reason="../shared/data/sbml/biomodels.tar.gz is not here"),
-]
+pytestmark = NEEDED
 
 # Kholodenko's MAPK cascade (three moieties, a limit cycle), the ERK cascade of Hornberg (four moieties, reached
 # in time only) and the repressilator (none): the oscillators have a steady state that is not stable
@@ -24,19 +18,12 @@ CONTROLLED = [10, 12, 84]
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    target = tmp_path_factory.mktemp("biomodels")
-    with tarfile.open(ARCHIVE) as archive:
-        archive.extractall(target, filter="data")
-    return target / "biomodels"
-
-
-def file_of(folder: Path, number: int) -> Path:
-    return folder / f"BIOMD{number:010d}.xml"
+    return biomodels(tmp_path_factory.mktemp("biomodels"))
 
 
 @pytest.mark.parametrize("number", [9, 10])
 def test_sensitivities_equal_central_differences(folder, number):
-    model = load_model(file_of(folder, number))
+    model = load_model(folder[number])
     times = [0.0, 20.0, 100.0]
     species = model.network.species_ids
     fixed = [p.id for p in model.network.parameters if p.id in model.network.settable_ids and p.value]
@@ -65,7 +52,7 @@ def test_sensitivities_equal_central_differences(folder, number):
 @pytest.mark.parametrize("number", [9, 10, 12])
 def test_the_adjoint_equals_forward_sensitivities(folder, number):
     """By all parameters at once, to 1e-5 of what their terms sum to."""
-    model = load_model(file_of(folder, number))
+    model = load_model(folder[number])
     network, times = model.network, np.linspace(0.0, 100.0, 6)
     parameters = [p.id for p in network.parameters if p.id in network.settable_ids and p.value]
     run = model.adjoint(times, parameters)
@@ -81,10 +68,10 @@ def test_the_adjoint_equals_forward_sensitivities(folder, number):
 def test_an_oscillators_steady_state_is_found(folder):
     """The clock of BioModels 21: RoadRunner finds the same state, and no cell goes there."""
     roadrunner = pytest.importorskip("roadrunner")
-    runner = roadrunner.RoadRunner(str(file_of(folder, 21)))
+    runner = roadrunner.RoadRunner(str(folder[21]))
     runner.getSteadyStateSolver().setValue("allow_presimulation", True)
     assert runner.steadyState() < 1e-9
-    found = load_model(file_of(folder, 21)).steady_state()
+    found = load_model(folder[21]).steady_state()
     ours = [found[name].values[0] for name in runner.model.getFloatingSpeciesIds()]
     np.testing.assert_allclose(ours, runner.model.getFloatingSpeciesConcentrations(), rtol=1e-8)
     assert not found["stable"].values[0]
@@ -94,7 +81,7 @@ def test_an_oscillators_steady_state_is_found(folder):
 def both(request, folder):
     """(our model, RoadRunner at its steady state)."""
     roadrunner = pytest.importorskip("roadrunner")
-    file = file_of(folder, request.param)
+    file = folder[request.param]
     runner = roadrunner.RoadRunner(str(file))
     runner.conservedMoietyAnalysis = True
     runner.getSteadyStateSolver().setValue("allow_presimulation", True)
