@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sim.measurements import MeasurementsError, read_table, series
 from sim.perturbations import Perturbation
-from sim.processes.fields import BoxSettings, FieldSettings, Wall
+from sim.processes.fields import BoxSettings, FieldSettings, Patch, Wall
 from sim.processes.life_interactions import InteractionSettings
 from sim.processes.life_settings import Composition, Cycle, Daughters, LifeSettings
 from sim.processes.motion import MotionSettings, SpringSettings
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from sim.scenario import Scenario
     from sim.scenario.cells import CellType
     from sim.scenario.cycle import Phase
+    from sim.scenario.regions import Region
     from sim.scenario.vessels import Passing
 
 #: longest coupling step that is chosen where the scenario gives none [min]
@@ -94,6 +95,24 @@ def field_of(scenario: Scenario, name: str) -> FieldSettings:
         saturation=by_type("saturation"),
         export=by_type("export"),
         vessels=tuple(_wall(scenario, vessel, passing) for vessel, passing in f.vessels.items()),
+        patches=tuple(_patch(scenario.space.regions[r], float(d)) for r, d in f.diffusion_in.items()),
+        advection=_three(f.advection) if f.advection is not None else None,
+    )
+
+
+def _three(velocity: Sequence[float]) -> tuple[float, float, float]:
+    x, y, *z = map(float, velocity)
+    return x, y, z[0] if z else 0.0
+
+
+def _patch(region: Region, diffusion: float) -> Patch:
+    if region.disc is not None:
+        centre = tuple(map(float, region.disc.center))
+        return Patch(centre, float(region.disc.radius), (), diffusion)
+    assert region.box is not None
+    ends = (region.box.x, region.box.y, region.box.z)
+    return Patch(
+        None, 0.0, tuple((float(e[0]), float(e[1])) if e is not None else None for e in ends), diffusion
     )
 
 

@@ -30,6 +30,29 @@ class Wall:
 
 
 @dataclass(frozen=True)
+class Patch:
+    """Where a field spreads otherwise: a ball about `centre` or a box [um], and its diffusion there [um^2/min]."""
+
+    centre: tuple[float, ...] | None
+    radius: float
+    box: tuple[tuple[float, float] | None, ...]
+    diffusion: float
+
+    def covers(self, grid: Grid) -> np.ndarray:
+        """Mask (nz, ny, nx) of the voxels whose middles lie in it."""
+        inside, distance = np.ones(grid.shape, dtype=bool), np.zeros(grid.shape)
+        for axis in range(grid.dims):
+            shape = [1, 1, 1]
+            shape[2 - axis] = -1
+            at = grid.centres(axis).reshape(shape)
+            if self.centre is not None:
+                distance = distance + (at - self.centre[axis]) ** 2
+            elif (ends := self.box[axis]) is not None:
+                inside &= (ends[0] <= at) & (at < ends[1])
+        return inside & (distance <= self.radius**2)
+
+
+@dataclass(frozen=True)
 class FieldSettings:
     """What a scenario says of one field. Times in min, lengths in um, values in `unit`."""
 
@@ -50,6 +73,10 @@ class FieldSettings:
     export: dict[int, float]
     #: walls through which it passes
     vessels: tuple[Wall, ...]
+    #: where it spreads otherwise; the last counts
+    patches: tuple[Patch, ...] = ()
+    #: velocity of what carries it along x, y, z [um/min], None where nothing flows
+    advection: tuple[float, float, float] | None = None
 
 
 class FieldProcess(Process):
@@ -98,7 +125,7 @@ class FieldProcess(Process):
         self.reads = ("cell.position", "cell.volume", "cell.living")
 
     def prepare(self, streams) -> None:
-        from mechanistic.fields import Boundary, DiffusionSolver, Inflow, Permeable
+        from mechanistic.fields import Boundary, DiffusionSolver, Inflow, Permeable, UnevenSolver
 
         super().prepare(streams)
         self.grid = self.box.grid()
@@ -109,8 +136,15 @@ class FieldProcess(Process):
             kind, pace, value = said
             return Permeable(pace, value) if kind == "permeable" else Inflow(pace * value)
 
-        boundary = Boundary(**{name: face(said) for name, said in self.settings.boundary.items()})
-        self.solver = DiffusionSolver(self.grid, self.settings.diffusion, self.settings.decay, boundary)
+        s = self.settings
+        boundary = Boundary(**{name: face(said) for name, said in s.boundary.items()})
+        if s.patches:
+            diffusion = np.full(self.grid.shape, s.diffusion)
+            for patch in s.patches:
+                diffusion[patch.covers(self.grid)] = patch.diffusion
+            self.solver = UnevenSolver(self.grid, diffusion, s.decay, boundary)
+        else:
+            self.solver = DiffusionSolver(self.grid, s.diffusion, s.decay, boundary)
         self._walls = self._of_walls()
 
     def start(self, state) -> None:
@@ -124,6 +158,17 @@ class FieldProcess(Process):
         if self.kind == "quasi-steady":
             self._settle(state, u, voxel, rates, dt)
             return
+        self._carry(u, 0.5 * dt)
+        self._spread(state, u, voxel, rates, dt)
+        self._carry(u, 0.5 * dt)
+
+    def _carry(self, u: np.ndarray, dt: float) -> None:
+        from mechanistic.fields import advect
+
+        if self.settings.advection is not None:
+            advect(u, self.grid, self.settings.advection, dt, self.solver.boundary)
+
+    def _spread(self, state, u: np.ndarray, voxel: np.ndarray, rates: tuple, dt: float) -> None:
         if not len(voxel) and self._walls is None:
             self.solver.step(u, dt)
             return

@@ -12,6 +12,7 @@ from typing import NamedTuple, Protocol
 
 from sim.errors import escaped
 from sim.scenario.cells import CellType
+from sim.scenario.dynamics import Space
 from sim.scenario.instruments import INCUCYTE, Cytometer, Fluorescence, Incucyte, Instrument, Stain
 from sim.scenario.schema import ScenarioSpec
 from sim.scenario.yaml_text import Path
@@ -95,7 +96,7 @@ class Names:
 
     def __init__(self, spec: ScenarioSpec, key_line: Where):
         self.spec, self.key_line = spec, key_line
-        self.spaces: dict[str, Path] = {}
+        self.spaces: dict[str, Path] = {name: ("representations", name) for name in spec.representations}
         for name, cell in spec.cells.items():
             if cell.representation is not None:
                 self.spaces.setdefault(cell.representation.space, ("cells", name, "representation", "space"))
@@ -107,6 +108,7 @@ class Names:
             "field": (("space", "fields"), spec.space.fields),
             "cell type": (("cells",), spec.cells),
             "vessel": (("space", "vessels"), spec.space.vessels),
+            "region": (("space", "regions"), spec.space.regions),
             "pathway": (("pathways",), spec.pathways),
             "manipulator": (("manipulators",), spec.manipulators),
             "instrument": (("instruments",), spec.instruments),
@@ -160,7 +162,7 @@ class Names:
                 hint = _dym(rest, allowed, before=f"{family}.")
                 yield Fault(path, f"no such quantity; {family} has {one_of(allowed)}{hint}")
         elif family in ("decoder", "condition"):
-            if not self.spec.manipulators:
+            if not self.spec.manipulators and not (family == "decoder" and self.spec.representations):
                 yield Fault(path, f"{family}.* comes from the weights of a manipulator, and none is declared")
         elif self.spec.tissue is None:
             yield Fault(path, f"{family}.* needs the section tissue, which says who is a neighbour")
@@ -214,11 +216,16 @@ def reference_faults(spec: ScenarioSpec, key_line: Where) -> Iterator[Fault]:
         for vessel in field.vessels:
             path = ("space", "fields", name, "vessels", vessel)
             yield from names.check("vessel", vessel, path, at_key=True)
+        for region in field.diffusion_in:
+            path = ("space", "fields", name, "diffusion_in", region)
+            yield from names.check("region", region, path, at_key=True)
     for name, cell in spec.cells.items():
         yield from _cell(names, name, cell)
     for name, manipulator in spec.manipulators.items():
         for drug, quantity in manipulator.conditions.items():
             yield from names.quantity(quantity, ("manipulators", name, "conditions", drug))
+    for name, space in spec.representations.items():
+        yield from _space(names, ("representations", name), space)
     yield from _actions(names)
     yield from _readings(names)
     yield from _unused(names)
@@ -273,12 +280,25 @@ def _cell(names: Names, name: str, cell: CellType) -> Iterator[Fault]:
             yield Fault((*at, "pathways", i), "is listed twice")
     if cell.representation is not None:
         here = (*at, "representation")
-        if not names.spec.manipulators:
+        if not names.spec.manipulators and cell.representation.space not in names.spec.representations:
             yield Fault(
                 (*here, "space"), "needs a manipulator whose weights have this space; none is declared"
             )
         for i, manipulator in enumerate(cell.representation.manipulators or ()):
             yield from names.check("manipulator", manipulator, (*here, "manipulators", i))
+
+
+def _space(names: Names, at: Path, space: Space) -> Iterator[Fault]:
+    yield from _types(names, space.cells, (*at, "cells"))
+    for modality, features in space.reads.items():
+        for feature, quantity in features.items():
+            yield from names.quantity(quantity, (*at, "reads", modality, feature))
+    for modality, below in space.built_on.items():
+        yield from names.check("space", below, (*at, "built_on", modality))
+        if below == at[-1]:
+            yield Fault((*at, "built_on", modality), "is the space itself; name the one below")
+        if modality in space.reads:
+            yield Fault((*at, "built_on", modality), "is given in reads too; remove one", at_key=True)
 
 
 def _actions(names: Names) -> Iterator[Fault]:

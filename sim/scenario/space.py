@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, Strict, model_validator
 
+from sim.scenario.regions import Region, check_regions
 from sim.scenario.units import (
     FIELD_DIMENSIONS,
     LENGTH,
@@ -30,6 +31,7 @@ from sim.scenario.values import (
     Position,
     Rate,
     Reads,
+    Velocity,
     default,
     fault,
     value_at,
@@ -206,6 +208,18 @@ class FieldSpec(Part):
     """
 
     diffusion: Diffusivity = Field(description="Diffusion coefficient.")
+    diffusion_in: dict[Name, Diffusivity] = Field(
+        default_factory=dict,
+        description="Another diffusion coefficient in regions of space.regions, by name; 0 where nothing enters. Where "
+        "regions overlap the last counts.",
+    )
+    advection: Annotated[tuple[Velocity, ...], Strict(False), Field(min_length=2, max_length=3)] | None = (
+        Field(
+            default=None,
+            description="Velocity of a flow that carries the substance, along x, y (and z).",
+            examples=[["10 um/min", "0 um/min"]],
+        )
+    )
     decay: Rate = Field(default=default("0 /min", RATE), description="First-order decay.")
     unit: FieldUnit = Field(
         default="",
@@ -225,6 +239,14 @@ class FieldSpec(Part):
         default="transient",
         description="transient follows the equation in time; steady takes it to be in balance.",
     )
+
+    @model_validator(mode="after")
+    def _carried(self) -> FieldSpec:
+        if self.advection is not None and self.solve == "steady":
+            raise fault("is for transient fields; a steady one follows no flow", "advection")
+        if self.advection is not None and self.diffusion_in:
+            raise fault("is the same everywhere, and cannot go with regions (diffusion_in)", "advection")
+        return self
 
     @model_validator(mode="after")
     def _in_one_unit(self) -> FieldSpec:
@@ -278,6 +300,9 @@ class Space(Part):
     vessels: dict[Name, Vessel] = Field(
         default_factory=dict, description="Tubes through whose walls fields pass, by name."
     )
+    regions: dict[Name, Region] = Field(
+        default_factory=dict, description="Regions in which fields spread otherwise, by name."
+    )
 
     @property
     def dimensions(self) -> int:
@@ -300,11 +325,15 @@ class Space(Part):
                     "voxel",
                 )
         check_vessels(self.domain, self.vessels)
+        check_regions(self.domain, self.regions)
         for name, field in self.fields.items():
             self._check_faces(name, field)
         return self
 
     def _check_faces(self, name: str, field: FieldSpec) -> None:
+        if field.advection is not None and len(field.advection) != self.dimensions:
+            message = f"has {len(field.advection)} components; the domain has {self.dimensions} axes"
+            raise fault(message, "fields", name, "advection")
         if not self.periodic:
             return
         if "boundary" in field.model_fields_set and set(field.boundary.values()) != {"periodic"}:

@@ -140,6 +140,7 @@ Length = Annotated[Quantity, _quantity("positive", LENGTH)]
 Volume = Annotated[Quantity, _quantity("positive", VOLUME)]
 Rate = Annotated[Quantity, _quantity("not negative", RATE)]
 Speed = Annotated[Quantity, _quantity("not negative", SPEED)]
+Velocity = Annotated[Quantity, _quantity("any", SPEED)]
 Diffusivity = Annotated[Quantity, _quantity("not negative", DIFFUSIVITY)]
 #: A value of a field, in the field's own unit once the field is known.
 FieldValue = Annotated[Quantity, _quantity("not negative", *FIELD_DIMENSIONS)]
