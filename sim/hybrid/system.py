@@ -144,6 +144,19 @@ class Hybrid:
         """Ids of the weights of a network inside the model, in the order of its layers and arrays."""
         return self.inlined[name].weight_ids
 
+    def weight_groups(self, name: str) -> dict[str, list[str]]:
+        """Ids of the weights of a network inside the model: of each input by its name, then of each other array."""
+        joint, part = self.joints[name], self.inlined[name]
+        found: dict[str, list[str]] = {}
+        for layer, arrays in part.weights.items():
+            for array, ids in arrays.items():
+                if not found and array == "weight" and ids.ndim == 2 and ids.shape[1] == len(joint.inputs):
+                    for k, given in enumerate(names_of(joint.inputs)):
+                        found[given] = [str(i) for i in ids[:, k]]
+                else:
+                    found[f"{layer}.{array}"] = [str(i) for i in ids.flat]
+        return found
+
     def fit_parameters(self, deviation: float = np.inf) -> list[Parameter]:
         """The weights of all networks inside the model as parameters of a fit (`sim.fitting`).
 

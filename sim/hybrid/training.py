@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 from mechanistic.errors import IntegrationError
+from sim.errors import ScenarioError
 from sim.fitting.objective import Evaluation
 
 _LARGEST_DAMPING = 1e12
@@ -42,17 +43,24 @@ class Fitted:
 
 
 class Residuals:
-    """What least squares sees of an objective: residuals of measurements, then of normal priors.
+    """What least squares sees of an objective: residuals of measurements, of its normal priors, of weights.
 
     Args:
-        deviation: of a normal prior around 0 of those `weights` (positions); infinite for none.
+        deviation: of a normal prior around 0 of those `weights` (positions), one or one each; infinite for none.
         rows: (measurement,) which of them count; all where None.
     """
 
-    def __init__(self, objective: Any, weights: np.ndarray, deviation: float, rows: np.ndarray | None = None):
+    def __init__(
+        self,
+        objective: Any,
+        weights: np.ndarray,
+        deviation: float | np.ndarray,
+        rows: np.ndarray | None = None,
+    ):
         self.objective, self.weights = objective, weights
-        self.pull = 1.0 / deviation if np.isfinite(deviation) else 0.0
+        self.pull = np.broadcast_to(1.0 / np.asarray(deviation, dtype=float), len(weights))
         self.rows = slice(None) if rows is None else rows
+        self.priors = normal_priors(objective)
 
     def __call__(self, x: np.ndarray, slopes: bool) -> tuple[np.ndarray, np.ndarray | None, Evaluation]:
         """Residuals (any,), their slopes (any, estimated), and the evaluation.
@@ -62,12 +70,38 @@ class Residuals:
         """
         found = self.objective(x, slopes=slopes)
         # noise that is fitted weighs in by its logarithm, which is no square; it is constant where it is given
-        residuals = np.concatenate([found.residual[self.rows], self.pull * x[self.weights]])
+        at, mean, spread = self.priors
+        residuals = np.concatenate(
+            [found.residual[self.rows], (x[at] - mean) / spread, self.pull * x[self.weights]]
+        )
         if not slopes or found.residual_slopes is None:
             return residuals, None, found
-        pulls = np.zeros((len(self.weights), len(x)))
-        pulls[np.arange(len(self.weights)), self.weights] = self.pull
+        pulls = np.zeros((len(at) + len(self.weights), len(x)))
+        pulls[np.arange(len(at)), at] = 1.0 / spread
+        pulls[len(at) + np.arange(len(self.weights)), self.weights] = self.pull
         return residuals, np.concatenate([found.residual_slopes[self.rows], pulls]), found
+
+
+def normal_priors(objective: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Positions, means and deviations of the estimated parameters with a normal prior of what is fitted.
+
+    Raises:
+        ScenarioError: a prior is of another kind, which is no square.
+    """
+    inner = getattr(objective, "objective", objective)
+    found = []
+    for parameter in inner.parameters:
+        prior = parameter.prior
+        if prior is None or parameter.id not in objective.names:
+            continue
+        fits = prior.scaled or parameter.scale == "lin"
+        if prior.kind == "normal" and fits:
+            found.append((objective.names.index(parameter.id), *prior.values))
+        elif prior.kind != "uniform":
+            message = f"the prior of '{parameter.id}' is {prior.kind}: least squares takes normal ones"
+            raise ScenarioError(f"{message} of what is fitted, and uniform ones")
+    table = np.array(found, dtype=float).reshape(-1, 3)
+    return table[:, 0].astype(int), table[:, 1], table[:, 2]
 
 
 def descend(
@@ -185,6 +219,70 @@ def fit_weights(
         x = found.x
     assert found is not None
     return found
+
+
+def fit_by_evidence(
+    objective: Any,
+    groups: Sequence[Sequence[str]],
+    *,
+    start: np.ndarray | None = None,
+    rounds: int = 8,
+    most: int = 100,
+    deviation: float = 1.0,
+    horizons: Sequence[float] = (0.25, 0.5, 1.0),
+    watch: Callable[[int, float], None] | None = None,
+) -> tuple[Fitted, np.ndarray]:
+    """As `fit_weights`, with the deviation of each group of weights found by the measurements themselves.
+
+    The evidence of the measurements is raised round by round (MacKay, Neural Comput. 4, 415, 1992; automatic relevance
+    determination where the groups are the inputs of a network): what an input does not explain, its weights lose.
+
+    Args:
+        groups: ids of the weights of each group.
+        rounds: in which deviations are set anew, each followed by a few steps.
+
+    Returns:
+        The fit, and the deviation of each group.
+
+    Raises:
+        IntegrationError: there is no course at the start.
+    """
+    at = {name: i for i, name in enumerate(objective.names)}
+    positions = [np.array([at[id] for id in group], dtype=int) for group in groups]
+    order = np.concatenate(positions)
+    spread = np.full(len(groups), deviation)
+    found = fit_weights(
+        objective, deviation=deviation, horizons=horizons, weights=[n for g in groups for n in g], start=start,
+        most=most, watch=watch,
+    )  # fmt: skip
+    for _ in range(rounds):
+        slopes = found.evaluation.residual_slopes
+        assert slopes is not None
+        at_prior, _, deviations = normal_priors(objective)
+        precision = np.zeros(len(objective.names))
+        precision[at_prior] = 1.0 / deviations**2
+        for own, s in zip(positions, spread):
+            precision[own] = 1.0 / s**2
+        variances = np.diag(np.linalg.pinv(slopes.T @ slopes + np.diag(precision), hermitian=True))
+        before = spread.copy()
+        for k, own in enumerate(positions):
+            told = float(np.sum(1.0 - precision[own] * variances[own]))
+            size = float(np.sum(found.x[own] ** 2))
+            spread[k] = np.clip(np.sqrt(size / max(told, 1e-6)), 1e-3, 10.0)
+        each = np.concatenate([np.full(len(own), s) for own, s in zip(positions, spread)])
+        residuals = Residuals(objective, order, each)
+        found = descend(
+            residuals,
+            found.x,
+            objective.names,
+            lower=objective.lower,
+            upper=objective.upper,
+            most=most // 4,
+            watch=watch,
+        )
+        if np.all(np.abs(np.log(spread / before)) < 0.05):
+            break
+    return found, spread
 
 
 def measured_at(objective: Any) -> np.ndarray:
