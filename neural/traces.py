@@ -9,6 +9,7 @@ of horizons: the next frame asks for a sharper covariance than the next hour.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from itertools import pairwise, product
 
 import numpy as np
@@ -19,6 +20,8 @@ _STATIONARY = (0.7, 0.9, 1.0)
 _NOISE = (0.003, 0.01, 0.03, 0.1, 0.3)
 _SHRINK = (5.0, 30.0)
 _FOLDS = 5
+#: (stationary share, noise, shrinkage of treatments) that are tried
+CHOICES = tuple(product(_STATIONARY, _NOISE, _SHRINK))
 # horizons [frames] at which the choice may change
 _HORIZONS = (1, 3, 10, 30, 100, 300, 1000)
 
@@ -97,25 +100,55 @@ def forecast(
     seen = past.shape[1]
     if seen >= tracks.shape[1] or past.shape[2] != tracks.shape[2]:
         raise ValueError(f"past {past.shape} leaves nothing to foretell of tracks {tracks.shape}")
+    chosen = choose(tracks, label, seen, level, seed)
+    return continued(tracks, label, past, label_past, chosen), chosen.width
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """What left-out tracks say, by ranges of horizons and channel.
+
+    Attributes:
+        edges: (range + 1,) of horizons [frames].
+        best: (range, channel) index of the choice among `CHOICES`.
+        width: (T - P, channel) half-width of intervals.
+    """
+
+    edges: np.ndarray
+    best: np.ndarray
+    width: np.ndarray
+
+
+def choose(tracks: np.ndarray, label: np.ndarray, seen: int, level: float = 0.9, seed: int = 0) -> Chosen:
+    """By cross-validation over `tracks` (n, T, channel), of which the first `seen` frames are known."""
     if len(tracks) < 2 * _FOLDS:
         raise ValueError(f"{len(tracks)} tracks are too few to choose on; {2 * _FOLDS} are needed")
-    choices = list(product(_STATIONARY, _NOISE, _SHRINK))
     fold = np.random.default_rng(seed).permutation(len(tracks)) % _FOLDS
-    off = np.empty((len(choices), *tracks[:, seen:].shape))
-    for i, choice in enumerate(choices):
+    off = np.empty((len(CHOICES), *tracks[:, seen:].shape))
+    for i, choice in enumerate(CHOICES):
         for k in range(_FOLDS):
             out = fold == k
             guess = _forecast(tracks[~out], label[~out], tracks[out, :seen], label[out], choice)
             off[i, out] = np.abs(guess - tracks[out, seen:])
     ahead, channels = tracks.shape[1] - seen, tracks.shape[2]
-    mean, width = np.empty((len(past), ahead, channels)), np.empty((ahead, channels))
     edges = [0, *(h for h in _HORIZONS if h < ahead), ahead]
-    forecasts: dict[int, np.ndarray] = {}
-    for (start, stop), c in product(pairwise(edges), range(channels)):
-        best = int(np.argmin((off[:, :, start:stop, c] ** 2).mean((1, 2))))
-        if best not in forecasts:
-            forecasts[best] = _forecast(tracks, label, past, label_past, choices[best])
-        mean[:, start:stop, c] = forecasts[best][:, start:stop, c]
+    best, width = np.empty((len(edges) - 1, channels), int), np.empty((ahead, channels))
+    for (r, (start, stop)), c in product(enumerate(pairwise(edges)), range(channels)):
+        best[r, c] = np.argmin((off[:, :, start:stop, c] ** 2).mean((1, 2)))
         for h in range(start, stop):
-            width[h, c] = conformal_quantile(off[best, :, h, c], level)
-    return mean, width
+            width[h, c] = conformal_quantile(off[best[r, c], :, h, c], level)
+    return Chosen(np.array(edges), best, width)
+
+
+def continued(
+    tracks: np.ndarray, label: np.ndarray, past: np.ndarray, label_past: np.ndarray, chosen: Chosen
+) -> np.ndarray:
+    """The frames (m, T - P, channel) after `past`, with each range of horizons by its choice."""
+    mean = np.empty((len(past), tracks.shape[1] - past.shape[1], tracks.shape[2]))
+    forecasts: dict[int, np.ndarray] = {}
+    for (r, (start, stop)), c in product(enumerate(pairwise(chosen.edges)), range(tracks.shape[2])):
+        best = int(chosen.best[r, c])
+        if best not in forecasts:
+            forecasts[best] = _forecast(tracks, label, past, label_past, CHOICES[best])
+        mean[:, start:stop, c] = forecasts[best][:, start:stop, c]
+    return mean

@@ -108,9 +108,10 @@ def relaxation_weights(snapshots: dict[int, np.ndarray]) -> np.ndarray:
     return weights / weights.sum()
 
 
-def _mixture(
+def mixture(
     early: np.ndarray, late: np.ndarray, at: float, shares: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
+    """Cells (n, d) at the share `at` of the way, drawn from `RELAXATIONS` in proportion to `shares`."""
     populations = np.stack([between(early, late, at, r, rng) for r in RELAXATIONS])
     chosen = rng.choice(len(shares), populations.shape[1], p=shares)
     return populations[chosen, np.arange(populations.shape[1])]
@@ -138,7 +139,7 @@ def predict_population(snapshots: Sequence[np.ndarray | None], k: int, seed: int
     """
     known, before, after = _known(snapshots, k)
     at = (k - before) / (after - before)
-    return _mixture(known[before], known[after], at, relaxation_weights(known), np.random.default_rng(seed))
+    return mixture(known[before], known[after], at, relaxation_weights(known), np.random.default_rng(seed))
 
 
 def population_interval(
@@ -151,19 +152,33 @@ def population_interval(
     """
     known, before, after = _known(snapshots, k)
     shares = relaxation_weights(known)
+    low, mid, high = _bounds(known, before, after, k, shares, level, seed)
+    wider = stretch(known, level, seed)
+    return mid + wider * (low - mid), mid + wider * (high - mid)
 
-    def bounds(early: int, late: int, middle: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        rng = np.random.default_rng(seed)
-        at = (middle - early) / (late - early)
-        cells = _mixture(known[early], known[late], at, shares, rng)
-        low, mid, high = np.quantile(cells, [(1 - level) / 2, 0.5, (1 + level) / 2], axis=0)
-        return low, mid, high
 
+def _bounds(
+    known: dict[int, np.ndarray],
+    early: int,
+    late: int,
+    middle: int,
+    shares: np.ndarray,
+    level: float,
+    seed: int,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Lower quantile, median and upper quantile (d,) of the predicted cells."""
+    rng = np.random.default_rng(seed)
+    cells = mixture(known[early], known[late], (middle - early) / (late - early), shares, rng)
+    low, mid, high = np.quantile(cells, [(1 - level) / 2, 0.5, (1 + level) / 2], axis=0)
+    return low, mid, high
+
+
+def stretch(known: dict[int, np.ndarray], level: float = 0.9, seed: int = 0) -> float:
+    """How much wider than the predicted cells intervals must be to hold `level` of left-out inner snapshots."""
+    shares = relaxation_weights(known)
     needed = [np.ones(1)]
     for a, j, b in _inner(known):
-        low, mid, high = bounds(a, b, j)
+        low, mid, high = _bounds(known, a, b, j, shares, level, seed)
         off = known[j] - mid
         needed.append((off / np.where(off > 0, high - mid, low - mid)).ravel())
-    stretch = max(1.0, float(np.quantile(np.concatenate(needed), level)))
-    low, mid, high = bounds(before, after, k)
-    return mid + stretch * (low - mid), mid + stretch * (high - mid)
+    return max(1.0, float(np.quantile(np.concatenate(needed), level)))

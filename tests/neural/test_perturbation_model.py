@@ -69,7 +69,7 @@ def test_a_drug_never_given_is_foretold_less_surely(tmp_path):
     u = np.c_[doses()[:, :3], np.zeros(16)]
     given = (u > 0).any(1)
     model = PerturbationModel.fit(u[given], responses(u[given]), DRUGS, list("uvwxyz"))
-    mean, half = model.predict(np.array([[1, 0, 0, 0], [0, 0, 0, 1]], float))
+    _, half = model.predict(np.array([[1, 0, 0, 0], [0, 0, 0, 1]], float))
     assert (half[1] > 2 * half[0]).all()
     assert model.flags(np.array([[0, 0, 0, 1.0]])) == ["d was never given"]
     gain = model.value(np.array([[1, 0, 0, 0], [0, 0, 0, 1], [1, 0, 0, 1]], float))

@@ -1,0 +1,257 @@
+"""Flows of cells between snapshots: a linear drift that can be read, and a network for what it leaves.
+
+Flow matching on full transport plans. One plan per pair of neighbouring snapshots (`neural.transport.plan`) says which
+earlier cell becomes which later one; along the straight line between them, at share s of the interval, the velocity is
+their difference over the interval's length. In every interval the drift is the ridge regression of that velocity on the
+state, dx/dt = A_k x + b_k, which needs no training by steps and no solver to be read. The network learns the rest.
+A plan that may violate its marginals also tells growth: how much more of a cell's kind there is later than before.
+
+Source: Lipman, Chen, Ben-Hamu, Nickel, Le, ICLR 2023 (flow matching); Tong et al., TMLR 2024 (on transport plans).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from neural.transport import pairs, plan
+from neural.vector_fields import MLPField
+
+_PENALTY = 1e-2
+_LOOSE = 0.4
+_PER_CELL = 4
+
+
+@dataclass(frozen=True)
+class Matched:
+    """Cells of neighbouring snapshots, matched: early (n, d) at `start`, late (n, d) at `end` (n,)."""
+
+    early: np.ndarray
+    late: np.ndarray
+    start: np.ndarray
+    end: np.ndarray
+
+    @classmethod
+    def of(
+        cls, snapshots: Sequence[np.ndarray], times: Sequence[float], relaxation: float, seed: int
+    ) -> Matched:
+        """Pairs drawn from the plan of every interval, `_PER_CELL` a cell."""
+        rng = np.random.default_rng(seed)
+        rows = []
+        for k in range(len(snapshots) - 1):
+            a, b = snapshots[k], snapshots[k + 1]
+            i, j = pairs(plan(a, b, relaxation), _PER_CELL * max(len(a), len(b)), rng)
+            rows.append((a[i], b[j], np.full(len(i), times[k]), np.full(len(i), times[k + 1])))
+        return cls(*(np.concatenate(column) for column in zip(*rows, strict=True)))
+
+    def at(self, share: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """States (n, d), times (n,) and velocities (n, d) at shares (n,) of the way."""
+        s = share[:, None]
+        length = (self.end - self.start)[:, None]
+        state = (1 - s) * self.early + s * self.late
+        return state, self.start + share * (self.end - self.start), (self.late - self.early) / length
+
+
+@dataclass(frozen=True)
+class LinearDrift:
+    """dx/dt = A_k x + b_k in interval k; the first and last intervals' laws hold beyond them.
+
+    Attributes:
+        edges: (K + 1,) times of the snapshots.
+        matrix: (K, d, d), one over a time; offset: (K, d).
+        growth: (K, 1 + d) net rate of increase of cells at x, [1, x] . growth, one over a time.
+    """
+
+    edges: np.ndarray
+    matrix: np.ndarray
+    offset: np.ndarray
+    growth: np.ndarray
+
+    @classmethod
+    def fit(cls, snapshots: Sequence[np.ndarray], times: Sequence[float], matched: Matched) -> LinearDrift:
+        """Ridge regression in each interval, at shares spread evenly over it."""
+        edges, d = np.asarray(times, float), snapshots[0].shape[1]
+        matrices, offsets, growths = [], [], []
+        for k in range(len(edges) - 1):
+            mine = matched.start == edges[k]
+            part = Matched(*(getattr(matched, f)[mine] for f in ("early", "late", "start", "end")))
+            n = int(mine.sum())
+            state, _, velocity = part.at((np.arange(n) * 0.6180339887498949) % 1.0)
+            x = np.c_[np.ones(n), state]
+            shrink = _PENALTY * n * np.diag(np.r_[0.0, np.ones(d)])
+            found = np.linalg.solve(x.T @ x + shrink, x.T @ velocity)
+            offsets.append(found[0])
+            matrices.append(found[1:].T)
+            growths.append(_growth(snapshots[k], snapshots[k + 1], edges[k + 1] - edges[k]))
+        return cls(edges, np.array(matrices), np.array(offsets), np.array(growths))
+
+    def interval(self, t: float) -> int:
+        """Index of the law that holds at t."""
+        return int(np.clip(np.searchsorted(self.edges, t, side="right") - 1, 0, len(self.matrix) - 1))
+
+    def velocity(self, x: np.ndarray, t: np.ndarray) -> np.ndarray:
+        """(n, d) at states (n, d) and times (n,)."""
+        k = np.clip(np.searchsorted(self.edges, t, side="right") - 1, 0, len(self.matrix) - 1)
+        return np.einsum("nij,nj->ni", self.matrix[k], x) + self.offset[k]
+
+
+def _growth(early: np.ndarray, late: np.ndarray, length: float) -> np.ndarray:
+    """[1, x] . result is the log of a cell's share of the later population over its share before, per time.
+
+    From the row sums of a plan that may violate its marginals. The mean over the population is zero, as snapshots do
+    not say how many cells there are.
+    """
+    mass = plan(early, late, _LOOSE).sum(1)
+    rate = np.log(np.maximum(mass / mass.mean(), 1e-6)) / length
+    x = np.c_[np.ones(len(early)), early]
+    shrink = _PENALTY * len(x) * np.diag(np.r_[0.0, np.ones(early.shape[1])])
+    return np.linalg.solve(x.T @ x + shrink, x.T @ rate)
+
+
+class FlowFit:
+    """Flow matching of what the linear drift leaves, an iteration at a time; a tenth of the pairs stops it early.
+
+    Args:
+        scale: (2,) offset and length of time, so that the network sees about -1 to 1.
+    """
+
+    def __init__(
+        self,
+        matched: Matched,
+        drift: LinearDrift,
+        hidden: Sequence[int],
+        rate: float,
+        iterations: int,
+        seed: int,
+    ):
+        self.matched, self.drift, self.iterations = matched, drift, iterations
+        edges = drift.edges
+        self.scale = np.array([(edges[0] + edges[-1]) / 2, (edges[-1] - edges[0]) / 2])
+        self.rng = np.random.default_rng(seed)
+        held = self.rng.random(len(matched.early)) < 0.1
+        self.seen, self.held = np.flatnonzero(~held), np.flatnonzero(held)
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            self.field = MLPField(matched.early.shape[1], 0, hidden, timed=True).double()
+        with torch.no_grad():
+            last = self.field.layers[-1]
+            assert isinstance(last, torch.nn.Linear)
+            last.weight.zero_()
+            last.bias.zero_()
+        self.optimizer = torch.optim.Adam(self.field.parameters(), lr=rate)
+        self.iteration, self.best_loss = 0, np.inf
+        self.best = {k: v.clone() for k, v in self.field.state_dict().items()}
+        # the same shares at every look, so that looks compare
+        self._looks = self._batch(self.held, np.linspace(0.05, 0.95, len(self.held)))
+
+    def _batch(self, rows: np.ndarray, share: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        m = self.matched
+        part = Matched(m.early[rows], m.late[rows], m.start[rows], m.end[rows])
+        state, t, velocity = part.at(share)
+        rest = velocity - self.drift.velocity(state, t)
+        clock = (t - self.scale[0]) / self.scale[1]
+        return torch.tensor(state), torch.tensor(clock)[:, None], torch.tensor(rest)
+
+    def _loss(self, batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> torch.Tensor:
+        state, clock, rest = batch
+        return (residual(self.field, state, clock) - rest).square().mean()
+
+    def advance(self) -> tuple[float, float]:
+        """One iteration; training and held-out loss, mean squares of velocity."""
+        rows = self.rng.choice(self.seen, min(512, len(self.seen)))
+        loss = self._loss(self._batch(rows, self.rng.random(len(rows))))
+        self.optimizer.zero_grad()
+        loss.backward()
+        with torch.no_grad():
+            held = float(self._loss(self._looks))
+        if held < self.best_loss:
+            self.best_loss = held
+            self.best = {k: v.clone() for k, v in self.field.state_dict().items()}
+        self.optimizer.step()
+        self.iteration += 1
+        return float(loss.detach()), held
+
+    def finish(self) -> MLPField:
+        """The network at its best look; zero where it never beat the linear drift alone."""
+        self.field.load_state_dict(self.best)
+        return self.field
+
+    def state(self) -> dict:
+        """Everything needed to go on bit for bit."""
+        return {
+            "iteration": self.iteration,
+            "field": self.field.state_dict(),
+            "best": self.best,
+            "best_loss": self.best_loss,
+            "optimizer": self.optimizer.state_dict(),
+            "rng": self.rng.bit_generator.state,
+        }
+
+    def restore(self, state: dict) -> None:
+        """Go on from `state`."""
+        self.iteration, self.best_loss, self.best = state["iteration"], state["best_loss"], state["best"]
+        self.field.load_state_dict(state["field"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.rng.bit_generator.state = state["rng"]
+
+
+def residual(field: MLPField, state: torch.Tensor, clock: torch.Tensor) -> torch.Tensor:
+    """The network at states (n, d), each at its own time (n, 1): `MLPField.forward` with a column of times."""
+    x = torch.cat([state, clock], -1)
+    for layer in field.layers[:-1]:
+        x = torch.tanh(layer(x))
+    return field.layers[-1](x)
+
+
+def push(
+    cells: np.ndarray, start: float, end: float, drift: LinearDrift, field: MLPField | None, scale: np.ndarray
+) -> torch.Tensor:
+    """Cells (n, d) carried from `start` to `end` by drift and network; differentiable in the network's weights."""
+    from neural.odes import solve
+
+    y = torch.as_tensor(cells, dtype=torch.double)
+    inner = [float(e) for e in drift.edges if start < e < end]
+    for a, b in zip([start, *inner], [*inner, end], strict=True):
+        k = drift.interval(0.5 * (a + b))
+        matrix, offset = torch.tensor(drift.matrix[k]), torch.tensor(drift.offset[k])
+
+        def velocity(t, x, matrix=matrix, offset=offset):
+            out = x @ matrix.T + offset
+            return out if field is None else out + field((t - scale[0]) / scale[1], x)
+
+        y = solve(velocity, y, [b], start=a, rtol=1e-5, atol=1e-6)[0]
+    return y
+
+
+def fine_tune(
+    field: MLPField,
+    drift: LinearDrift,
+    scale: np.ndarray,
+    snapshots: Sequence[np.ndarray],
+    times: Sequence[float],
+    iterations: int,
+    rate: float,
+    seed: int,
+) -> list[float]:
+    """Training through the ODE: cells of each snapshot, pushed to the next, against its cells by energy distance.
+
+    Returns the loss of every iteration, over distinct draws of 200 cells.
+    """
+    rng = np.random.default_rng(seed)
+    optimizer = torch.optim.Adam(field.parameters(), lr=rate)
+    losses = []
+    for _ in range(iterations):
+        k = int(rng.integers(len(snapshots) - 1))
+        early, late = (x[rng.permutation(len(x))[:200]] for x in (snapshots[k], snapshots[k + 1]))
+        found = push(early, float(times[k]), float(times[k + 1]), drift, field, scale)
+        there = torch.tensor(late)
+        loss = 2 * torch.cdist(found, there).mean()
+        loss = loss - torch.cdist(found, found).sum() / (len(found) * (len(found) - 1))
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(float(loss.detach() - torch.cdist(there, there).sum() / (len(late) * (len(late) - 1))))
+    return losses

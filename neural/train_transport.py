@@ -1,0 +1,235 @@
+"""From a training file of kind "transport" to a weights file, scored on left-out snapshots; and `predict` of it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+
+from neural import transport, weights
+from neural.flow import FlowFit, LinearDrift, Matched, fine_tune, push
+from neural.predict import bounds, read_conditions
+from neural.representations import PrincipalComponents
+from neural.tables import read_measurements
+from neural.transport_model import TransportModel, model_tensors, space_tensors
+from neural.uncertainty import coverage
+from neural.vector_fields import MLPField
+
+if TYPE_CHECKING:
+    import pandas
+
+Progress = Callable[[int, int, str], None]
+_MOST_CELLS = 1000
+_EVERY = 25
+_RELAXATION = 0.4
+
+
+def train_transport(
+    spec: dict[str, Any], data: Path, output: Path, checkpoint: Path, resume: bool, progress: Progress | None
+) -> dict[str, Any]:
+    """Fit drift and network on full transport plans, score on left-out snapshots, write `output`; returns the card."""
+    cells, space, labels, digest = _cells(spec, data)
+    options = {"iterations": 300, "fine_tuning": 0, "rate": 3e-3, "seed": 0} | spec.get("fit", {})
+    design = spec.get("architecture", {})
+    hidden = [int(design.get("hidden", 64))] * int(design.get("layers", 2))
+    times = np.array(sorted(cells))
+    snapshots = [cells[t] for t in times]
+    mark = f"{digest} {sorted(spec.items(), key=str)}"
+
+    drift, fit = _flow(snapshots, times, hidden, options, checkpoint, resume, mark, progress, "flow")
+    field = fit.finish()
+    if options["fine_tuning"]:
+        losses = fine_tune(
+            field, drift, fit.scale, snapshots, times.tolist(), int(options["fine_tuning"]), 0.1 * options["rate"],
+            int(options["seed"]),
+        )  # fmt: skip
+        if progress is not None:
+            progress(
+                len(losses), len(losses), f"through the ODE: energy distance {np.mean(losses[-10:]):.3f}"
+            )
+    scores = _scores(snapshots, times, hidden, options, progress)
+    tensors = {**space, **model_tensors(times, snapshots, drift, field, fit.scale)}
+    card = {
+        "kind": "transport",
+        "name": spec["name"],
+        "architecture": {"hidden": hidden},
+        "space": {
+            "name": spec["space"]["name"],
+            "dimension": len(labels),
+            "labels": labels,
+            "unit": "1",
+            "reference_states": {"first snapshot": snapshots[0].mean(0).tolist()},
+        },
+        "data": {
+            "sha256": digest,
+            "times": times.tolist(),
+            "cells": [len(x) for x in snapshots],
+            "kept": f"at most {_MOST_CELLS} cells of a snapshot",
+        },
+        "split": {
+            "test": "every inner snapshot left out in turn",
+            "early stopping": "a tenth of the matched pairs",
+        },
+        "seeds": [options["seed"]],
+        "scores": scores,
+        "notes": list(spec.get("notes", [])),
+    }
+    weights.save(output, tensors, card)
+    checkpoint.unlink(missing_ok=True)
+    return card
+
+
+def predict_populations(
+    weights_file: str | os.PathLike, conditions: str | os.PathLike, every: float
+) -> pandas.DataFrame:
+    """Where the cells lie at the times of a table with a column `time`: a row per time."""
+    import pandas as pd
+
+    model = TransportModel.load(weights_file)
+    rows = read_conditions(conditions, ["time"], {}, {}, low=float(model.times[0]))
+    times = [row["time"] for row in rows]
+    found = [model.interval(t) for t in times]
+    table: dict[str, Any] = {
+        "condition": np.arange(len(times)),
+        "time": times,
+        "flag": model.flags(times),
+        "gain": model.value(times),
+    }
+    for k, label in enumerate(model.labels):
+        table |= bounds(label, *(np.array([f[part][k] for f in found]) for part in range(3)))
+    return pd.DataFrame(table)
+
+
+def _cells(
+    spec: dict[str, Any], data: Path
+) -> tuple[dict[float, np.ndarray], dict[str, np.ndarray], list[str], str]:
+    """Cells by time in the space, what leads into it, its labels, and the data's sha256."""
+    table = read_measurements(data)
+    time = np.asarray(table.column(spec["time"]), float)
+    space = spec["space"]
+    x, names = table.matrix(
+        space.get("embedding", spec["data"].get("values")), space.get("features"), leave=[spec["time"]]
+    )
+    if len(time) != len(x) or not np.isfinite(x).all() or not np.isfinite(time).all():
+        raise ValueError("every cell needs a finite time and finite values")
+    if len(np.unique(time)) < 2:
+        raise ValueError(f"'{spec['time']}' has {len(np.unique(time))} time; two snapshots are needed")
+    axes, labels, mean = np.eye(x.shape[1]), names, x.mean(0)
+    if "components" in space:
+        pca = PrincipalComponents.fit(x, names, int(space["components"]), space["name"])
+        zero = np.zeros((1, pca.space.dimension))
+        axes, labels = pca.decode(np.eye(zero.size)) - pca.decode(zero), list(pca.space.labels)
+    inside = (x - mean) @ axes.T
+    scale = inside.std(0)
+    if not (scale > 0).all():
+        raise ValueError(f"'{labels[int(np.argmin(scale))]}' is the same in all cells; leave it out")
+    rng = np.random.default_rng(int(spec.get("fit", {}).get("seed", 0)))
+    cells = {}
+    for t in np.unique(time):
+        rows = np.flatnonzero(time == t)
+        rows = np.sort(rng.permutation(rows)[:_MOST_CELLS])
+        if len(rows) < 2:
+            raise ValueError(f"the snapshot at {t:g} has {len(rows)} cell; two are needed")
+        cells[float(t)] = inside[rows] / scale
+    return cells, space_tensors(mean, axes, scale), labels, table.sha256
+
+
+def _flow(
+    snapshots: list[np.ndarray],
+    times: np.ndarray,
+    hidden: list[int],
+    options: dict[str, Any],
+    checkpoint: Path | None,
+    resume: bool,
+    mark: str,
+    progress: Progress | None,
+    what: str,
+) -> tuple[LinearDrift, FlowFit]:
+    """Drift and network between the snapshots; kept in `checkpoint` every few iterations."""
+    matched = Matched.of(snapshots, times.tolist(), _RELAXATION, int(options["seed"]))
+    drift = LinearDrift.fit(snapshots, times.tolist(), matched)
+    total = int(options["iterations"])
+    fit = FlowFit(matched, drift, hidden, float(options["rate"]), total, int(options["seed"]))
+    if checkpoint is not None and resume and checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True)
+        if state.pop("mark") == mark:
+            fit.restore({**state, "rng": json.loads(state["rng"])})
+    while fit.iteration < total:
+        trained, held = fit.advance()
+        if fit.iteration % _EVERY == 0 or fit.iteration == total:
+            if checkpoint is not None:
+                state = fit.state()
+                part = checkpoint.with_name(checkpoint.name + ".part")
+                torch.save({"mark": mark, **state, "rng": json.dumps(state["rng"])}, part)
+                part.replace(checkpoint)
+            if progress is not None:
+                progress(fit.iteration, total, f"{what}: training {trained:.4f}, held-out {held:.4f}")
+    return drift, fit
+
+
+def _scores(
+    snapshots: list[np.ndarray],
+    times: np.ndarray,
+    hidden: list[int],
+    options: dict[str, Any],
+    progress: Progress | None,
+) -> dict[str, dict[str, float]]:
+    """Left-out inner snapshots by transport, by the flow from the one before, and by rules."""
+    rows: dict[str, list[dict[str, float]]] = {}
+    for k in range(1, len(times) - 1):
+        kept = [i for i in range(len(times)) if i != k]
+        known = {i: snapshots[i] for i in kept}
+        at = float((times[k] - times[k - 1]) / (times[k + 1] - times[k - 1]))
+        shares = transport.relaxation_weights(known)
+        drift, fit = _flow(
+            [snapshots[i] for i in kept],
+            times[kept],
+            hidden,
+            options,
+            None,
+            False,
+            "",
+            progress,
+            f"without {times[k]:g}",
+        )
+        before, after, truth = snapshots[k - 1], snapshots[k + 1], snapshots[k]
+
+        def pushed(field: MLPField | None, k=k, drift=drift, fit=fit) -> np.ndarray:
+            with torch.no_grad():
+                return push(
+                    snapshots[k - 1], float(times[k - 1]), float(times[k]), drift, field, fit.scale
+                ).numpy()
+
+        rng = np.random.default_rng(0)
+        model = transport.mixture(before, after, at, shares, rng)
+        guesses = {
+            "model": model,
+            "flow, network": pushed(fit.finish()),
+            "flow, linear drift": pushed(None),
+            "midpoint of a full plan": transport.between(before, after, at, np.inf, rng),
+            "snapshot before": before,
+            "snapshot after": after,
+        }
+        for name, cells in guesses.items():
+            rows.setdefault(name, []).append(_distances(cells, truth))
+        wide = transport.stretch(known)
+        low, mid, high = np.quantile(model, [0.05, 0.5, 0.95], axis=0)
+        inside = coverage(truth, mid + wide * (low - mid), mid + wide * (high - mid))
+        rows["model"][-1]["inside 90 %"] = inside
+    return {
+        name: {key: float(np.mean([row[key] for row in found])) for key in found[0]}
+        for name, found in rows.items()
+    }
+
+
+def _distances(cells: np.ndarray, truth: np.ndarray) -> dict[str, float]:
+    return {
+        "energy distance": transport.energy_distance(cells, truth),
+        "mean off": float(np.linalg.norm(cells.mean(0) - truth.mean(0))),
+        "variance ratio": float(cells.var(0).sum() / truth.var(0).sum()),
+    }

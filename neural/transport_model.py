@@ -1,0 +1,165 @@
+"""Populations over time as weights: snapshots, how they are joined, the drift between them, the way into the space."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from neural import transport, weights
+from neural.errors import WeightsError
+from neural.flow import LinearDrift, push
+from neural.uncertainty import value_of_measuring
+from neural.vector_fields import MLPField
+
+
+class TransportModel:
+    """Cells of a population at any time, from snapshots of it.
+
+    Between snapshots cells are joined by the transport plans of `neural.transport`, the rule that foretells left-out
+    snapshots best; single cells are carried by drift and network (`evolve`).
+
+    Attributes:
+        card: what the weights file says about itself.
+        times: (K,) of the snapshots; snapshots: their cells (n, d) in the space, at most a thousand each.
+        drift: linear law in every interval, to be read.
+    """
+
+    def __init__(self, card: weights.Card, tensors: Mapping[str, np.ndarray], file: object = "<memory>"):
+        import torch
+
+        self.card = card
+        self.labels = card.labels
+        self._tensors = dict(tensors)
+        try:
+            self.times = tensors["times"]
+            self.snapshots = [tensors[f"snapshot.{k}"] for k in range(len(self.times))]
+            self._shares, self._stretch = tensors["shares"], tensors["stretch"]
+            self.drift = LinearDrift(
+                self.times, tensors["drift.matrix"], tensors["drift.offset"], tensors["drift.growth"]
+            )
+            self._scale = tensors["clock"]
+            self.field = MLPField(
+                card.dimension, 0, [int(w) for w in card.architecture["hidden"]], timed=True
+            ).double()
+            self.field.load_state_dict(
+                {
+                    k.removeprefix("field."): torch.tensor(v)
+                    for k, v in tensors.items()
+                    if k.startswith("field.")
+                }
+            )
+        except (KeyError, TypeError, ValueError, RuntimeError) as error:
+            raise WeightsError(file, f"the tensors do not fit the card's architecture ({error})") from None
+        self.field.requires_grad_(False)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> TransportModel:
+        """Read weights of kind "transport".
+
+        Raises:
+            WeightsError: the file fails a check of `neural.weights.read_card` or is of another kind.
+        """
+        card, tensors = weights.load(path, "transport")
+        return cls(card, tensors, path)
+
+    def encode(self, table: np.ndarray) -> np.ndarray:
+        """(n, d) coordinates of cells (n, feature) with the features of training."""
+        centred = np.asarray(table, float) - self._tensors["space.mean"]
+        return centred @ self._tensors["space.axes"].T / self._tensors["space.scale"]
+
+    def decode(self, cells: np.ndarray) -> np.ndarray:
+        """(n, feature) of cells (n, d) in the space."""
+        return (
+            cells * self._tensors["space.scale"] @ self._tensors["space.axes"] + self._tensors["space.mean"]
+        )
+
+    def population(self, time: float, seed: int = 0) -> np.ndarray:
+        """Cells (n, d) expected at `time`; beyond the snapshots the last or first is carried by the drift."""
+        rng = np.random.default_rng(seed)
+        exact = np.flatnonzero(np.isclose(self.times, time))
+        if len(exact):
+            return self.snapshots[int(exact[0])]
+        if time < self.times[0]:
+            raise ValueError(f"time {time:g} lies before the first snapshot at {self.times[0]:g}")
+        if time > self.times[-1]:
+            return self.evolve(self.snapshots[-1], float(self.times[-1]), time)
+        k = int(np.searchsorted(self.times, time)) - 1
+        at = (time - self.times[k]) / (self.times[k + 1] - self.times[k])
+        return transport.mixture(self.snapshots[k], self.snapshots[k + 1], float(at), self._shares, rng)
+
+    def interval(self, time: float) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Mean, lower and upper bound (d,) of cells at `time`: 90 %, stretched as left-out snapshots asked for."""
+        cells = self.population(time)
+        low, middle, high = np.quantile(cells, [0.05, 0.5, 0.95], axis=0)
+        stretch = 1.0 if np.isclose(self.times, time).any() else float(self._stretch)
+        return cells.mean(0), middle + stretch * (low - middle), middle + stretch * (high - middle)
+
+    def evolve(self, cells: np.ndarray, start: float, end: float) -> np.ndarray:
+        """Single cells (n, d) carried from `start` to `end` by the linear drift and the network."""
+        import torch
+
+        with torch.no_grad():
+            return push(cells, start, end, self.drift, self.field, self._scale).numpy()
+
+    def growth(self, cells: np.ndarray, time: float) -> np.ndarray:
+        """(n,) net rate of increase of cells, beside the population's, one over a time."""
+        return np.c_[np.ones(len(cells)), cells] @ self.drift.growth[self.drift.interval(time)]
+
+    def flags(self, times: Sequence[float]) -> list[str]:
+        """A word for each time beyond the snapshots; empty between them."""
+        last = float(self.times[-1])
+        return [f"after the last snapshot at {last:g}" if t > last * (1 + 1e-12) else "" for t in times]
+
+    def value(self, times: Sequence[float]) -> np.ndarray:
+        """(m,) share of all rows' uncertainty that a snapshot at this time would remove.
+
+        The population's way is taken as a Brownian bridge between snapshots and as Brownian motion beyond, as
+        rough as the means moved.
+        """
+        moved = np.array(
+            [
+                np.square(b.mean(0) - a.mean(0)).sum()
+                for a, b in zip(self.snapshots, self.snapshots[1:], strict=False)
+            ]
+        )
+        rough = moved.sum() / (self.times[-1] - self.times[0])
+        return value_of_measuring(_bridge(np.asarray(times, float), self.times) * rough, 1e-3 * moved.mean())
+
+
+def _bridge(at: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """(m, m) covariance of Brownian motion at times `at`, known at `known`."""
+    here, there = np.minimum(at[:, None], at[None]), np.minimum(at[:, None], known[None])
+    base = np.minimum(known[:, None], known[None])
+    shift = known[0] - 1e-9 * max(abs(known[0]), 1.0)
+    inverse = np.linalg.pinv(base - shift)
+    return (here - shift) - (there - shift) @ inverse @ (there - shift).T
+
+
+def space_tensors(mean: np.ndarray, axes: np.ndarray, scale: np.ndarray) -> dict[str, np.ndarray]:
+    """How measurements become coordinates: (x - mean) axes' / scale."""
+    return {"space.mean": mean, "space.axes": axes, "space.scale": scale}
+
+
+def model_tensors(
+    times: np.ndarray,
+    snapshots: Sequence[np.ndarray],
+    drift: LinearDrift,
+    field: MLPField,
+    clock: np.ndarray,
+) -> dict[str, np.ndarray]:
+    """Everything a `TransportModel` needs beside its space."""
+    known: dict[int, np.ndarray] = dict(enumerate(snapshots))
+    out: dict[str, Any] = {
+        "times": times,
+        "shares": transport.relaxation_weights(known),
+        "stretch": np.array(transport.stretch(known)),
+        "drift.matrix": drift.matrix,
+        "drift.offset": drift.offset,
+        "drift.growth": drift.growth,
+        "clock": clock,
+    }
+    out |= {f"snapshot.{k}": x for k, x in known.items()}
+    return out | {f"field.{k}": v.detach().numpy() for k, v in field.state_dict().items()}

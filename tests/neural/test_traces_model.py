@@ -1,0 +1,129 @@
+"""Forecasts of tracks as weights."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from neural.errors import TrainingError
+from neural.predict import predict_table
+from neural.traces_model import TracesModel
+from neural.training import train
+
+
+def tracks(n: int, seed: int = 0, frames: int = 24) -> tuple[np.ndarray, np.ndarray]:
+    """Two channels, the second following the first; treatment "b" rises."""
+    rng = np.random.default_rng(seed)
+    label = np.array(["a", "b"])[np.arange(n) % 2]
+    x = np.zeros((n, frames))
+    for t in range(1, frames):
+        x[:, t] = 0.9 * x[:, t - 1] + 0.3 * rng.standard_normal(n)
+    x += (label == "b")[:, None] * np.linspace(0, 2, frames)
+    return np.stack([x, 0.5 * x + 0.1 * rng.standard_normal(x.shape)], -1), label
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    where = tmp_path_factory.mktemp("tracks")
+    x, label = tracks(60)
+    np.savez(where / "tracks.npz", ERK=x[..., 0], AKT=x[..., 1], factor=label)
+    rows = [
+        {"cell": i, "frame": t, "factor": label[i], "ERK": x[i, t, 0], "AKT": x[i, t, 1]}
+        for i in range(len(x))
+        for t in range(x.shape[1])
+        if (i, t) != (3, 7)  # a gap
+    ]
+    pd.DataFrame(rows).to_csv(where / "tracks.csv", index=False)
+    return where
+
+
+def training(folder, data: str, more: str = ""):
+    file = folder / "t.yaml"
+    file.write_text(
+        f"training: 1\nkind: traces\nname: made\ndata: {{path: {data}}}\nchannels: [ERK, AKT]\n"
+        f"treatment: factor\ngiven: 12\nframe: 5\n{more}"
+    )
+    return file
+
+
+@pytest.fixture(scope="module")
+def trained(folder):
+    return train(training(folder, "tracks.npz"), folder / "w.safetensors")
+
+
+def test_forecasts_beat_persistence_inside_their_intervals(trained):
+    model = TracesModel.load(trained)
+    x, label = tracks(40, seed=9)
+    mean, half = model.predict(x[:, :12], label)
+    off = mean - x[:, 12:]
+    still = x[:, 11:12] - x[:, 12:]
+    assert (off**2).mean() < 0.8 * (still**2).mean()
+    assert 0.8 < (np.abs(off) < half).mean() < 0.98
+
+
+def test_card_has_scores_beside_controls(trained):
+    scores = TracesModel.load(trained).card.raw["scores"]
+    assert set(scores) == {"model", "persistence", "treatment mean", "ridge"}
+    assert scores["model"]["ERK skill"] > 0 == scores["persistence"]["ERK skill"]
+
+
+def test_rows_of_a_sheet_give_the_same_tracks_as_an_archive(folder, trained, tmp_path):
+    file = training(folder, "tracks.csv", "track: cell\ntime: frame\n")
+    again = TracesModel.load(train(file, tmp_path / "w.safetensors"))
+    one = TracesModel.load(trained)
+    assert again.treatments == one.treatments == ["a", "b"]
+    gap = np.zeros(one._tracks.shape, bool)
+    gap[3, 7] = True
+    np.testing.assert_allclose(again._tracks[~gap], one._tracks[~gap])
+    between = 0.5 * (one._tracks[3, 6] + one._tracks[3, 8])
+    np.testing.assert_allclose(again._tracks[3, 7], between)
+
+
+def test_predict_foretells_tracks_of_a_table(trained, tmp_path):
+    x, label = tracks(3, seed=5)
+    x[2] += 20.0
+    rows = [
+        {"track": f"t{i}", "time": 5.0 * t, "treatment": "new" if i == 1 else label[i], "ERK": a, "AKT": b}
+        for i in range(3)
+        for t, (a, b) in enumerate(x[i, :14])
+    ]
+    pd.DataFrame(rows).to_csv(tmp_path / "past.csv", index=False)
+    table = predict_table(trained, tmp_path / "past.csv")
+    assert len(table) == 3 * 12
+    assert table["time"][:2].tolist() == [70.0, 75.0]
+    said = table.groupby("track", sort=False)["flag"].first().tolist()
+    assert said == ["", "treatment 'new' was never given", "the past is unlike any learned from"]
+    gain = table.groupby("track", sort=False)["gain"].first()
+    assert gain["t1"] > gain["t0"] == gain["t2"]
+
+
+def test_intervals_narrow_as_data_grow(tmp_path):
+    widths = []
+    for n in (24, 60, 240):
+        x, label = tracks(n, seed=2)
+        np.savez(tmp_path / "tracks.npz", ERK=x[..., 0], AKT=x[..., 1], factor=label)
+        model = TracesModel.load(train(training(tmp_path, "tracks.npz"), tmp_path / f"{n}.safetensors"))
+        widths.append(model._chosen.width.mean())
+    assert widths[0] > widths[1] > widths[2]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("channels: [ERK, AKT]", "channels: [ERK, ATK]"), "did you mean 'AKT'"),
+        (("given: 12", "given: 24"), "nothing is left"),
+        (("treatment: factor", "treatment: drug"), "no array 'drug'"),
+    ],
+)
+def test_faults_are_told(folder, tmp_path, change, said):
+    file = training(folder, "tracks.npz")
+    file.write_text(file.read_text().replace(*change))
+    with pytest.raises(TrainingError, match=said):
+        train(file, tmp_path / "w.safetensors")
+
+
+def test_a_track_too_short_is_named(trained, tmp_path):
+    (tmp_path / "p.csv").write_text("track,time,ERK,AKT\nx,0,1,1\n")
+    with pytest.raises(TrainingError, match="track x needs 12 frames"):
+        predict_table(trained, tmp_path / "p.csv")

@@ -1,0 +1,155 @@
+"""Populations over time as weights: flow matching on full plans, what it says between and beyond snapshots."""
+
+from __future__ import annotations
+
+import anndata
+import numpy as np
+import pandas as pd
+import pytest
+
+from neural import train_transport
+from neural.errors import TrainingError
+from neural.flow import LinearDrift, Matched, push
+from neural.predict import predict_table
+from neural.training import train
+from neural.transport_model import TransportModel
+
+TIMES = (0.0, 1.0, 2.0, 4.0)
+TURN = np.array([[-0.1, -0.5], [0.5, -0.1]])
+
+
+def snapshots(cells: int = 120) -> list[np.ndarray]:
+    """Cells around a point that turns about the origin and draws nearer, other cells at every time."""
+    from scipy.linalg import expm
+
+    rng = np.random.default_rng(0)
+    start = np.array([3.0, 0.0])
+    return [start @ expm(TURN * t).T + 0.3 * rng.standard_normal((cells, 2)) for t in TIMES]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    where = tmp_path_factory.mktemp("cells")
+    x, t = np.concatenate(snapshots()), np.repeat(TIMES, 120)
+    pd.DataFrame({"day": t, "u": x[:, 0], "v": x[:, 1]}).to_csv(where / "cells.csv", index=False)
+    data = anndata.AnnData(
+        np.c_[x, x[:, :1] - x[:, 1:]], obs=pd.DataFrame({"day": t}, index=[f"c{k}" for k in range(len(t))])
+    )
+    data.obsm["X_scGPT"] = x
+    data.write_h5ad(where / "cells.h5ad")
+    return where
+
+
+def training(folder, data="cells.csv", space="{name: plane}", fit="{iterations: 60, fine_tuning: 3}"):
+    file = folder / "t.yaml"
+    file.write_text(
+        f"training: 1\nkind: transport\nname: turning\ndata: {{path: {data}}}\ntime: day\nspace: {space}\n"
+        f"architecture: {{hidden: 8}}\nfit: {fit}\n"
+    )
+    return file
+
+
+@pytest.fixture(scope="module")
+def trained(folder):
+    return train(training(folder), folder / "turning.safetensors")
+
+
+def test_linear_drift_finds_the_law_of_the_means():
+    cells = snapshots(400)
+    matched = Matched.of(cells, TIMES, np.inf, 0)
+    drift = LinearDrift.fit(cells, TIMES, matched)
+    for k in range(3):
+        carried = push(cells[k], TIMES[k], TIMES[k + 1], drift, None, np.array([0.0, 1.0])).numpy()
+        np.testing.assert_allclose(carried.mean(0), cells[k + 1].mean(0), atol=0.1)
+
+
+def test_growth_is_where_there_is_more_later():
+    rng = np.random.default_rng(1)
+    left, right = rng.normal(-3, 0.3, (100, 1)), rng.normal(3, 0.3, (100, 1))
+    early, late = np.concatenate([left, right]), np.concatenate([left[:50], right, right + 0.01])
+    drift = LinearDrift.fit([early, late], [0.0, 1.0], Matched.of([early, late], [0.0, 1.0], 0.4, 0))
+    rate = np.c_[np.ones(2), [-3.0, 3.0]] @ drift.growth[0]
+    assert rate[1] > 0.2 > -0.2 > rate[0]
+
+
+def test_between_snapshots_the_population_lies_between(trained):
+    model = TransportModel.load(trained)
+    middle = model.population(3.0)
+    low, high = model.snapshots[2].mean(0), model.snapshots[3].mean(0)
+    np.testing.assert_allclose(middle.mean(0), 0.5 * (low + high), atol=0.1)
+    assert model.population(2.0) is model.snapshots[2]
+    with pytest.raises(ValueError, match="before the first"):
+        model.population(-1.0)
+
+
+def test_space_leads_there_and_back(trained):
+    model = TransportModel.load(trained)
+    x = np.concatenate(snapshots())
+    np.testing.assert_allclose(model.decode(model.encode(x)), x)
+    assert model.encode(x).std(0) == pytest.approx([1.0, 1.0])
+
+
+def test_card_has_scores_beside_controls(trained):
+    scores = TransportModel.load(trained).card.raw["scores"]
+    assert {"model", "flow, network", "flow, linear drift", "snapshot before"} <= set(scores)
+    assert scores["model"]["energy distance"] < scores["snapshot before"]["energy distance"]
+    assert "energy distance" in trained.with_suffix(".md").read_text()
+
+
+def test_predict_flags_what_lies_beyond_and_says_where_a_snapshot_would_tell_most(trained, tmp_path):
+    (tmp_path / "times.csv").write_text("time\n1\n1.5\n3\n5\n")
+    table = predict_table(trained, tmp_path / "times.csv")
+    assert table["flag"].tolist() == ["", "", "", "after the last snapshot at 4"]
+    assert (table["u.lower"] < table["u"]).all() and (table["u"] < table["u.upper"]).all()
+    gain = table["gain"]
+    assert gain[0] == pytest.approx(0.0, abs=1e-3)
+    assert gain[1] < gain[2] < gain[3]
+
+
+def test_a_fit_goes_on_after_a_stop_to_the_same_bits(folder, trained, tmp_path, monkeypatch):
+    target = tmp_path / "again.safetensors"
+
+    def stop(done, total, text):
+        if done == 50:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(training(folder), target, progress=stop)
+    assert not target.exists()
+    begun = []
+    advance = train_transport.FlowFit.advance
+    monkeypatch.setattr(
+        train_transport.FlowFit, "advance", lambda self: begun.append(self.iteration) or advance(self)
+    )
+    train(training(folder), target, resume=True)
+    assert begun[0] == 50
+    assert TransportModel.load(target).card.sha256 == TransportModel.load(trained).card.sha256
+
+
+@pytest.mark.parametrize(
+    ("data", "space", "labels"),
+    [
+        ("cells.h5ad", "{name: pca, components: 2}", ["PC1", "PC2"]),
+        ("cells.h5ad", "{name: scgpt, embedding: X_scGPT}", ["scGPT1", "scGPT2"]),
+        ("cells.csv", "{name: one, features: [v]}", ["v"]),
+    ],
+)
+def test_spaces_from_components_embeddings_and_features(folder, tmp_path, data, space, labels):
+    found = train(training(folder, data, space, "{iterations: 2}"), tmp_path / "w.safetensors")
+    assert TransportModel.load(found).labels == labels
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (("time: day", "time: dya"), "did you mean 'day'"),
+        (("{name: plane}", "{name: plane, features: [w]}"), "no feature 'w'"),
+        (("{name: plane}", "{name: plane, components: 9}"), "at most"),
+        (("cells.csv", "cells.txt"), "no such file"),
+    ],
+)
+def test_faults_are_told(folder, tmp_path, change, said):
+    file = training(folder)
+    file.write_text(file.read_text().replace(*change))
+    with pytest.raises(TrainingError, match=said):
+        train(file, tmp_path / "w.safetensors")
