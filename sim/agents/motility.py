@@ -9,7 +9,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from mechanistic.random import uniforms
 
-__all__ = ["ahead", "motile_velocity", "random_directions", "turn"]
+__all__ = ["across", "ahead", "motile_velocity", "random_directions", "turn"]
 
 Array = NDArray[np.float64]
 
@@ -55,6 +55,17 @@ def turn(
 def ahead(gradient: Array, raw: NDArray[np.bool_]) -> Array:
     """Gradients (n, 3) as they count in chemotaxis: by direction alone, by their steepness too where `raw` (n,)."""
     return np.where(raw[:, None], gradient, _unit(gradient))
+
+
+def across(directions: Array, axis: ArrayLike, polarity: float) -> Array:
+    """Unit vectors (n, 3) without `polarity` (0 to 1) of their part along an axis (3,), of length one again.
+
+    One that lies along the axis stays as it is.
+    """
+    along = _unit(np.asarray(axis, dtype=np.float64)[None])[0]
+    flat = directions - polarity * (directions @ along)[:, None] * along
+    size = np.linalg.norm(flat, axis=1, keepdims=True)
+    return np.where(size > 1e-9, flat / np.maximum(size, 1e-9), directions)
 
 
 def motile_velocity(speed: ArrayLike, direction: Array) -> Array:

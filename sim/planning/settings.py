@@ -169,7 +169,10 @@ def life_of(scenario: Scenario) -> LifeSettings:
         remains={code: float(c.death.remains) for code, c in cells.items() if c.death.remains is not None},
         daughters={
             code: Daughters(
-                c.division.share, {list(scenario.cells).index(t): p for t, p in c.division.types.items()}
+                c.division.share,
+                {list(scenario.cells).index(t): p for t, p in c.division.types.items()},
+                c.division.polarity,
+                (c.division.axis[0], c.division.axis[1], c.division.axis[2]),
             )
             for code, c in cells.items()
             if c.division is not None

@@ -294,11 +294,15 @@ class Life(Process):
 
     def _divide(self, state, mothers: np.ndarray) -> None:
         from sim.agents.life import divide_geometry, radius_of
-        from sim.agents.motility import random_directions
+        from sim.agents.motility import across, random_directions
 
         directions = random_directions(
             self.streams.key("division"), state.tick, state.ids[mothers], self.box.dims
         )
+        for code, d in self.settings.daughters.items():
+            if d.polarity > 0 and self.box.dims == 3:
+                mine = state["cell.type"][mothers] == code
+                directions[mine] = across(directions[mine], d.axis, d.polarity)
         radii = radius_of(state["cell.volume"][mothers])
         share, types = self._fates(state, mothers)
         changing = types != state["cell.type"][mothers]

@@ -42,10 +42,13 @@ class Composition:
 
 @dataclass(frozen=True)
 class Daughters:
-    """Unequal division: the share of the mother that one daughter gets, and the probability of each type of hers."""
+    """How a type divides: the share of the mother that one daughter gets, the probability of each type of hers, and how
+    far they keep to the plane across an axis (x, y, z), 0 to 1."""
 
     share: float
     types: Mapping[int, float]
+    polarity: float = 0.0
+    axis: tuple[float, float, float] = (0.0, 0.0, 1.0)
 
 
 @dataclass(frozen=True)

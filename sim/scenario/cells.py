@@ -98,7 +98,7 @@ class Composition(Part):
 
 
 class Division(Part):
-    """Division into unequal daughters."""
+    """How a cell divides: into unequal daughters, and in which direction."""
 
     share: Annotated[float, number(above=0, high=0.9999)] = Field(
         default=0.5, description="Share of the mother's volume and contents that the new daughter gets."
@@ -108,6 +108,20 @@ class Division(Part):
         description="Probability that the new daughter is of another type, by type.",
         examples=[{"differentiated": 0.2}],
     )
+    polarity: Fraction01 = Field(
+        default=0.0,
+        description="How far daughters keep to the plane across `axis`: 0 they part in any direction, 1 within it, as "
+        "in a layer of epithelium.",
+    )
+    axis: Annotated[tuple[Number, ...], Strict(False), Field(min_length=3, max_length=3)] = Field(
+        default=(0.0, 0.0, 1.0), description="Direction of its polarity, x, y, z; of any length."
+    )
+
+    @model_validator(mode="after")
+    def _directed(self) -> Division:
+        if not any(self.axis):
+            raise fault("must point somewhere, such as [0, 0, 1]", "axis")
+        return self
 
     @model_validator(mode="after")
     def _sum(self) -> Division:

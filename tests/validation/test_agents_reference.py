@@ -110,6 +110,17 @@ def test_a_colony_of_ninety_one_spreads():
         assert pressure.mean() == pytest.approx(row["mean_simple_pressure"], rel=5e-3 if late else 3e-2)
 
 
+def test_the_first_minutes_of_the_colony_are_those_of_its_equation():
+    start, positions = _hexagon(5, 12.0), _hexagon(5, 12.0)
+    times = np.arange(0.5, 5.1, 0.5)
+    exact = solve_ivp(_slope, (0, 5), start[:, :2].ravel(), t_eval=times, rtol=1e-8, atol=1e-8).y
+    for k in range(len(times)):
+        _moved(positions, 0.5)
+        radius, true = (np.linalg.norm(x, axis=1) for x in (positions, exact[:, k].reshape(-1, 2)))
+        assert radius.max() == pytest.approx(true.max(), rel=1e-5)
+        assert np.sqrt((radius**2).mean()) == pytest.approx(np.sqrt((true**2).mean()), rel=1e-5)
+
+
 def test_the_colony_is_right_to_a_ten_thousandth_of_a_radius():
     positions = _hexagon(3, 12.0)
     exact = solve_ivp(_slope, (0, 30), positions[:, :2].ravel(), rtol=1e-9, atol=1e-9).y[:, -1].reshape(-1, 2)

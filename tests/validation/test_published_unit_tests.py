@@ -1,8 +1,8 @@
 """Unit tests that communities of tissue simulators have agreed on, with pass marks from their own definitions.
 
 OpenVT's chain (https://github.com/Chaste/OpenVT, TestMonolayerGrowth1dExamples) and the diffusion tests of PerMedCoE's
-benchmark on OpenEBench (https://github.com/PerMedCoE/observatory_benchmark, OEBC009). Their mechanics of pushing and of
-movement with friction have no common law of force and hence no pass mark.
+benchmark on OpenEBench (https://github.com/PerMedCoE/observatory_benchmark, OEBC009). Its mechanics have no common law
+of force: of its curves those of PhysiCell are held to as far as they do not depend on one, and the rest to our own law.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import pytest
 from scipy.integrate import solve_ivp
 
 from mechanistic.fields import Boundary, DiffusionSolver, Grid
+from sim.agents.mechanics import move
 from tests.scenes import advance, scene, started
 
 pytestmark = pytest.mark.validation
@@ -149,3 +150,44 @@ def test_openebench_diffusion_with_twelve_sinks():
             for x, y in _SINKS
         )
         assert _HELD - u.mean() == pytest.approx(taken * short, rel=0.02)
+
+
+# ---- OpenEBench: a push that moves one cell, and two cells that are pushed against each other
+
+_UNITS = _CURVE.parents[1] / "openebench_2022"
+
+
+def _column(name: str, column: int) -> np.ndarray:
+    if not (_UNITS / name).is_file():
+        pytest.skip(f"../shared/data/agents/openebench_2022/{name} is not here")
+    return np.genfromtxt(_UNITS / name, delimiter=",", skip_header=1)[:, column]
+
+
+def test_openebench_a_pushed_cell_stops_at_once():
+    """A push of 10 um/min for one step of 0.1 min: without inertia, as in PhysiCell and Chaste, it is gone with the push."""
+    theirs = _column("mechanics_movement__pc_velocity.csv", 2)
+    position, ones, ours = np.zeros((1, 3)), np.ones(1), []
+    for k in range(len(theirs)):
+        before = position[0, 0]
+        drift = np.array([[10.0 if k == 0 else 0.0, 0.0, 0.0]])
+        move(position, 8.4 * ones, 10.0 * ones, 0.4 * ones, dims=2, dt=0.1, motile_velocity=drift)
+        ours.append((position[0, 0] - before) / 0.1)
+    np.testing.assert_allclose(ours, theirs, atol=1e-9)
+
+
+@pytest.mark.parametrize("push", [0.5, 2.0])
+def test_openebench_two_cells_are_pushed_together(push):
+    """Free on their way, as in PhysiCell's curve, until what overlaps pushes back as much: d = R (1 - sqrt(push/10))."""
+    theirs = _column("mechanics_pushing__pc_distance.csv", 2)
+    there = np.abs(np.diff(theirs)[3:15] + 0.1)  # two cells at 0.5 um/min each, in steps of 0.1 min
+    assert there.max() < 1e-9
+    ones, radius = np.ones(2), 8.412710547954228
+    positions = np.array([[-10.0, 0, 0], [10.0, 0, 0]])
+    drift = np.array([[push, 0, 0], [-push, 0, 0]])
+    for k in range(1, 200):
+        move(positions, radius * ones, 10.0 * ones, 0.0 * ones, dims=2, dt=0.5, motile_velocity=drift)
+        distance = positions[1, 0] - positions[0, 0]
+        free = 20.0 - 2 * push * 0.5 * k
+        if free > 2 * radius:
+            assert distance == pytest.approx(free, abs=1e-4)
+    assert distance == pytest.approx(2 * radius * (1 - np.sqrt(push / 10)), abs=1e-4)

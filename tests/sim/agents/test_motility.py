@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from mechanistic.random import stream_key, uniforms
-from sim.agents.motility import motile_velocity, random_directions, turn
+from sim.agents.motility import across, motile_velocity, random_directions, turn
 
 _KEY = stream_key(1, "motility")
 
@@ -71,3 +71,17 @@ def test_the_share_that_turns_does_not_depend_on_the_step(dt):
     resting = np.mean(np.all(direction == 0, axis=1))
     expected = np.exp(-2.0)
     assert abs(resting - expected) < 4 * np.sqrt(expected * (1 - expected) / n)
+
+
+def test_polarity_takes_the_part_along_the_axis():
+    directions = random_directions(stream_key(3, "division"), 0, np.arange(2000), 3)
+    flat = across(directions, [0, 0, 5.0], 1.0)
+    np.testing.assert_allclose(np.linalg.norm(flat, axis=1), 1.0, rtol=1e-12)
+    assert np.abs(flat[:, 2]).max() < 1e-9
+    half = across(directions, [1.0, 1.0, 0.0], 0.5)
+    along = np.array([1.0, 1.0, 0.0]) / np.sqrt(2)
+    part, rest = directions @ along, np.sqrt(1 - (directions @ along) ** 2)
+    np.testing.assert_allclose(half @ along, 0.5 * part / np.hypot(0.5 * part, rest), rtol=1e-9)
+    np.testing.assert_allclose(across(directions, [0, 0, 1], 0.0), directions, rtol=1e-14)
+    lying = np.array([[0.0, 0.0, 1.0]])
+    np.testing.assert_array_equal(across(lying, [0, 0, 1], 1.0), lying)

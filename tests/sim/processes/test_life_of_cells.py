@@ -7,7 +7,7 @@ import pytest
 
 from sim.build import plan
 from sim.errors import ScenarioError
-from tests.scenes import advance, scene, started
+from tests.scenes import CUBE, advance, scene, started
 
 FIXED = "mechanics: {fixed: true}"
 
@@ -98,6 +98,18 @@ def test_unequal_daughters_share_contents_and_change_type():
 
 
 PAIR = "{points: [[0 um, 0 um], [15 um, 0 um], [50 um, 0 um]]}"
+
+
+@pytest.mark.parametrize("polarity", [0.0, 1.0])
+def test_cells_of_a_layer_divide_within_it(polarity):
+    cells = f"""{{a: {{place: {{points: [[-30 um, 0 um, 0 um], [30 um, 0 um, 0 um]]}}, cycle: {{division: 0.02 /min}},
+      mechanics: {{fixed: true}}, division: {{polarity: {polarity}, axis: [0, 3, 0]}}}}}}"""
+    simulation = started(scene(cells=cells, domain=CUBE))
+    advance(simulation, 90)
+    positions = simulation.state["cell.position"]
+    assert len(positions) > 4
+    off = np.abs(positions[:, 1]).max()
+    assert off < 1e-9 if polarity else off > 1.0
 
 
 def test_the_dead_are_engulfed_with_what_they_hold():
