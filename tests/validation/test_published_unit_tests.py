@@ -164,7 +164,7 @@ def _column(name: str, column: int) -> np.ndarray:
 
 
 def test_openebench_a_pushed_cell_stops_at_once():
-    """A push of 10 um/min for one step of 0.1 min: without inertia, as in PhysiCell and Chaste, it is gone with the push."""
+    """A push of 10 um/min for one step of 0.1 min; without inertia, as in PhysiCell and Chaste, that is all."""
     theirs = _column("mechanics_movement__pc_velocity.csv", 2)
     position, ones, ours = np.zeros((1, 3)), np.ones(1), []
     for k in range(len(theirs)):
@@ -177,7 +177,7 @@ def test_openebench_a_pushed_cell_stops_at_once():
 
 @pytest.mark.parametrize("push", [0.5, 2.0])
 def test_openebench_two_cells_are_pushed_together(push):
-    """Free on their way, as in PhysiCell's curve, until what overlaps pushes back as much: d = R (1 - sqrt(push/10))."""
+    """Free on their way, as in PhysiCell's curve, until overlap pushes back as much: d = R (1 - sqrt(push/10))."""
     theirs = _column("mechanics_pushing__pc_distance.csv", 2)
     there = np.abs(np.diff(theirs)[3:15] + 0.1)  # two cells at 0.5 um/min each, in steps of 0.1 min
     assert there.max() < 1e-9
