@@ -120,8 +120,8 @@ def test_two_drugs_hold_the_monolayer_back_more_than_either(wells):
 def test_the_tissue_grows_as_the_manipulator_says_of_a_well(wells, well):
     """Cells in space against the population equations the manipulator was trained with: same rates, same curve.
 
-    The tissue stays below: there a cell is crowded by what lies within 25 um of it, which clusters and holds the
-    cell itself, where the equations take the mean of the well; and 84 cells make noise of a tenth. Allowed: 1/3.
+    The equations know how cells of a monolayer cluster and overlap (`neural.population.Monolayer`), but only as a mean;
+    and 84 cells make noise of a tenth. Allowed: 1/3.
     """
     from neural import Manipulator
 
