@@ -75,7 +75,11 @@ def explain(
         samples=samples,
     )
     if output is not None:
-        write(found, output)
+        from sim.report.explanation import write_explanation
+
+        page = write_explanation(output, write(found, output))
+        if not quiet:
+            say(f"page: {page}")
     typer.echo(to_json(found) if as_json else as_table(found))
 
 

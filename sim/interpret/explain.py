@@ -134,7 +134,19 @@ def _attributes(question: Question, answers: dict[str, Answer]) -> dict:
         "coupling_error_upper": step.upper,
         "splitting_error": json.dumps(question.splitting_error),
         "notes": [n for a in answers.values() for n in a.sentences],
+        "labels": json.dumps(_labels(question)),
         "wiring": json.dumps(question.plan.wiring),
         "scenario": scenario.name,
         "scenario_sha256": scenario.sha256,
+    }
+
+
+def _labels(question: Question) -> dict[str, str]:
+    """What the components of representations are called by their weights."""
+    return {
+        f"{q.name}[{k}]": label
+        for p in question.plan.processes
+        for q in p.states
+        if q.name.startswith("ur.")
+        for k, label in enumerate(q.labels)
     }

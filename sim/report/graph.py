@@ -68,7 +68,7 @@ def draw_wiring(wiring: Mapping[str, Any], path: Path | str) -> Path:
 
     Args:
         wiring: {"nodes": [{"name", "kind", "step"}], "edges": [{"source", "target", "from", "to", "label",
-            "mode", "kind"}]} as `describe` makes it.
+            "mode", "kind"}]} as `describe` makes it; an edge may say its own "width" and "colour".
 
     Raises:
         StoreError: the file cannot be written.
@@ -262,8 +262,9 @@ def _draw_coupling(axes: Any, route: Sequence[_Box], edge: Mapping[str, Any]) ->
         x, y = x1, y1
     if route[0].column >= route[-1].column:
         points, steps = _way_back(route[0], route[-1], points[0], end)
-    colour = _COLOURS[_column(route[0].name)]
-    axes.add_patch(PathPatch(Outline(points, steps), facecolor="none", edgecolor=colour, lw=1.5, zorder=2))
+    colour = edge.get("colour") or _COLOURS[_column(route[0].name)]
+    width = float(edge.get("width", 1.5))
+    axes.add_patch(PathPatch(Outline(points, steps), facecolor="none", edgecolor=colour, lw=width, zorder=2))
     axes.plot([x - 0.07], [y], marker=">", ms=4, color=colour, mec="none", zorder=2)
     words = _response(edge)
     if words:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
@@ -69,10 +69,17 @@ def render(path: Path) -> str:
         if section
     ]
     title, sentence, numbers = facts.headline(run)
-    stats = "".join(f"<div><b>{escape(v)}</b><span>{escape(words)}</span></div>" for v, words in numbers)
-    links = "".join(f'<a href="#{_anchor(s)}">{escape(s.title)}</a>' for s in sections)
     version = run.attribute("versions")
     made = f"cellweave {version.get('cellweave', '')}" if isinstance(version, Mapping) else "cellweave"
+    return document(title, sentence, numbers, sections, f"Drawn by {made} from {path.name}.")
+
+
+def document(
+    title: str, sentence: str, numbers: Sequence[tuple[str, str]], sections: Sequence[Section], footer: str
+) -> str:
+    """One page of HTML that needs nothing else: headline, numbers with their words, sections."""
+    stats = "".join(f"<div><b>{escape(v)}</b><span>{escape(words)}</span></div>" for v, words in numbers)
+    links = "".join(f'<a href="#{_anchor(s)}">{escape(s.title)}</a>' for s in sections)
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
@@ -80,7 +87,7 @@ def render(path: Path) -> str:
         f'<header><h1>{escape(title)}</h1><p class="sub">{escape(sentence)}</p>'
         f'<div class="stats">{stats}</div><nav>{links}</nav></header>'
         + "".join(map(_section, sections))
-        + f"<footer>Drawn by {escape(made)} from {escape(path.name)}.</footer></main></body></html>\n"
+        + f"<footer>{escape(footer)}</footer></main></body></html>\n"
     )
 
 

@@ -47,7 +47,9 @@ def write(
         cells=[
             Variable("pathway.egfr.ppERK", "uM", "doubly phosphorylated ERK"),
             Variable("rate.division", "1/min", "rate of division"),
-            Variable("ur.drug", "1", "drug representation", axes=(("c", 2),), attrs={"labels": "arrest death"}),
+            Variable(
+                "ur.drug", "1", "drug representation", axes=(("c", 2),), attrs={"labels": "arrest death"}
+            ),
         ],
         fields=[Variable("field.oxygen", "mmHg", "oxygen"), Variable("field.erlotinib", "uM", "erlotinib")],
         grid={"z": centres if solid else np.zeros(1), "y": centres, "x": centres},

@@ -1,0 +1,479 @@
+"""Five families of systems with known truth, each with decoys, as problems for attribution.
+
+Of every system one term is hidden and given to a network, which sees what truly drives it and what does not: an
+inert input that varies by itself, one that is correlated with the active one and causes nothing, and in tissues a
+neighbour type that does nothing. All that a method is given are trajectories with noise.
+
+    dynamics   (a) Lotka-Volterra and glycolysis (Higgins-Selkov) with a hidden term
+    network    (b) sigmoidal networks; every node's input is hidden
+    pathway    (c) pathway models of which one reaction is hidden
+    tissue     (d) Delta-Notch patterning (Collier 1996) with three candidate signals, one of them active
+    forces     (e) two types of cells with non-reciprocal forces, and a third that exerts none
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+from scipy.integrate import solve_ivp
+from scipy.interpolate import make_smoothing_spline
+
+#: nodes of a network that are asked for
+_NODES = 4
+
+Field = Callable[[np.ndarray], np.ndarray]
+
+
+@dataclass
+class Problem:
+    """One hidden term.
+
+    Attributes:
+        name: of the family. inputs: names of what the network sees.
+        active: (input,) which truly drive the term. decoys: (input,) which are there to mislead.
+        z: (row, input) inputs and y: (row,) values of the term as they are known from noisy trajectories.
+        group: (row,) trajectory of each row.
+        truth: the term itself, (row, input) to (row,), written for numpy and torch alike.
+        states: (row, input) where the system truly is.
+        baseline: (input,) that attributions are taken against.
+        rerun: outcome of the system with another term in the hidden one's place, and an input held at its baseline
+            (None for none): what knocking out and running again sees.
+    """
+
+    name: str
+    inputs: list[str]
+    active: np.ndarray
+    decoys: np.ndarray
+    z: np.ndarray
+    y: np.ndarray
+    group: np.ndarray
+    truth: Callable
+    states: np.ndarray
+    baseline: np.ndarray
+    rerun: Callable[[Field, int | None], float]
+    kind: str = field(default="")
+
+
+def problems(
+    family: str, seed: int, noise: float, trajectories: int, size: int = 10, off: bool = False
+) -> list[Problem]:
+    """The problems of one family. `off` switches the active edge off, for the null test."""
+    rng = np.random.default_rng([seed, sum(map(ord, family)), size])
+    if family == "dynamics":
+        return [_predation(rng, noise, trajectories, off), _glycolysis(rng, noise, trajectories, off)]
+    if family == "network":
+        return _sigmoidal(rng, noise, trajectories, size, off)
+    return [
+        {"pathway": _pathway, "tissue": _tissue, "forces": _forces}[family](rng, noise, trajectories, off)
+    ]
+
+
+# ---- what the families share
+
+
+def wandering(rng: np.random.Generator, times: np.ndarray) -> np.ndarray:
+    """A smooth series in time that nothing drives, between about 0 and 2."""
+    phases, rates = rng.uniform(0, 2 * np.pi, 3), rng.uniform(0.3, 1.6, 3)
+    return 1 + 0.33 * np.sin(rates[:, None] * times + phases[:, None]).sum(0)
+
+
+def smoothed(times: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Values and slopes (time, ...) of noisy series by smoothing splines."""
+    flat = values.reshape(len(times), -1)
+    found = [make_smoothing_spline(times, column) for column in flat.T]
+    level = np.stack([s(times) for s in found], 1).reshape(values.shape)
+    slope = np.stack([s.derivative()(times) for s in found], 1).reshape(values.shape)
+    return level, slope
+
+
+def _noisy(rng: np.random.Generator, values: np.ndarray, noise: float) -> np.ndarray:
+    """Values with noise in proportion to the spread of each series."""
+    return values + noise * values.std(0, keepdims=True) * rng.normal(size=values.shape)
+
+
+def _inner(array: np.ndarray) -> np.ndarray:
+    """Without the ends, where the slopes of splines are poor."""
+    return array[3:-3]
+
+
+def _driven(
+    rng: np.random.Generator,
+    noise: float,
+    count: int,
+    times: np.ndarray,
+    start: Callable[[], np.ndarray],
+    rest: Callable[[np.ndarray, float], np.ndarray],
+    names: list[str],
+    term: Callable,
+    stated: Callable[[np.ndarray], np.ndarray],
+    active: list[int],
+    decoy_of: int,
+    name: str,
+    kind: str,
+    reached: int,
+) -> Problem:
+    """Ordinary differential equations x' = rest(x, hidden): one hidden term, an inert and a correlated decoy.
+
+    `stated` takes the slope and the state to the hidden term's value, (time, variable) twice to (time,).
+    """
+    rows = []
+    tracks = []
+    for _ in range(count):
+        inert, own = wandering(rng, times), wandering(rng, times)
+
+        def slope(t, x):
+            return rest(x, float(term(x[None, :])[0]))
+
+        course = solve_ivp(slope, (times[0], times[-1]), start(), t_eval=times, rtol=1e-8, atol=1e-10).y.T
+        near = course[:, decoy_of]
+        correlated = near + 0.6 * near.std() * (own - own.mean()) / own.std()
+        whole = np.column_stack([course, inert, correlated])
+        level, change = smoothed(times, _noisy(rng, whole, noise))
+        value = stated(change[:, : course.shape[1]], level[:, : course.shape[1]])
+        rows.append((_inner(level), _inner(value), whole))
+        tracks.append(course[0])
+    variables = len(names)
+    inputs = [*names, "inert", "correlated"]
+    z = np.concatenate([r[0] for r in rows])
+    group = np.repeat(np.arange(count), [len(r[0]) for r in rows])
+    states = np.concatenate([r[2] for r in rows])
+    baseline = states.min(0)
+
+    def rerun(function: Field, held: int | None) -> float:
+        x, (inert, correlated) = tracks[0].copy(), states[0, variables:]
+        total, dt = 0.0, (times[1] - times[0]) / 4
+        for _ in range(len(times) * 2):
+            seen = np.concatenate([x, [inert, correlated]])[None]
+            if held is not None:
+                seen[0, held] = baseline[held]
+            x = np.clip(x + dt * rest(x, float(function(seen)[0])), 0, 1e3)
+            total += x[reached] * dt
+        return total
+
+    mask = np.isin(np.arange(variables + 2), active)
+    decoys = np.isin(np.arange(variables + 2), [variables, variables + 1])
+    return Problem(
+        name,
+        inputs,
+        mask,
+        decoys,
+        z,
+        np.concatenate([r[1] for r in rows]),
+        group,
+        lambda v: term(v[:, :variables]),
+        states,
+        baseline,
+        rerun,
+        kind,
+    )
+
+
+# ---- (a)
+
+
+def _predation(rng: np.random.Generator, noise: float, count: int, off: bool) -> Problem:
+    """Lotka-Volterra; hidden: what the predator takes of each prey."""
+    birth, death, gain = 1.0, 1.0, 0.9
+    eats = 0.0 if off else 0.9
+    return _driven(
+        rng,
+        noise,
+        count,
+        np.linspace(0, 8, 61),
+        lambda: rng.uniform(0.5, 1.8, 2),
+        lambda x, h: np.array([x[0] * (birth - 0.25 * x[0]) - h * x[0], gain * x[0] * x[1] - death * x[1]]),
+        ["prey", "predator"],
+        lambda v: eats * v[:, 1] + 0.0 * v[:, 0] + (0.3 if off else 0.0),
+        lambda d, v: birth - 0.25 * v[:, 0] - d[:, 0] / v[:, 0],
+        [] if off else [1],
+        1,
+        "dynamics",
+        "predation",
+        0,
+    )
+
+
+def _glycolysis(rng: np.random.Generator, noise: float, count: int, off: bool) -> Problem:
+    """Higgins-Selkov; hidden: the rate of phosphofructokinase, which its product activates."""
+
+    def rate(v):
+        return (0.5 + 0.0 * v[:, 0]) if off else v[:, 0] * v[:, 1] ** 2 / (0.5 + v[:, 1] ** 2)
+
+    return _driven(
+        rng,
+        noise,
+        count,
+        np.linspace(0, 10, 61),
+        lambda: rng.uniform(0.3, 2.0, 2),
+        lambda x, h: np.array([0.5 + 0.0 * x[0] - h, h - 0.8 * x[1]]),
+        ["substrate", "product"],
+        rate,
+        lambda d, v: 0.5 - d[:, 0],
+        [] if off else [0, 1],
+        1,
+        "dynamics",
+        "glycolysis",
+        1,
+    )
+
+
+# ---- (b)
+
+
+def _sigmoidal(rng: np.random.Generator, noise: float, count: int, size: int, off: bool) -> list[Problem]:
+    """x' = s(W x + u) - x; each node hears from two others; inert: a node that nothing hears."""
+    weights = np.zeros((size, size))
+    for i in range(size):
+        others = rng.choice([j for j in range(size - 1) if j != i], 2, replace=False)
+        weights[i, others] = rng.choice([-1, 1], 2) * rng.uniform(1.5, 3.0, 2)
+    if off:
+        weights[:] = 0.0
+    times = np.linspace(0, 6, 41)
+    rows = []
+    for _ in range(count):
+        shift = rng.normal(0, 0.8, size)
+        start = rng.uniform(0, 1, size)
+
+        def slope(_t, x, shift=shift):
+            return 1 / (1 + np.exp(-(weights @ (2 * x - 1)))) - x + 0.3 * np.tanh(shift) * np.cos(2 * _t)
+
+        course = solve_ivp(slope, (0, times[-1]), start, t_eval=times, rtol=1e-7, atol=1e-9).y.T
+        level, change = smoothed(times, _noisy(rng, course, noise))
+        push = 0.3 * np.tanh(shift)[None] * np.cos(2 * times)[:, None]
+        rows.append((_inner(level), _inner(change + level - push), course))
+    z = np.concatenate([r[0] for r in rows])
+    values = np.concatenate([r[1] for r in rows])
+    states = np.concatenate([r[2] for r in rows])
+    group = np.repeat(np.arange(count), len(rows[0][0]))
+    # some nodes of each network: each is a problem of its own
+    chosen = rng.choice(size - 1, _NODES, replace=False)
+
+    def rerun_of(node: int) -> Callable[[Field, int | None], float]:
+        def rerun(_function: Field, held: int | None) -> float:
+            x, total = states[0].copy(), 0.0
+            for _ in range(120):
+                seen = x.copy()
+                if held is not None:
+                    # knocked out for all that hear it, as an experiment does
+                    seen[held] = 0.0
+                x = x + 0.05 * (1 / (1 + np.exp(-(weights @ (2 * seen - 1)))) - x)
+                total += 0.05 * x[node]
+            return total
+
+        return rerun
+
+    return [
+        Problem(
+            "network",
+            [f"x{j}" for j in range(size)],
+            weights[i] != 0,
+            np.arange(size) == size - 1,
+            z,
+            values[:, i],
+            group,
+            _node(weights[i]),
+            states,
+            np.full(size, 0.5),
+            rerun_of(int(i)),
+            f"network of {size}",
+        )
+        for i in chosen
+    ]
+
+
+def _node(weights: np.ndarray):
+    def term(v):
+        if isinstance(v, np.ndarray):
+            return 1 / (1 + np.exp(-((2 * v - 1) @ weights)))
+        import torch
+
+        return torch.sigmoid((2 * v - 1) @ torch.as_tensor(weights))
+
+    return term
+
+
+# ---- (c)
+
+_CASCADE = """
+model cascade
+  compartment c = 1
+  species A in c, B in c, C in c
+  A = {a}; B = {b}; C = {d}
+  supply: -> A; 0.6
+  first: A -> B; {first}
+  second: B -> C; 1.2 * B / (0.6 + B)
+  loss: C -> ; 0.5 * C
+  leak: A -> ; 0.1 * A
+end
+"""
+
+
+def _pathway(rng: np.random.Generator, noise: float, count: int, off: bool) -> Problem:
+    """A cascade with feedback, simulated as an SBML model; hidden: the first reaction, inhibited by the end product."""
+    from mechanistic import load_model
+
+    law = "0.4" if off else "1.5 * A / (0.7 + A) / (1 + C / 0.5)"
+    times = np.linspace(0, 12, 61)
+    rows = []
+    starts = rng.uniform(0.1, 2.5, (count, 3))
+    for start in starts:
+        text = _CASCADE.format(a=start[0], b=start[1], d=start[2], first=law)
+        found = load_model(text).simulate(times)
+        course = np.stack([found[n].values[0] for n in "ABC"], 1)
+        inert, own = wandering(rng, times), wandering(rng, times)
+        correlated = course[:, 2] + 0.6 * course[:, 2].std() * (own - own.mean()) / own.std()
+        whole = np.column_stack([course, inert, correlated])
+        level, change = smoothed(times, _noisy(rng, whole, noise))
+        rows.append((_inner(level), _inner(0.6 - 0.1 * level[:, 0] - change[:, 0]), whole))
+
+    def term(v):
+        if off:
+            return 0.4 + 0.0 * v[:, 0]
+        return 1.5 * v[:, 0] / (0.7 + v[:, 0]) / (1 + v[:, 2] / 0.5)
+
+    states = np.concatenate([r[2] for r in rows])
+    baseline = states.min(0)
+
+    def rerun(function: Field, held: int | None) -> float:
+        x, total, dt = starts[0].copy(), 0.0, 0.05
+        for _ in range(240):
+            seen = np.concatenate([x, states[0, 3:]])[None]
+            if held is not None:
+                seen[0, held] = baseline[held]
+            v = float(function(seen)[0])
+            second = 1.2 * x[1] / (0.6 + x[1])
+            x = np.clip(x + dt * np.array([0.6 - v - 0.1 * x[0], v - second, second - 0.5 * x[2]]), 0, 1e3)
+            total += dt * x[1]
+        return total
+
+    return Problem(
+        "pathway",
+        ["A", "B", "C", "inert", "correlated"],
+        np.array([not off, False, not off, False, False]),
+        np.array([False, False, False, True, True]),
+        np.concatenate([r[0] for r in rows]),
+        np.concatenate([r[1] for r in rows]),
+        np.repeat(np.arange(count), len(rows[0][0])),
+        term,
+        states,
+        baseline,
+        rerun,
+        "pathway",
+    )
+
+
+# ---- (d)
+
+
+def _tissue(rng: np.random.Generator, noise: float, count: int, off: bool) -> Problem:
+    """A ring of cells; hidden: how Notch answers to neighbours. Signals: their Delta, their Notch, an inert mark."""
+    cells, times = 12, np.linspace(0, 10, 51)
+    near = np.roll(np.eye(cells), 1, 1) / 2 + np.roll(np.eye(cells), -1, 1) / 2
+
+    def answer(v):
+        return (0.4 + 0.0 * v[:, 0]) if off else v[:, 0] ** 2 / (0.1 + v[:, 0] ** 2)
+
+    def slope(_t, state):
+        notch, delta = state[:cells], state[cells:]
+        hidden = answer((near @ delta)[:, None])
+        return np.concatenate([hidden - notch, 1 / (1 + 10 * notch**2) - delta])
+
+    rows, starts = [], []
+    # a trajectory here is a tissue; some are enough, each has many cells
+    for _ in range(max(2, count // 4)):
+        start = rng.uniform(0, 1, 2 * cells)
+        course = solve_ivp(slope, (0, times[-1]), start, t_eval=times, rtol=1e-7, atol=1e-9).y.T
+        mark = np.stack([wandering(rng, times) for _ in range(cells)], 1)
+        other = np.stack([wandering(rng, times) for _ in range(cells)], 1)
+        whole = np.concatenate([course, mark, other], 1)
+        level, change = smoothed(times, _noisy(rng, whole, noise))
+
+        def heard(w: np.ndarray) -> np.ndarray:
+            parts = [w[:, k * cells : (k + 1) * cells] @ near.T for k in (1, 0, 2, 3)]
+            return np.stack(parts, 2).reshape(-1, 4)
+
+        notch = change[:, :cells] + level[:, :cells]
+        rows.append((heard(_inner(level)), _inner(notch).ravel(), heard(whole)))
+        starts.append(start)
+    states = np.concatenate([r[2] for r in rows])
+    baseline = states.min(0)
+
+    def rerun(function: Field, held: int | None) -> float:
+        state, total = starts[0].copy(), 0.0
+        for _ in range(100):
+            notch, delta = state[:cells], state[cells:]
+            seen = np.stack([near @ delta, near @ notch, np.ones(cells), np.ones(cells)], 1)
+            if held is not None:
+                seen[:, held] = baseline[held]
+            push = np.concatenate([function(seen) - notch, 1 / (1 + 10 * notch**2) - delta])
+            state = np.clip(state + 0.1 * push, 0, 10)
+            total += 0.1 * state[:cells].mean()
+        return total
+
+    return Problem(
+        "tissue",
+        ["neighbours' Delta", "neighbours' Notch", "neighbours' mark", "neighbours of the inert type"],
+        np.array([not off, False, False, False]),
+        np.array([False, True, True, True]),
+        np.concatenate([r[0] for r in rows]),
+        np.concatenate([r[1] for r in rows]),
+        np.repeat(np.arange(len(rows)), len(rows[0][0])),
+        answer,
+        states,
+        baseline,
+        rerun,
+        "tissue",
+    )
+
+
+# ---- (e)
+
+
+def _forces(rng: np.random.Generator, noise: float, count: int, off: bool) -> Problem:
+    """Predators chase, prey flee; hidden: the speed of a predator along x by what is near it on either side.
+
+    A cell hears each type as the sum of exp(-r) over its neighbours, ahead minus behind. Prey draw it, other
+    predators push it off a little, the third type does nothing, and so does what stays close to the prey.
+    """
+    rows = []
+    for _ in range(count):
+        place = rng.uniform(-4, 4, (4, 10))
+        place[3] = place[0] + 0.5 * rng.normal(size=10)  # companions of the prey
+        me = rng.uniform(-3, 3, 40)
+        gap = place[:, None, :] - me[None, :, None]
+        heard = (np.sign(gap) * np.exp(-np.abs(gap))).sum(2).T
+        rows.append(heard)
+    states = np.concatenate(rows)
+    pull, push = (0.0, 0.0) if off else (1.0, -0.7)
+
+    def speed(v):
+        return pull * v[:, 0] + push * v[:, 1] + 0.0 * v[:, 2]
+
+    truth = speed(states)
+    spread = truth.std() or 1.0
+    z = states + noise * states.std(0) * rng.normal(size=states.shape)
+    y = truth + noise * spread * rng.normal(size=len(truth))
+    baseline = np.zeros(4)
+
+    def rerun(function: Field, held: int | None) -> float:
+        seen = states[:200].copy()
+        if held is not None:
+            seen[:, held] = 0.0
+        return float(np.mean(np.abs(function(seen))))
+
+    return Problem(
+        "forces",
+        ["prey", "predators", "inert type", "companions of the prey"],
+        np.array([not off, not off, False, False]),
+        np.array([False, False, True, True]),
+        z,
+        y,
+        np.repeat(np.arange(count), 40),
+        speed,
+        states,
+        baseline,
+        rerun,
+        "forces",
+    )
