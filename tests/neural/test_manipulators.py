@@ -112,20 +112,21 @@ def test_rates_are_those_of_a_numpy_twin(drugs):
     m = said[:, 0]
     division = np.exp(base[0]) * 2 / (1 + np.exp(q[:, 0])) / (1 + (m / half) ** power)
     hazards = np.log1p(np.exp(base[1:] + q[:, 1:] + np.outer(m, crowding))) * [1e-4, 1e-3, 1e-3]
-    got = drugs.decode(ur, dose, said)
-    np.testing.assert_allclose(got["division"], division, rtol=1e-10)
+    got, here = drugs.decode(ur, dose, said), t["decoders.factor"][0]
+    np.testing.assert_allclose(got["division"], here[0] * division, rtol=1e-10)
     for i, name in enumerate(("apoptosis", "lysis", "clearance")):
-        np.testing.assert_allclose(got[name], hazards[:, i], rtol=1e-10)
+        np.testing.assert_allclose(got[name], here[1 + i] * hazards[:, i], rtol=1e-10)
 
 
-def test_drugs_add_in_the_drive(drugs):
-    """The drive of two drugs is the sum of the drives of each: the network learns only what is left."""
+def test_drugs_join_in_the_drive(drugs):
+    """The drive of two drugs is the power mean of the drives of each: the network learns only what is left."""
     dynamics, _ = drugs._reference
     both = torch.zeros(1, 6, dtype=torch.float64)
     both[0, 0], both[0, 1] = 0.1, 0.2
-    alone = [both * (torch.arange(6) == k) for k in (0, 1)]
-    torch.testing.assert_close(dynamics.drive(both), dynamics.drive(alone[0]) + dynamics.drive(alone[1]))
-    assert dynamics.drive(torch.zeros(1, 6, dtype=torch.float64)).abs().max() == 0.0
+    alone = torch.stack([dynamics.drive(both * (torch.arange(6) == k)) for k in (0, 1)], 2)
+    rising, falling = (torch.sqrt((sign * alone).clamp_min(0).square().sum(2)) for sign in (1, -1))
+    torch.testing.assert_close(dynamics.drive(both), rising - falling, rtol=0, atol=1e-5)
+    assert dynamics.drive(torch.zeros(1, 6, dtype=torch.float64)).abs().max() < 1e-15
 
 
 def test_linear_part_can_be_read(drugs):
