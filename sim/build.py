@@ -21,6 +21,7 @@ from sim.planning import parts, settings
 from sim.planning.couple import Coupler
 from sim.planning.findings import Findings, KeyPath
 from sim.planning.instruments import instruments_of
+from sim.planning.representations import check_reads, representations_of
 from sim.processes.fields import BoxSettings, FieldProcess
 from sim.processes.life import Growth, Life
 from sim.processes.life_interactions import Interactions
@@ -107,6 +108,8 @@ def plan(scenario: Scenario) -> Plan:
     manipulators = [
         parts.manipulator_of(findings, name, card, step) for name, card in cards.items() if card is not None
     ]
+    moved = {m.space for m in manipulators if m is not None}
+    spaces = representations_of(findings, moved, step)
     neighbourhood = Neighbourhood(box, settings.reach_of(scenario))
     processes: list[Process] = [
         *fields,
@@ -117,6 +120,7 @@ def plan(scenario: Scenario) -> Plan:
         *pathways,
         *parts.membranes_of(findings, fields, pathways, step),
         *(m for m in manipulators if m is not None),
+        *spaces,
     ]
     if tissue is not None and tissue_card is not None and tissue.weights is not None:
         path = scenario.resolve(("tissue", "weights"), tissue.weights)
@@ -130,12 +134,14 @@ def plan(scenario: Scenario) -> Plan:
     findings.stop_at_faults()
 
     _remember_perturbed(processes, perturbations)
+    known = {q.name: q for p in processes for q in p.quantities}
+    check_reads(findings, known)
+    findings.stop_at_faults()
     coupler = Coupler(findings, processes)
     coupler.couple(tissue_card)
     coupler.check(perturbations)
     findings.stop_at_faults(CouplingError)
     measured = settings.measured_curves(findings)
-    known = {q.name: q for p in processes for q in p.quantities}
     instruments = instruments_of(findings, life_settings, box, known)
     findings.stop_at_faults()
     return Plan(

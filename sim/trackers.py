@@ -140,7 +140,7 @@ class Recorder:
         }
         scalars = {q.name: signals[q.name] for q in chosen.scalars}
         cells |= scalars
-        cells |= {q.name: state[q.name] for q in chosen.blocks}
+        cells |= {q.name: signals[q.name] for q in chosen.blocks}
         fields = {f"field.{n}": state.fields[n] for n in chosen.fields}
         self.writer.frame(self._now(), cells, fields, self._summary(scalars))
         self._frame_time = state.time

@@ -79,9 +79,10 @@ class LinearModel:
             if not there:
                 continue
             w = np.concatenate([self.tensors[f"{name}.loadings"] for name in there])
-            x = np.concatenate([self.scales[name].to(tables[name][rows]) for name in there], 1)
+            # of all cells, not of these alone: the bits of a cell must not depend on how many are like it
+            x = np.concatenate([self.scales[name].to(tables[name]) for name in there], 1)
             inverse = np.linalg.inv(w.T @ w + self._noise * np.eye(d))
-            mean[rows] = x @ w @ inverse
+            mean[rows] = (x @ w @ inverse)[rows]
             sd[rows] = np.sqrt(self._noise * np.diag(inverse))
         return mean, sd
 

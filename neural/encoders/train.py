@@ -108,10 +108,15 @@ def cells_of(spec: Mapping[str, Any], data: Path, beside: Path) -> Cells:
             under = Representation.load(_weights(asked["weights"], data.parent, beside))
             read = {m.name: table.matrix(asked.get("values"), list(m.features))[0] for m in under.modalities}
             values, features = under.encode(read), under.space.labels
+            hops = 0 if graph is None else int(spec["graph"].get("hops", 1))
             if graph is not None:
-                hops = int(spec["graph"].get("hops", 1))
                 values, features = pooled(values, graph, hops), pooled_names(features, hops)
-            below[name] = {"space": under.space.name, "scale": under.space.scale, "file": asked["weights"]}
+            below[name] = {
+                "space": under.space.name,
+                "scale": under.space.scale,
+                "file": asked["weights"],
+                "hops": hops,
+            }
             modality = Modality(name, "real", tuple(features))
         else:
             values, chosen = table.matrix(asked.get("values"), asked.get("features"))

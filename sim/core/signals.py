@@ -48,7 +48,7 @@ class Signals:
         self._version = -1
 
     def __getitem__(self, name: str) -> np.ndarray:
-        """Values (cell,) of a scalar quantity. Do not write to the result."""
+        """Values (cell,) of a scalar quantity, (cell, part) of a block. Do not write to the result."""
         if self._version != self._state.version:
             self._known.clear()
             self._version = self._state.version
@@ -89,8 +89,9 @@ class Signals:
         if aggregate:
             return self._aggregate(aggregate.how, aggregate.of)
         part = component_of(name)
-        if part and part[0] in self._state:
-            return self._state[part[0]][:, part[1]]
+        if part:
+            block = self._state[part[0]] if part[0] in self._state else self[part[0]]
+            return block[:, part[1]]
         process, quantity = self._owners[name]
         if quantity.role == "readout":
             return process.readout(name, self._state, self)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from sim.core.quantity import Quantity, aggregate_of, component_of
+from sim.core.quantity import Quantity
 from sim.instruments import (
     INCUCYTE_CHANNELS,
     Camera,
@@ -21,6 +21,7 @@ from sim.instruments import (
     Stain,
     View,
 )
+from sim.planning.names import fault_of, unit_of
 from sim.scenario import instruments as asked
 from sim.spelling import did_you_mean, one_of
 
@@ -124,7 +125,7 @@ class _Maker:
             probes.append(
                 Probe(
                     channel, quantity, p.gain, p.background, p.variation, p.noise,
-                    (self._unit(quantity) or "1") if plain else "1",
+                    unit_of(quantity, self._known) if plain else "1",
                 )
             )  # fmt: skip
         return Reporter(
@@ -167,31 +168,10 @@ class _Maker:
         """The name of a quantity with one value per cell; empty for none. Others are faults."""
         if name is None:
             return ""
-        aggregate = aggregate_of(name)
-        plain = aggregate.of if aggregate else name
-        part = component_of(plain)
-        quantity = self._known.get(part[0] if part else plain)
-        message = None
-        if aggregate and aggregate.how == "count":
-            return name
-        if quantity is None:
-            message = f"no quantity '{plain}'{did_you_mean(plain, self._known)}"
-        elif part and part[1] >= quantity.width:
-            message = f"the last index of {part[0]} is {quantity.width - 1}"
-        elif quantity.width and not part:
-            message = f"'{plain}' has {quantity.width} parts; name one, such as {plain}[0]"
+        message = fault_of(name, self._known)
         if message:
             self._findings.fault((*key, "shows"), message)
         return name
-
-    def _unit(self, name: str) -> str:
-        aggregate = aggregate_of(name)
-        if aggregate and aggregate.how == "count":
-            return "1"
-        plain = aggregate.of if aggregate else name
-        part = component_of(plain)
-        quantity = self._known.get(part[0] if part else plain)
-        return quantity.unit if quantity else "1"
 
     @cached_property
     def _calibration(self) -> tuple[dict[str, float], dict[str, float]]:

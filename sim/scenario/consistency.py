@@ -69,6 +69,8 @@ def named_files(spec: ScenarioSpec) -> Iterator[tuple[Path, str, tuple[str, ...]
         yield ("pathways", name, "model"), pathway.model, MODELS
     for name, manipulator in spec.manipulators.items():
         yield ("manipulators", name, "weights"), manipulator.weights, WEIGHTS
+    for name, space in spec.representations.items():
+        yield ("representations", name, "weights"), space.weights, WEIGHTS
     if spec.tissue is not None and spec.tissue.weights is not None:
         yield ("tissue", "weights"), spec.tissue.weights, WEIGHTS
     for i, coupling in enumerate(spec.couplings):

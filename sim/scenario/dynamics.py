@@ -7,7 +7,18 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from mechanistic.distributions import Distribution, parse
-from sim.scenario.values import Duration, FilePath, Length, Name, Number, Part, QuantityName, Reads, fault
+from sim.scenario.values import (
+    Duration,
+    FilePath,
+    Length,
+    Name,
+    Names,
+    Number,
+    Part,
+    QuantityName,
+    Reads,
+    fault,
+)
 
 _LONGEST_DISTRIBUTION = 120
 
@@ -71,6 +82,25 @@ class Manipulator(Part):
     )
     step: Duration | None = Field(
         default=None, description="Step of the manipulator; the coupling step if left out."
+    )
+
+
+class RepresentationSpace(Part):
+    """A space of representations from weights: what its cells lie in, and what is read off it."""
+
+    weights: FilePath = Field(
+        description="Weights (.safetensors) of the space.", examples=["weights/pathways.safetensors"]
+    )
+    reads: dict[Name, dict[str, QuantityName]] = Field(
+        default_factory=dict,
+        description="Modality -> feature -> the quantity that it is; encoded anew whenever somebody asks.",
+        examples=[{"pathway": {"ppERK": "pathway.egfr.ppERK"}}],
+    )
+    built_on: dict[Name, Name] = Field(
+        default_factory=dict, description="Modality -> the space below that it is made of."
+    )
+    cells: Names | None = Field(
+        default=None, description="Cell types that lie in it; those whose representation it is, else all."
     )
 
 

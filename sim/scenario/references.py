@@ -12,7 +12,7 @@ from typing import NamedTuple, Protocol
 
 from sim.errors import escaped
 from sim.scenario.cells import CellType
-from sim.scenario.dynamics import Space
+from sim.scenario.dynamics import RepresentationSpace
 from sim.scenario.instruments import INCUCYTE, Cytometer, Fluorescence, Incucyte, Instrument, Stain
 from sim.scenario.schema import ScenarioSpec
 from sim.scenario.yaml_text import Path
@@ -280,15 +280,24 @@ def _cell(names: Names, name: str, cell: CellType) -> Iterator[Fault]:
             yield Fault((*at, "pathways", i), "is listed twice")
     if cell.representation is not None:
         here = (*at, "representation")
-        if not names.spec.manipulators and cell.representation.space not in names.spec.representations:
+        space, declared = cell.representation.space, names.spec.representations
+        if not names.spec.manipulators and space not in declared:
+            meant = nearest(space, declared)
+            hint = (
+                f"; did you mean '{meant}' (line {names.key_line(('representations', meant))})?"
+                if meant
+                else ""
+            )
             yield Fault(
-                (*here, "space"), "needs a manipulator whose weights have this space; none is declared"
+                (*here, "space"),
+                "needs a manipulator whose weights have this space, or an entry in representations; "
+                f"none is declared{hint}",
             )
         for i, manipulator in enumerate(cell.representation.manipulators or ()):
             yield from names.check("manipulator", manipulator, (*here, "manipulators", i))
 
 
-def _space(names: Names, at: Path, space: Space) -> Iterator[Fault]:
+def _space(names: Names, at: Path, space: RepresentationSpace) -> Iterator[Fault]:
     yield from _types(names, space.cells, (*at, "cells"))
     for modality, features in space.reads.items():
         for feature, quantity in features.items():

@@ -8,7 +8,7 @@ from pydantic import Field, Strict
 
 from sim.scenario.cells import CellType
 from sim.scenario.couplings import Coupling
-from sim.scenario.dynamics import Manipulator, Pathway, Tissue
+from sim.scenario.dynamics import Manipulator, Pathway, RepresentationSpace, Tissue
 from sim.scenario.instruments import Instruments
 from sim.scenario.outputs import Measurements, Outputs
 from sim.scenario.perturbations import Perturbation
@@ -42,6 +42,9 @@ class ScenarioSpec(Part):
     pathways: dict[Name, Pathway] = Field(default_factory=dict, description="Pathway models, by name.")
     manipulators: dict[Name, Manipulator] = Field(
         default_factory=dict, description="Learned dynamics, by name."
+    )
+    representations: dict[Name, RepresentationSpace] = Field(
+        default_factory=dict, description="Spaces of representations with encoders and decoders, by name."
     )
     tissue: Tissue | None = Field(default=None, description="Neighbours and messages between cells.")
     couplings: Annotated[tuple[Coupling, ...], Strict(False)] = Field(

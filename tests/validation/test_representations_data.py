@@ -97,7 +97,7 @@ def test_cortex_niches(cortex):
 
 
 def test_embryoid_bodies():
-    """100 principal components in 10: the linear encoder is the best linear one; the network is told beside it."""
+    """100 principal components, each on its own scale, in 10: what depends on what is no matter of lines."""
     if not BODIES.exists():
         pytest.skip(f"{BODIES} is not here")
     x = np.load(BODIES)["X"].astype(float)
@@ -107,5 +107,4 @@ def test_embryoid_bodies():
     scores = held_out_scores(models, m, {"cells": x[train]}, {"cells": x[test]}, 0)
     print(scores)
     explained = {k: v["cells"] for k, v in scores["variance explained in held-out cells"].items()}
-    assert explained["pca"] > 0.1
-    assert explained["vae"] > explained["mean"]
+    assert explained["vae"] > explained["pca"] + 0.05 and explained["pca"] > 0

@@ -12,6 +12,8 @@ FILES = (
     "cell_rules.csv",
     "weights/response.safetensors",
     "weights/contact.safetensors",
+    "weights/niche.safetensors",
+    "weights/shape.safetensors",
 )
 
 

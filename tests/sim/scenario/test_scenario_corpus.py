@@ -70,7 +70,9 @@ def edits(text: str) -> Iterator[tuple[str, str, int]]:
 
 
 def _is_free(path: KeyPath) -> bool:
-    """Names of instruments and of their channels are used nowhere else, so that any is right."""
+    """Names of instruments and of their channels are used nowhere else, those of modalities are the weights'."""
+    if path[0] == "representations":
+        return len(path) == 2 or len(path) > 3
     return path[0] == "instruments" and (len(path) == 2 or (len(path) == 4 and path[2] == "channels"))
 
 

@@ -1,0 +1,157 @@
+"""A space of representations: where cells lie in it by what goes on in them, and what is read off there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from sim.core.process import Process
+from sim.core.quantity import Quantity, aggregate_of, component_of
+
+#: cells that are encoded together; always so many, padded, so that a cell's bits do not depend on the others
+_BLOCK = 1024
+
+
+@dataclass(frozen=True)
+class SpaceSettings:
+    """What a scenario says of one space, and what its card says of itself.
+
+    Attributes:
+        reads: modality -> quantities in the order of its features.
+        built_on: modality -> the space below, and over how many hops of neighbours it is pooled (0: not).
+        initial: by cell type code, the reference state in which cells stay if nothing is read; of cell types
+            whose representation nobody else moves.
+        owned: whether a manipulator moves the cells in this space, so that this process only decodes.
+    """
+
+    name: str
+    weights: Path
+    card: Any
+    reads: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    built_on: Mapping[str, tuple[str, int]] = field(default_factory=dict)
+    initial: Mapping[int, str] = field(default_factory=dict)
+    owned: bool = False
+
+
+class RepresentationProcess(Process):
+    """`ur.<space>` encoded from the present state, or held at a reference state; `decoder.<feature>` read off it."""
+
+    kind = "quasi-steady"
+
+    def __init__(self, settings: SpaceSettings, step: float, types: frozenset[int] | None):
+        super().__init__(f"representation.{settings.name}", step, types)
+        self.settings = settings
+        self.block = f"ur.{settings.name}"
+        card = settings.card
+        self.encodes = bool(settings.reads or settings.built_on)
+        own = Quantity(
+            self.block,
+            "1",
+            f"representation in {settings.name}",
+            "readout" if self.encodes else "state",
+            width=card.dimension,
+            labels=tuple(card.labels),
+        )
+        if not settings.owned and not self.encodes:
+            self.states = (own,)
+        self.features = decoded_names(card)
+        self.readouts = tuple(
+            Quantity(f"decoder.{f}", "1", f"{f} decoded from {self.block}", "readout") for f in self.features
+        )
+        if self.encodes:
+            self.readouts = (own, *self.readouts)
+        self.reads = tuple(s for s in self.sources if not (aggregate_of(s) or component_of(s)))
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Quantities that the representation follows."""
+        below = (f"ur.{space}" for space, _ in self.settings.built_on.values())
+        return tuple(dict.fromkeys((*(q for names in self.settings.reads.values() for q in names), *below)))
+
+    def prepare(self, streams) -> None:
+        from neural.encoders import Representation
+
+        super().prepare(streams)
+        self.space = Representation.load(self.settings.weights)
+
+    def initialise(self, state, rows) -> None:
+        if self.states:
+            for code, name in self.settings.initial.items():
+                mine = rows[state["cell.type"][rows] == code]
+                state[self.block][mine] = self.space.space.reference_states[name]
+
+    def advance(self, state, signals, dt: float) -> None:
+        """Nothing to carry forward: representations are encoded when somebody reads them."""
+
+    def readout(self, name, state, signals) -> np.ndarray:
+        if name == self.block:
+            return self._encoded(state, signals)
+        key = (state.version, len(state))
+        if getattr(self, "_decoded", (None, None))[0] != key:
+            rows = np.flatnonzero(self.members(state))
+            ur = state[self.block] if self.block in state else signals[self.block]
+            decoded = np.full((len(state), len(self.features)), np.nan)
+            decoded[rows] = self._in_blocks(self._decode, len(self.features), ur[rows])
+            self._decoded = (key, decoded)
+        return self._decoded[1][:, self.features.index(name.removeprefix("decoder."))]
+
+    def follows(self, name: str) -> tuple[str, ...]:
+        return self.sources if name == self.block else (self.block,)
+
+    # ---- parts
+
+    def _encoded(self, state, signals) -> np.ndarray:
+        from neural.encoders import pooled
+
+        rows = np.flatnonzero(self.members(state))
+        tables: dict[str, np.ndarray] = {}
+        for modality, names in self.settings.reads.items():
+            tables[modality] = _whole(signals.stack(names)[rows])
+        for modality, (space, hops) in self.settings.built_on.items():
+            below = f"ur.{space}"
+            ur = state[below] if below in state else signals[below]
+            if hops:
+                # cells that have no such representation tell nothing about themselves to their neighbours
+                ur = pooled(np.nan_to_num(ur), signals.graph(), hops)
+            tables[modality] = _whole(ur[rows])
+        wide = [t.shape[1] for t in tables.values()]
+
+        def encode(values: np.ndarray) -> np.ndarray:
+            parts = np.split(values, np.cumsum(wide)[:-1], axis=1)
+            return self.space.encode(dict(zip(tables, parts, strict=True)))
+
+        width = self.settings.card.dimension
+        out = np.full((len(state), width), np.nan)
+        out[rows] = self._in_blocks(encode, width, np.concatenate(list(tables.values()), 1))
+        return out
+
+    def _decode(self, ur: np.ndarray) -> np.ndarray:
+        decoded = self.space.decode(ur)
+        features = [f for m in self.space.modalities for f in m.features]
+        whole = np.concatenate([decoded[m.name] for m in self.space.modalities], 1)
+        return whole[:, [features.index(f) for f in self.features]]
+
+    def _in_blocks(self, function, width: int, values: np.ndarray) -> np.ndarray:
+        out = np.empty((len(values), width))
+        for start in range(0, len(values), _BLOCK):
+            part = values[start : start + _BLOCK]
+            block = np.zeros((_BLOCK, values.shape[1]))
+            block[: len(part)] = part
+            out[start : start + len(part)] = function(block)[: len(part)]
+        return out
+
+
+def decoded_names(card: Any) -> list[str]:
+    """Features that have a `decoder.<feature>`: those whose names are names, each said by one modality only."""
+    features = [f for m in card.architecture["modalities"] for f in m["features"]]
+    return [f for f in features if f.isidentifier() and f.isascii() and features.count(f) == 1]
+
+
+def _whole(table: np.ndarray) -> np.ndarray:
+    """Rows that are known in part as rows that are not known: a cell without the pathway was not measured."""
+    known = np.all(np.isfinite(table), axis=1, keepdims=True)
+    return np.where(known, table, np.nan)
