@@ -17,7 +17,7 @@ import llvmlite.ir as ir
 import numpy as np
 from numpy.typing import NDArray
 
-from mechanistic.codegen.native import Compiled
+from mechanistic.codegen.machine import Compiled
 
 LANES = 8
 

@@ -7,16 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from mechanistic.codegen.changes import rate_of, stoichiometric_changes, varies
 from mechanistic.codegen.graph import Graph, Node
 from mechanistic.codegen.numeric import evaluate
-from mechanistic.codegen.system import (
-    Resolver,
-    dependencies,
-    draw_nodes,
-    rate_of,
-    stoichiometric_changes,
-    varies,
-)
+from mechanistic.codegen.system import Resolver, dependencies, draw_nodes
 from mechanistic.errors import ModelError, ModelProblem
 from mechanistic.network import ReactionNetwork
 from mechanistic.parts import Species

@@ -31,7 +31,7 @@ import numpy as np
 
 from mechanistic.codegen import loop_kinds, loop_statements, loop_values
 from mechanistic.codegen.loop_kinds import Kind, call_code, plain
-from mechanistic.codegen.native import Compiled
+from mechanistic.codegen.machine import Compiled
 
 __all__ = ["call_code", "compiled", "stamp"]
 

@@ -17,10 +17,12 @@ from mechanistic.codegen.accumulate import along, weighted
 from mechanistic.codegen.derivatives import NotDifferentiable, jacobian
 from mechanistic.codegen.factored import Factored
 from mechanistic.codegen.graph import Node
-from mechanistic.codegen.native import LANES, SOURCE, TARGET, Compiled, Layout, Module, Place
+from mechanistic.codegen.machine import Compiled
+from mechanistic.codegen.native import SOURCE, TARGET, Module, Place
 from mechanistic.codegen.sparse import eliminate
 from mechanistic.codegen.switched import SwitchedSystem
 from mechanistic.codegen.system import SCALE
+from mechanistic.codegen.vectors import LANES, Layout
 from mechanistic.errors import ModelError
 from mechanistic.solvers import linear, rosenbrock
 from mechanistic.solvers.discrete_adjoint_code import (

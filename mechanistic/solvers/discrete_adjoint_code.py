@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from mechanistic.codegen.native import Module, constant
+from mechanistic.codegen.native import Module
 from mechanistic.codegen.sparse import Elimination
+from mechanistic.codegen.vectors import constant
 from mechanistic.solvers.rosenbrock import STAGES, A, C
 
 # Of the values at which the stages take the rates; the last ones add a stage each

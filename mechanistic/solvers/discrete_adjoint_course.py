@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from mechanistic.codegen.native import LANES
 from mechanistic.codegen.switched import SwitchedSystem
+from mechanistic.codegen.vectors import LANES
 from mechanistic.errors import IntegrationError
 from mechanistic.network import ReactionNetwork
 from mechanistic.solvers import discrete_adjoint_driver as driver

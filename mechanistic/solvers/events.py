@@ -15,8 +15,9 @@ from collections.abc import Mapping
 import numpy as np
 
 from mechanistic.codegen.graph import Node
-from mechanistic.codegen.native import Layout, Module, Place
+from mechanistic.codegen.native import Module, Place
 from mechanistic.codegen.system import STATE, System
+from mechanistic.codegen.vectors import Layout
 from mechanistic.solvers.conditions import Conditions
 
 # Columns of `EventCode.table`; `instants` numbers them and the places likewise

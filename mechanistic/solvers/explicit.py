@@ -10,7 +10,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from mechanistic.codegen.native import Layout, Module, Routine, constant
+from mechanistic.codegen.native import Module
+from mechanistic.codegen.vectors import Layout, Routine, constant
 from mechanistic.solvers.program import Method, emit_accept, emit_error, emit_measures, place_method
 
 # Stage s begins at y + h sum_q A[s][q] K_q. Stage 12 begins at the new state; the last three are for dense output.

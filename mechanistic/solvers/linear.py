@@ -9,8 +9,9 @@ The matrix is the array "M" of the layout, its entries as `Elimination.entries` 
 
 from __future__ import annotations
 
-from mechanistic.codegen.native import Module, Routine, constant
+from mechanistic.codegen.native import Module
 from mechanistic.codegen.sparse import Elimination
+from mechanistic.codegen.vectors import Routine, constant
 
 _ROWS = 150  # rows solved, and a quarter of the operations eliminated, in one function
 _STRAIGHT = 4000  # multiplications up to which elimination is straight-line code

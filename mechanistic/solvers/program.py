@@ -31,7 +31,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mechanistic.codegen.elementary import elementary
-from mechanistic.codegen.native import Compiled, Layout, Module, Routine, constant
+from mechanistic.codegen.machine import Compiled
+from mechanistic.codegen.native import Module
+from mechanistic.codegen.vectors import Layout, Routine, constant
 
 if TYPE_CHECKING:
     from mechanistic.solvers.events import EventCode

@@ -12,9 +12,10 @@ from __future__ import annotations
 from mechanistic.codegen.derivatives import NotDifferentiable, jacobian
 from mechanistic.codegen.factored import Factored, changing_nodes
 from mechanistic.codegen.graph import Graph, Node
-from mechanistic.codegen.native import SOURCE, TARGET, Layout, Module, Place, constant
+from mechanistic.codegen.native import SOURCE, TARGET, Module, Place
 from mechanistic.codegen.sparse import Elimination, eliminate
 from mechanistic.codegen.system import SCALE, STATE, TIME, System
+from mechanistic.codegen.vectors import Layout, constant
 from mechanistic.solvers import explicit
 from mechanistic.solvers.events import EventCode
 from mechanistic.solvers.linear import emit_factor, emit_solve

@@ -18,8 +18,10 @@ import threading
 import numpy as np
 
 from mechanistic.codegen.graph import Node
-from mechanistic.codegen.native import Compiled, Layout, Module, Place
+from mechanistic.codegen.machine import Compiled
+from mechanistic.codegen.native import Module, Place
 from mechanistic.codegen.system import SCALE, STATE, TIME, System
+from mechanistic.codegen.vectors import Layout
 from mechanistic.errors import IntegrationError, ModelError, ModelProblem
 from mechanistic.network import ReactionNetwork
 from mechanistic.random import stream_key

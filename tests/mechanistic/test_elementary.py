@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from mechanistic.codegen.elementary import elementary
-from mechanistic.codegen.native import LANES, VECTOR, Compiled
+from mechanistic.codegen.machine import Compiled
+from mechanistic.codegen.vectors import LANES, VECTOR
 
 NUMPY = {"exp": np.exp, "ln": np.log, "pow": np.power}
 ODD = [

@@ -227,11 +227,11 @@ def test_a_model_in_which_nothing_is_remembered():
 
 
 def test_machine_code_is_kept_in_the_users_private_cache(tmp_path, monkeypatch):
-    from mechanistic.codegen import native
+    from mechanistic.codegen import machine
 
     folder = tmp_path / "pathways"
     folder.mkdir(mode=0o700)
-    monkeypatch.setattr(native, "private_folder", lambda name: folder)
+    monkeypatch.setattr(machine, "private_folder", lambda name: folder)
     first = load_model(CHAIN).simulate([0, 1], method="native")
     kept = os.listdir(folder)
     assert len(kept) == 1
