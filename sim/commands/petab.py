@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sim.commands.common import app
+from sim.commands.common import Quiet, app, say
 
 
 @app.command()
@@ -17,12 +17,25 @@ def petab(
         bool, typer.Option("--evaluate", help="At the nominal parameters; also where nothing else is asked.")
     ] = False,
     gradient: Annotated[bool, typer.Option("--gradient", help="With derivatives by the parameters.")] = False,
+    fit: Annotated[bool, typer.Option("--fit", help="Find the best parameters.")] = False,
     output: Annotated[
-        Path | None, typer.Option("-o", "--output", metavar="DIR", help="Where simulations.tsv goes.")
+        Path | None,
+        typer.Option("-o", "--output", metavar="DIR", help="Where simulations and the fitted problem go."),
     ] = None,
+    starts: Annotated[int, typer.Option(min=1, help="Of a fit: from how many points.")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="Of a fit: of the points.")] = 0,
+    explore: Annotated[
+        int, typer.Option(min=0, help="Of a fit: steps of looking beyond each local optimum.")
+    ] = 5000,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the fit in DIR.")] = False,
+    quiet: Quiet = False,
 ) -> None:
-    """Evaluate a PEtab problem: likelihood, its gradient, simulations."""
-    del evaluate  # what happens in any case
-    from sim.petab.run import evaluated
+    """Evaluate or fit a PEtab problem: likelihood, gradient, simulations, parameters."""
+    from sim.petab.run import FitRequest, evaluated, fitted
 
-    typer.echo(evaluated(problem, gradient=gradient, output=output))
+    if not fit:
+        typer.echo(evaluated(problem, gradient=gradient, output=output))
+        return
+    del evaluate  # a fit ends with an evaluation
+    request = FitRequest(starts, seed, explore, resume)
+    typer.echo(fitted(problem, request, output, (lambda _: None) if quiet else say))

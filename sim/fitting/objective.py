@@ -22,7 +22,7 @@ from mechanistic.network import ReactionNetwork
 from sim.errors import ScenarioError
 from sim.fitting import scales
 from sim.fitting.noise import likelihoods
-from sim.fitting.parts import Experiment, Measurement, Observable, Parameter
+from sim.fitting.parts import Experiment, Measurement, Observable, Parameter, Prior
 from sim.fitting.priors import log_prior, share
 from sim.fitting.readings import Readings
 from sim.fitting.spans import Settings
@@ -164,6 +164,17 @@ class Objective:
             total += density - float(np.log(self._shares[k]))
             by_x[k] = slope if prior.scaled else slope * slopes[k]
         return total, by_x
+
+    def prior_curvature(self, x: np.ndarray) -> np.ndarray:
+        """(estimated,) minus the second derivatives of the log-prior, 0 where they are negative."""
+        step = 1e-5
+        up, down = (self._prior(x + d, scales.unscaled(x + d, self.scales))[1] for d in (step, -step))
+        return np.maximum((down - up) / (2 * step), 0.0)
+
+    def scaled_priors(self) -> dict[int, Prior]:
+        """By position among the estimated, the priors that are densities of the scaled value."""
+        chosen = ((k, self.parameters[i]) for k, i in enumerate(self._estimated))
+        return {k: p.prior for k, p in chosen if p.prior and (p.prior.scaled or p.scale == "lin")}
 
     def with_nominal(self, x: np.ndarray) -> tuple[Parameter, ...]:
         """All parameters, those estimated at the scaled values `x`."""

@@ -5,16 +5,18 @@ from __future__ import annotations
 import math
 from typing import Any
 
+import numpy as np
+
 from sim.fitting import scales
 from sim.fitting.objective import Evaluation
 from sim.petab.problem import PetabProblem
 
 
-def told(problem: PetabProblem, found: Evaluation) -> dict[str, Any]:
-    """`llh`, `chi2`, `log_posterior`, and where there are derivatives `grad`, all as plain numbers.
+def told(problem: PetabProblem, found: Evaluation, x: np.ndarray | None = None) -> dict[str, Any]:
+    """Of an evaluation at `x`, the nominal values where None, as plain numbers.
 
-    `grad` is the derivative of `llh` by each estimated parameter's value, whatever scale it is fitted on;
-    `grad_log_posterior` is there too where a parameter has a prior.
+    `llh`, `chi2`, `log_posterior`; with derivatives `grad`, that of `llh` by each estimated parameter's value, whatever
+    scale it is fitted on; and `grad_log_posterior` where a parameter has a prior.
     """
     objective = problem.objective
     result: dict[str, Any] = {
@@ -23,7 +25,7 @@ def told(problem: PetabProblem, found: Evaluation) -> dict[str, Any]:
         "log_posterior": _plain(found.log_posterior),
     }
     if found.gradient is not None and found.prior_gradient is not None:
-        values = scales.unscaled(objective.nominal, objective.scales)
+        values = scales.unscaled(objective.nominal if x is None else x, objective.scales)
         by = scales.slopes(values, objective.scales)
         result["grad"] = _grouped(problem, found.gradient / by)
         if objective.log_priors():

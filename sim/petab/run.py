@@ -3,12 +3,29 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from mechanistic.errors import IntegrationError
-from sim.errors import SimulationError, StoreError
-from sim.petab.problem import load
+from sim import interrupts
+from sim.errors import Interrupted, ScenarioError, SimulationError, StoreError
+from sim.fitting import scales
+from sim.fitting.multistart import Fits, fit_many
+from sim.fitting.optimize import Fit
+from sim.petab.problem import PetabProblem, load
 from sim.petab.report import told
+from sim.petab.writing import write_problem
+
+
+@dataclass(frozen=True)
+class FitRequest:
+    """How to fit: from how many starts, of which seed, with how many steps of exploring each."""
+
+    starts: int = 10
+    seed: int = 0
+    explore: int = 5000
+    resume: bool = False
 
 
 def evaluated(file: Path, *, gradient: bool, output: Path | None) -> str:
@@ -21,12 +38,76 @@ def evaluated(file: Path, *, gradient: bool, output: Path | None) -> str:
     """
     problem = load(file)
     try:
-        found = problem.objective(slopes=gradient)
+        found = problem.objective(slopes=gradient, back=gradient)
     except IntegrationError as error:
         raise SimulationError(f"{file}: {error}") from None
     if output is not None:
         write(output / "simulations.tsv", problem.simulations(found))
     return json.dumps(told(problem, found))
+
+
+def fitted(file: Path, request: FitRequest, output: Path | None, say: Callable[[str], None]) -> str:
+    """The best fit as JSON, evaluated; `output` gets all starts, simulations and the problem as fitted.
+
+    Raises:
+        ScenarioError: the problem is wrong; an earlier fit is there.
+        SimulationError: no start could be simulated.
+        StoreError: `output` cannot be written.
+        Interrupted: by a signal; what has ended is kept where there is an output.
+    """
+    problem = load(file)
+    objective = problem.objective
+    if not objective.names:
+        raise ScenarioError(f"{file}: no parameter is to be estimated")
+
+    def report(start: int, found: Fit) -> None:
+        say(
+            f"start {start + 1} of {request.starts}: log-posterior {found.log_posterior:.6g} ({found.reason})"
+        )
+
+    interrupts.guard(True)
+    kept = None if output is None else output / "fit.jsonl"
+    try:
+        fits = fit_many(
+            objective, request.starts, request.seed,
+            steps=request.explore, file=kept, resume=request.resume,
+            go_on=lambda: not interrupts.requested(), report=report,
+        )  # fmt: skip
+    finally:
+        interrupts.guard(False)
+    if interrupts.requested() and len(fits.fits) < request.starts:
+        hint = f"; go on with --resume -o {output}" if output else ""
+        raise Interrupted(interrupts.requested(), f"{len(fits.fits)} of {request.starts} starts ended{hint}")
+    best = fits.best
+    if best.reason == "failed":
+        raise SimulationError(f"{file}: none of {request.starts} starts could be simulated")
+    found = objective(best.x, slopes=True)
+    values = dict(zip(objective.names, scales.unscaled(best.x, objective.scales)))
+    result = {
+        **told(problem, found, best.x),
+        "starts": len(fits.fits),
+        "at_best": fits.at_best,
+        "parameters": {name: float(v) for name, v in values.items()},
+    }
+    if output is not None:
+        write(output / "simulations.tsv", problem.simulations(found))
+        write(output / "fit.tsv", table_of(problem, fits))
+        write_problem(problem.files, values, output / "fitted")
+    return json.dumps(result)
+
+
+def table_of(problem: PetabProblem, fits: Fits) -> str:
+    """A row for each start, the best first; parameters by value."""
+    head = ["start", "log_posterior", "llh", "chi2", "reason", "steps", *fits.names]
+    lines = ["\t".join(head)]
+    order = sorted(range(len(fits.fits)), key=lambda k: -fits.fits[k].log_posterior)
+    for k in order:
+        f = fits.fits[k]
+        values = scales.unscaled(f.x, problem.objective.scales)
+        numbers = [f.log_posterior, f.llh, f.chi2]
+        fields = [str(k), *(repr(float(n)) for n in numbers), f.reason, str(f.steps)]
+        lines.append("\t".join([*fields, *(repr(float(v)) for v in values)]))
+    return "\n".join(lines) + "\n"
 
 
 def write(file: Path, text: str) -> None:
