@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 from scipy.linalg import solve_banded
 from scipy.spatial import cKDTree
-from tissue_layers import attention, graphs
+from tissue_layers import attention, gradients, graphs
 from tissue_runs import by_layer, bytes_per_cell, hour
 
 from mechanistic import jit
@@ -290,6 +290,7 @@ def _rows(quick: bool, threads: int) -> Iterator[dict]:
     edges = (50,) if quick else (50, 100, 200)
     yield from graphs(many if quick else 1_000_000)
     yield from attention(many, threads)
+    yield from gradients((1_000,) if quick else (2_500, 10_000), 50)
     for dims in (2, 3):
         yield from _lists(many, dims)
         for n in counts:

@@ -10,10 +10,13 @@ import numpy as np
 import torch
 from scipy.spatial import cKDTree
 
+from mechanistic.fields import DiffusionSolver, Grid
 from neural.tissue.attention import GraphAttention
 from neural.tissue.graph import Rows
 from sim.agents._cell_list import spatial_order
 from sim.agents.neighbours import neighbour_graph
+from sim.agents.placement import hexagonal
+from sim.gradients import DifferentiableTissue, FieldPart, MechanicsPart, TissueState
 
 _DEGREE, _WIDTH = 6.0, 32
 
@@ -93,3 +96,59 @@ def attention(n: int, threads: int) -> Iterator[dict]:
             "error": error, "peer_error": 0.0,
         }  # fmt: skip
     torch.set_num_threads(before)
+
+
+class _Law(torch.nn.Module):
+    """A manipulator of eight states that hears as many and sees a field."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = torch.nn.Sequential(
+            torch.nn.Linear(17, 32), torch.nn.Tanh(), torch.nn.Linear(32, 8)
+        ).double()
+
+    def forward(self, s: torch.Tensor, heard: torch.Tensor, seen: torch.Tensor) -> torch.Tensor:
+        return 0.05 * self.net(torch.cat([s, heard, seen], 1)) - 0.05 * s
+
+
+def gradients(counts: tuple[int, ...], steps: int) -> Iterator[dict]:
+    """Gradients through field, mechanics and tissue network over `steps` steps, beside those steps alone."""
+    for n in counts:
+        torch.manual_seed(0)
+        x = torch.from_numpy(hexagonal(n, 11.0, 2))
+        x = x - x.min(0).values * torch.tensor([1.0, 1.0, 0.0]) + torch.tensor([23.7, 23.7, 0.0])
+        voxels, one = int(np.ceil((float(x.max()) + 20) / 20)), torch.ones(n, dtype=torch.float64)
+        solver = DiffusionSolver(Grid((0, 0, 0), 20.0, (1, voxels, voxels)), 1000.0, 0.1)
+        carries = 0.1 * torch.rand(8, 9, dtype=torch.float64)
+        carries[:, -3:] = 0
+        tissue = DifferentiableTissue(
+            _Law(), step=1.0, carries=carries, radius=20.0, mechanics=MechanicsPart(5.5 * one, 5 * one, 0.5 * one),
+            field=FieldPart(solver, lambda s: 100 * s[:, 0], (0.1 * one, 800 * one)),
+        )  # fmt: skip
+        field = torch.zeros(1, voxels, voxels, dtype=torch.float64)
+        start = TissueState(x, torch.rand(n, 8, dtype=torch.float64), field)
+        kept = 0
+
+        def keep(t: torch.Tensor) -> torch.Tensor:
+            nonlocal kept
+            kept += t.numel() * t.element_size()
+            return t
+
+        def alone() -> None:
+            with torch.no_grad():
+                tissue(start, steps)  # noqa: B023
+
+        def with_gradients() -> None:
+            nonlocal kept
+            kept = 0
+            s = start.s.clone().requires_grad_()  # noqa: B023
+            with torch.autograd.graph.saved_tensors_hooks(keep, lambda t: t):
+                end = tissue(start._replace(s=s), steps)  # noqa: B023
+            assert end.u is not None
+            (end.s.sum() + end.x.sum() + end.u.sum()).backward()
+
+        (plain, _), (both, _) = _seconds(alone, 2), _seconds(with_gradients, 2)
+        name = f"gradients through field, mechanics and tissue network, {n:.0e} cells, {steps} steps"
+        yield {"name": name, "value": both, "unit": "s", "peer": "these steps alone", "peer_value": plain,
+               "ratio": plain / both}  # fmt: skip
+        yield {"name": f"{name}, kept", "value": kept / n / steps, "unit": "bytes a cell and step"}

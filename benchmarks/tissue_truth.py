@@ -7,7 +7,6 @@ maker knows: the interaction that acted on each cell at each time.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -192,3 +191,68 @@ end
 def _still(times, positions, letters, states, graph, interaction) -> Truth:
     where = np.broadcast_to(positions, (len(times), *positions.shape))
     return Truth(times, where, tuple(letters), states, np.zeros(len(positions), int), [graph], interaction)
+
+
+def pursuit(
+    seed: int, cells: int = 120, frames: int = 40, held_out: bool = False, every: float = 2.0
+) -> Truth:
+    """Two types with forces that are not mutual: type 1 follows type 0, which flees it; all push who comes too near.
+
+    How strongly a cell is felt goes by its pathway's P, a clock of its own in every cell. Neighbour graphs and
+    pathways are the simulator's; cells move by Heun's method in steps of 0.1 min. Held out: another mixture and
+    density.
+    """
+    rng = np.random.default_rng(seed)
+    side = 170.0 if held_out else 150.0
+    types = (rng.random(cells) < (0.35 if held_out else 0.5)).astype(int)
+    model = load_model(f"""model p
+  {_UNITS}
+  species P in cell, Q in cell
+  up: => P; cell*0.1*(1.5 - Q)
+  down: => Q; cell*0.1*(P - 0.5)
+  P = 1; Q = 1
+end
+""")
+    start = {"P": rng.uniform(0.6, 1.4, cells), "Q": rng.uniform(0.6, 1.4, cells)}
+    course = model.simulate(every * np.arange(frames + 1), cells=cells, initial=start, rtol=1e-9)
+    felt = np.stack([course[k].values.T for k in "PQ"], -1)
+    fine = model.simulate(
+        0.1 * np.arange(round(10 * every * frames) + 1), cells=cells, initial=start, rtol=1e-9
+    )
+    loud = fine["P"].values.T
+    positions = np.zeros((cells, 3))
+    positions[:, :2] = rng.uniform(0, side, (cells, 2))
+    periods = (side, side, 0.0)
+
+    def velocity(where: Array, p: Array) -> tuple[Array, Neighbours]:
+        graph = neighbour_graph(where, REACH, periodic=periods, dims=2)
+        away = graph.offsets(where)
+        d = np.maximum(np.sqrt((away**2).sum(1)), 1e-9)
+        force = pair_force(d, types[graph.rows], types[graph.indices]) * p[graph.indices]
+        pull = (force / d)[:, None] * away
+        return np.stack([np.bincount(graph.rows, pull[:, a], cells) for a in range(3)], 1), graph
+
+    seen, graphs, speeds = [positions.copy()], [], []
+    for k in range(round(10 * every * frames) + 1):
+        v, graph = velocity(positions, loud[k])
+        if k % round(10 * every) == 0:
+            graphs.append(graph)
+            speeds.append(v)
+            if k:
+                seen.append(positions.copy())
+        if k < len(loud) - 1:
+            ahead, _ = velocity(positions + 0.1 * v, loud[k + 1])
+            positions = positions + 0.05 * (v + ahead)
+    times = every * np.arange(frames + 1)
+    return Truth(times, np.array(seen), ("P", "Q"), felt, types, graphs, np.array(speeds))
+
+
+REACH = 30.0
+
+
+def pair_force(distance: Array, mine: Array, theirs: Array) -> Array:
+    """Velocity [um/min] towards a neighbour of full strength, by types: what `pursuit` hides."""
+    push = -1.2 * np.maximum(1 - distance / 10.0, 0) ** 2
+    bump = np.maximum(distance / REACH * (1 - distance / REACH), 0) ** 2 * 16
+    strength = np.array([[0.05, -0.25], [0.35, -0.08]])
+    return push + strength[mine, theirs] * bump

@@ -1,0 +1,51 @@
+"""The PhysiCell potential's velocities turned round: from what is wanted of velocities to what is wanted of cells."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from mechanistic.jit import njit, prange
+
+
+@njit(parallel=True)
+def forces_back(cells, strengths, reach, lengths, indptr, indices, pull, d_positions, d_strengths, d_radius):
+    """Reverse of `_force_kernels.forces` without drift: pull = dL/dvelocity (n, 3).
+
+    Fills d_positions (n, 3), d_strengths (n, 2) of the square roots of repulsion and adhesion, and d_radius (n,).
+    The graph is symmetric, so each cell gathers both what it feels and what it does.
+    """
+    for i in prange(cells.shape[0]):
+        gx, gy, gz, gr, ga, radius = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
+        for e in range(indptr[i], indptr[i + 1]):
+            j = indices[e]
+            dx, dy, dz = cells[i, 0] - cells[j, 0], cells[i, 1] - cells[j, 1], cells[i, 2] - cells[j, 2]
+            if lengths[0] > 0.0:
+                dx -= lengths[0] * np.rint(dx / lengths[0])
+            if lengths[1] > 0.0:
+                dy -= lengths[1] * np.rint(dy / lengths[1])
+            if lengths[2] > 0.0:
+                dz -= lengths[2] * np.rint(dz / lengths[2])
+            distance = math.sqrt(dx * dx + dy * dy + dz * dz)
+            touch = cells[i, 3] + cells[j, 3]
+            if distance >= reach * touch or distance <= 1e-5:
+                continue
+            overlap = max(1.0 - distance / touch, 0.0)
+            hold = max(1.0 - distance / (reach * touch), 0.0)
+            push, pulling = strengths[i, 0] * strengths[j, 0], strengths[i, 1] * strengths[j, 1]
+            ux, uy, uz = dx / distance, dy / distance, dz / distance
+            wx, wy, wz = pull[i, 0] - pull[j, 0], pull[i, 1] - pull[j, 1], pull[i, 2] - pull[j, 2]
+            along = wx * ux + wy * uy + wz * uz
+            force = push * overlap * overlap - pulling * hold * hold
+            steep = -2.0 * push * overlap / touch + 2.0 * pulling * hold / (reach * touch)
+            across, lengthwise = force / distance, (steep - force / distance) * along
+            gx += across * wx + lengthwise * ux
+            gy += across * wy + lengthwise * uy
+            gz += across * wz + lengthwise * uz
+            gr += strengths[j, 0] * overlap * overlap * along
+            ga -= strengths[j, 1] * hold * hold * along
+            radius -= steep * distance / touch * along
+        d_positions[i, 0], d_positions[i, 1], d_positions[i, 2] = gx, gy, gz
+        d_strengths[i, 0], d_strengths[i, 1] = gr, ga
+        d_radius[i] = radius
