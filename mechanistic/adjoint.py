@@ -53,8 +53,8 @@ class Adjoint:
         Args:
             times: [model time], not falling. The initial state holds at time 0 (at times[0] where negative).
             parameters, initial, values, rtol, atol: as `mechanistic.sensitivity.Sensitivities` takes them. The
-                error of the state alone chooses the steps: a gradient can be less accurate than the course where
-                the state rests and its tangents do not; a smaller `rtol` helps.
+                error of the state alone chooses the steps, which grow slowly enough to follow how a state at rest
+                answers a parameter; a smaller `rtol` helps where that is not enough.
             outputs: ids of any quantities: species (as concentrations), `amount.<species>`, parameters,
                 reactions (their rates); all species where None.
 
