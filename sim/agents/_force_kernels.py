@@ -26,7 +26,8 @@ def forces(cells, strengths, reach, lengths, indptr, indices, drift, free, veloc
 
     cells: (n, 4), x, y, z, radius; strengths: (n, 2), square roots of repulsion and adhesion; indices: int32,
         readable by the lanes of a vector beyond the last row; drift: (n, 3), velocity that the cell adds by itself,
-        or (0, 3); free: (n,), 0.0 for cells that never move, else 1.0, or (0,).
+        or (0, 3); free: (n,), 0.0 for cells that never move, else 1.0, or (0,); pressure: (n,), or (0,) where nobody
+        asks.
     """
     lx, ly, lz = lengths[0], lengths[1], lengths[2]
     wraps = lx > 0.0 or ly > 0.0 or lz > 0.0
@@ -45,7 +46,8 @@ def forces(cells, strengths, reach, lengths, indptr, indices, drift, free, veloc
         velocity[i, 0] = vx
         velocity[i, 1] = vy
         velocity[i, 2] = vz
-        pressure[i] = squeezed / PRESSURE_SCALE
+        if pressure.size > 0:
+            pressure[i] = squeezed / PRESSURE_SCALE
 
 
 @njit(parallel=True)

@@ -47,6 +47,7 @@ _SKINS = (
     0.1,
 )  # least and most that a cell may move before lists are made anew, of the longest reach of a pair
 _NO_WALL = np.full(3, np.inf)
+_NO_PRESSURE = np.empty(0)
 
 
 def velocities(
@@ -214,7 +215,8 @@ class _Sorted:
             self.free = np.where(fixed[self.order], 0.0, 1.0)
         self.low, self.high, self.lengths, self.dims = low, high, lengths, dims
         self.pressure = np.empty(n)
-        self.slopes = np.empty((len(_ERROR), 3 * n))
+        # what a slope adds is far below the place it is added to; rounding is the same for both cells of a pair
+        self.slopes = np.empty((len(_ERROR), 3 * n), np.float32)
         self.further: tuple[NDArray, ...] | None = None
 
     def add(self, further: Further) -> None:
@@ -235,7 +237,7 @@ class _Sorted:
         x, k = self.cells, self.slopes
         y = x.copy()
         self._find(x, np.full(len(x), self.skins[0]))
-        self._evaluate(x, k[0])
+        self._evaluate(x, k[0], at_end=True)
         done, h = 0.0, _FIRST_STEP
         while done < dt:
             left = dt - done
@@ -245,7 +247,7 @@ class _Sorted:
             for weights, place in zip(_STAGES, _PLACES):
                 if stage(x, h, k, weights, self.low, self.high, self.built_at, self.room, y):
                     self._find(y, self._expected(k[0], left))
-                self._evaluate(y, k[place])
+                self._evaluate(y, k[place], at_end=weights is _STAGES[-1])
             error = largest(h, k, _ERROR)
             if error <= tolerance:
                 done = dt if h == left else done + h
@@ -258,10 +260,9 @@ class _Sorted:
             h *= min(5.0, max(0.1, 0.9 * (tolerance / max(error, 1e-300)) ** 0.2))
         self.cells = x
 
-    def _expected(self, slope: Array, left: float) -> Array:
+    def _expected(self, slope: NDArray[np.float32], left: float) -> Array:
         """How far each cell will go (n,) [um] if it keeps its velocity, within the bounds of skins."""
-        x, y, z = slope.reshape(-1, 3).T
-        way = np.sqrt(x * x + y * y + z * z) * left
+        way = np.sqrt(np.square(slope.reshape(-1, 3), dtype=np.float64).sum(axis=1)) * left
         least, most = self.skins
         return np.clip(np.nan_to_num(way), least, most)
 
@@ -273,12 +274,13 @@ class _Sorted:
             self.built_at, self.reaches + room, 0.0, self.lengths, self.dims, beyond=LANES
         )
 
-    def _evaluate(self, cells: Array, slope: Array) -> None:
-        """Velocities and pressures of `cells`."""
+    def _evaluate(self, cells: Array, slope: NDArray[np.float32], at_end: bool = False) -> None:
+        """Velocities of `cells`, and, at the end of a step, their pressures."""
         velocity = slope.reshape(-1, 3)
         pairs = self.indptr, self.indices
         own = self.drift, self.free
-        forces(cells, self.strengths, self.reach, self.lengths, *pairs, *own, velocity, self.pressure)
+        pressure = self.pressure if at_end else _NO_PRESSURE
+        forces(cells, self.strengths, self.reach, self.lengths, *pairs, *own, velocity, pressure)
         if self.further is not None:
             types, affinity, partners, elasticity, wall = self.further
             where = (self.low, self.high, self.lengths, *pairs)

@@ -238,7 +238,7 @@ class _Table:
     def extend(self, count: int) -> slice:
         needed = self.rows + count
         if needed > self.capacity:
-            self._reserve(max(needed, 2 * self.capacity))
+            self._reserve(max(needed, self.capacity + self.capacity // 4))
         rows = slice(self.rows, needed)
         for name, (_, _, fill) in self._spec.items():
             self.columns[name][rows] = fill
