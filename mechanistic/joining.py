@@ -41,6 +41,7 @@ def joined(
     initial: Mapping[str, Tree] | None = None,
     reactions: Sequence[NewReaction] = (),
     rates: Mapping[str, Tree] | None = None,
+    states: Mapping[str, tuple[float, Tree]] | None = None,
 ) -> ReactionNetwork:
     """The network with more equations.
 
@@ -51,6 +52,7 @@ def joined(
         initial: what a parameter or a species (its concentration) is at the start, instead of what the model says.
         reactions: new ones.
         rates: new rate laws of reactions that there are.
+        states: new parameters that change by themselves: what each begins with, and its derivative by time.
 
     Raises:
         ModelError: a name is taken or unknown; something else determines it already.
@@ -61,11 +63,13 @@ def joined(
         dict(initial or {}),
         dict(rates or {}),
     )
-    _check(network, constants, rules, initial, reactions, rates)
+    states = dict(states or {})
+    _check(network, constants, rules, initial, reactions, rates, states)
     new = [p for p in (*constants, *rules) if p not in network]
     parameters = [
         replace(p, constant=False, value=None) if p.id in rules else p for p in network.parameters
     ] + [Parameter(name, name, constants.get(name), name in constants, None, False, 0) for name in new]
+    parameters += [Parameter(n, n, float(start), False, None, False, 0) for n, (start, _) in states.items()]
     kept = [a for a in network.initial_assignments if a.variable not in rules and a.variable not in initial]
     made = tuple(_reaction(r) for r in reactions)
     return replace(
@@ -74,12 +78,13 @@ def joined(
         rules=(
             *(r for r in network.rules if r.variable not in rules),
             *(Rule("assignment", name, math, 0) for name, math in rules.items()),
+            *(Rule("rate", name, math, 0) for name, (_, math) in states.items()),
         ),
         initial_assignments=(*kept, *(Assignment(name, math, 0) for name, math in initial.items())),
         reactions=tuple(
             [replace(r, rate=rates[r.id]) if r.id in rates else r for r in network.reactions] + list(made)
         ),
-        source=text_with(network, constants, rules, initial, made, rates),
+        source=text_with(network, constants, rules, initial, made, rates, states),
     )
 
 
@@ -102,17 +107,17 @@ def _reaction(new: NewReaction) -> Reaction:
     return Reaction(new.id, new.id, False, new.rate, references(taken), references(made), (), 0)
 
 
-def _check(network, constants, rules, initial, reactions, rates) -> None:
+def _check(network, constants, rules, initial, reactions, rates, states) -> None:
     problems: list[ModelProblem] = []
 
     def fault(name: str, message: str) -> None:
         problems.append(ModelProblem(message, network.line_of(name), name))
 
     known = {*network.species_ids, *network.parameter_ids, *network.compartment_ids, *network.reaction_ids}
-    known |= set(network.references) | {*constants, *rules, *(r.id for r in reactions)}
-    for name in constants:
+    known |= set(network.references) | {*constants, *rules, *states, *(r.id for r in reactions)}
+    for name in (*constants, *states):
         if name in network:
-            fault(name, f"'{name}' is in the model already; call the new constant something else")
+            fault(name, f"'{name}' is in the model already; call the new one something else")
     changed = set(network.state_ids)
     for name in rules:
         if name in constants:
@@ -142,6 +147,7 @@ def _check(network, constants, rules, initial, reactions, rates) -> None:
         if name not in network.reaction_ids:
             fault(name, f"'{name}' is no reaction{closest(name, network.reaction_ids)}")
     trees: dict[str, Any] = {**rules, **initial, **rates, **{r.id: r.rate for r in reactions}}
+    trees |= {name: tree for name, (_, tree) in states.items()}
     for owner, tree in trees.items():
         for name in dict.fromkeys(names_in(tree)):
             if name not in known:

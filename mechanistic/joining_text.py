@@ -29,6 +29,7 @@ def text_with(
     initial: Mapping[str, Tree],
     reactions: Sequence[Reaction],
     rates: Mapping[str, Tree],
+    states: Mapping[str, tuple[float, Tree]],
 ) -> str:
     """The text of `network` with more elements; "" where it cannot be written.
 
@@ -36,7 +37,11 @@ def text_with(
     named, which the text alone knows as local.
     """
     local = {p.id for p in network.parameters if p.local}
-    if network.level == 1 or not network.source or local & _names(rules, initial, reactions, rates):
+    if (
+        network.level == 1
+        or not network.source
+        or local & _names({**rules, **{n: t for n, (_, t) in states.items()}}, initial, reactions, rates)
+    ):
         return ""
     root = ET.fromstring(network.source)
     space = root.tag.partition("}")[0] + "}" if root.tag.startswith("{") else ""
@@ -50,6 +55,8 @@ def text_with(
         writer.initial(name, tree)
     for name, tree in rules.items():
         writer.rule(name, tree)
+    for name, (start, tree) in states.items():
+        writer.state(name, start, tree)
     for reaction in reactions:
         writer.reaction(reaction)
     for name, tree in rates.items():
@@ -78,6 +85,11 @@ class _Writer:
                 parameter.set("constant", "false")
                 parameter.attrib.pop("value", None)
         self._math(self._add("listOfRules", "assignmentRule", {"variable": name}), tree)
+
+    def state(self, name: str, start: float, tree: Tree) -> None:
+        given = {"id": name, "value": repr(float(start)), "constant": "false"}
+        self._add("listOfParameters", "parameter", given)
+        self._math(self._add("listOfRules", "rateRule", {"variable": name}), tree)
 
     def reaction(self, reaction: Reaction) -> None:
         three = self.level >= 3

@@ -24,7 +24,7 @@ import numpy as np
 from neural.errors import WeightsError
 
 FORMAT = 1
-KINDS = ("manipulator", "tissue", "network", "transport", "perturbation", "traces", "representation")
+KINDS = ("manipulator", "tissue", "network", "transport", "perturbation", "traces", "representation", "hybrid")
 _DTYPES = {"F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "I64": np.dtype("<i8"), "I32": np.dtype("<i4")}
 _PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".joblib"}
 _LARGEST_FILE = 1 << 30
@@ -208,7 +208,9 @@ def _bytes_of(path: str | os.PathLike) -> bytes:
         blob = where.read_bytes()
     except OSError as error:
         raise WeightsError(path, f"cannot be read ({error.strerror})") from None
-    if blob[:2] in {b"\x80" + bytes([n]) for n in range(1, 6)} or blob[:4] == b"PK\x03\x04":
+    # a header of 0x180, 0x280, … bytes begins like a pickle, but its text follows the eight bytes of its length
+    pickled = blob[:2] in {b"\x80" + bytes([n]) for n in range(1, 6)} and blob[8:9] != b"{"
+    if pickled or blob[:4] == b"PK\x03\x04":
         raise WeightsError(
             path, "is a pickle or a zipped pickle (.pt); these can run code and are never loaded"
         )

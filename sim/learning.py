@@ -28,9 +28,16 @@ def trained(
         ScenarioError: every fault of the training file, or of its data; nothing was written.
     """
     with _as_scenario_errors():
-        from neural.training import train
+        from sim.hybrid.train_file import is_hybrid
 
-        weights = train(training, output, resume, _spoken(say))
+        if is_hybrid(training):
+            from sim.hybrid.train import train_hybrid
+
+            weights = train_hybrid(training, output, _spoken(say))
+        else:
+            from neural.training import train
+
+            weights = train(training, output, resume, _spoken(say))
     card = weights.with_suffix(".md")
     return f"{weights}\n\n{card.read_text(encoding='utf-8').rstrip()}"
 

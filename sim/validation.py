@@ -65,9 +65,11 @@ def _sweep(file: Path, allow_outside: bool) -> list[str]:
 def _training(file: Path) -> list[str]:
     from neural.errors import TrainingError
     from neural.training import load_training
+    from sim.hybrid.train_file import is_hybrid, load_hybrid_training
 
     try:
-        job = load_training(file, need_data=False)
+        read = load_hybrid_training if is_hybrid(file) else load_training
+        job = read(file, need_data=False)
     except TrainingError as error:
         raise ScenarioError(Problem(f, m, line, key) for f, line, key, m in error.problems) from None
     if job.data is not None and not job.data.is_file():

@@ -14,12 +14,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from sim.hybrid.inline import CannotInline
-    from sim.hybrid.joint import Gives, Joint, Rate, Sets, Starts
+    from sim.hybrid.joint import Changes, Gives, Joint, Rate, Sets, Starts
     from sim.hybrid.system import Hybrid
     from sim.hybrid.term import Term
 
 _HOMES = {
     "CannotInline": "inline",
+    "Changes": "joint",
     "Gives": "joint",
     "Hybrid": "system",
     "Joint": "joint",
@@ -28,7 +29,7 @@ _HOMES = {
     "Starts": "joint",
     "Term": "term",
 }
-__all__ = ["CannotInline", "Gives", "Hybrid", "Joint", "Rate", "Sets", "Starts", "Term"]
+__all__ = ["CannotInline", "Changes", "Gives", "Hybrid", "Joint", "Rate", "Sets", "Starts", "Term"]
 
 
 def __getattr__(name: str) -> Any:

@@ -51,7 +51,15 @@ class Starts:
     id: str
 
 
-Target = Rate | Sets | Gives | Starts
+@dataclass(frozen=True)
+class Changes:
+    """The output is how fast a new quantity of this name changes, which begins with `start`: an unknown species."""
+
+    quantity: str
+    start: float = 0.0
+
+
+Target = Rate | Sets | Gives | Starts | Changes
 
 
 @dataclass(frozen=True)

@@ -19,12 +19,13 @@ from math import lgamma, log
 
 import numpy as np
 
+from mechanistic.errors import IntegrationError
 from mechanistic.parts import Tree
 from sim.fitting.objective import Objective, Study
 from sim.fitting.parts import Parameter
 from sim.fitting.spans import Settings
 from sim.hybrid.system import Hybrid
-from sim.hybrid.training import Fitted, Residuals, descend
+from sim.hybrid.training import Fitted, Posterior, Quadratic, descend
 
 COLLINEAR = 10.0
 
@@ -123,20 +124,22 @@ def find_structure(
 
 
 def _pruned(objective: Objective, count: int, texts: list[str], outputs: int) -> Structure:
-    residuals = Residuals(objective, np.empty(0, dtype=int), np.inf)
+    around = Posterior(objective, np.empty(0, dtype=int), np.inf)
     alive = np.ones(len(objective.names), dtype=bool)
     rows = sum(len(s.measurements) for s in objective.studies)
 
     def fit(x: np.ndarray) -> Fitted:
         at = np.flatnonzero(alive)
 
-        def some(y: np.ndarray, slopes: bool):
+        def some(y: np.ndarray) -> Quadratic:
             whole = np.zeros(len(alive))
             whole[at] = y
-            r, j, found = residuals(whole, slopes)
-            return r, None if j is None else j[:, at], found
+            return around(whole).of(at)
 
-        return descend(some, x[at], tuple(objective.names[i] for i in at), most=40, damping=1e-3)
+        return descend(
+            some, x[at], tuple(objective.names[i] for i in at), lower=objective.lower[at],
+            upper=objective.upper[at], most=40, damping=1e-3,
+        )  # fmt: skip
 
     def criterion(found: Fitted) -> float:
         k = int(alive[:count].sum())
@@ -144,23 +147,27 @@ def _pruned(objective: Objective, count: int, texts: list[str], outputs: int) ->
         return -2.0 * found.evaluation.llh + k * log(rows) + 2.0 * choices
 
     now = fit(objective.nominal)
-    among_all = _deviations(now)
+    among_all = _deviations(now, alive)
     best, kept, score = now, alive.copy(), criterion(now)
     while alive[:count].any():
         x = np.zeros(len(alive))
         x[alive] = now.x
         certain = np.full(len(alive), np.inf)
-        certain[alive] = np.abs(now.x) / _deviations(now)
+        certain[alive] = np.abs(now.x) / _deviations(now, alive)
         alive[int(np.argmin(certain[:count]))] = False
         x[~alive] = 0.0
-        now = fit(x)
+        try:
+            now = fit(x)
+        except IntegrationError:
+            # without the term there is no course: it stays
+            break
         new = criterion(now)
         if new < score:
             best, kept, score = now, alive.copy(), new
         elif now.evaluation.chi2 > best.evaluation.chi2 + 100.0 + 10.0 * log(rows):
             break
     at = np.flatnonzero(kept)
-    deviations = _deviations(best)
+    deviations = _deviations(best, kept)
     terms: list[dict[str, float]] = [{} for _ in range(outputs)]
     spreads: list[dict[str, float]] = [{} for _ in range(outputs)]
     for i, value, deviation in zip(at, best.x, deviations):
@@ -178,14 +185,13 @@ def _pruned(objective: Objective, count: int, texts: list[str], outputs: int) ->
     return Structure(tuple(terms), tuple(spreads), score, collinearity, warning, best)
 
 
-def _deviations(found: Fitted) -> np.ndarray:
-    """Standard deviations of the parameters; infinite where the measurements do not determine one."""
-    slopes = found.evaluation.residual_slopes
-    assert slopes is not None
-    if slopes.shape[1] != len(found.x):
-        slopes = slopes[:, : len(found.x)]
-    size = np.maximum(np.linalg.norm(slopes, axis=0), 1e-300)
-    _, s, v = np.linalg.svd(slopes / size, full_matrices=False)
+def _deviations(found: Fitted, alive: np.ndarray) -> np.ndarray:
+    """Standard deviations of the parameters that take part; infinite where the measurements do not determine one."""
+    root = found.evaluation.root
+    assert root is not None
+    root = root[:, alive]
+    size = np.maximum(np.linalg.norm(root, axis=0), 1e-300)
+    _, s, v = np.linalg.svd(root / size, full_matrices=False)
     inverse = np.where(s > 1e-12 * s.max(initial=0.0), 1.0 / np.maximum(s, 1e-300), np.inf)
     with np.errstate(invalid="ignore"):
         spread = np.sqrt(np.nansum((v.T * inverse) ** 2, axis=1))

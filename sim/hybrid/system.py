@@ -17,7 +17,7 @@ from mechanistic.reading.problems import closest
 from neural.sciml import SciMLNetwork
 from sim.hybrid.activations import ACTIVATIONS
 from sim.hybrid.inline import Inlined, inlined
-from sim.hybrid.joint import Gives, Joint, Rate, Sets, Starts
+from sim.hybrid.joint import Changes, Gives, Joint, Rate, Sets, Starts
 from sim.hybrid.term import Term, names_of
 
 if TYPE_CHECKING:
@@ -202,6 +202,7 @@ class Hybrid:
         self, formulas: Mapping[str, Sequence[Tree]] | None = None, more: Mapping[str, float] | None = None
     ) -> ReactionNetwork:
         constants, rules, rates, reactions = {**self.constants, **(more or {})}, {}, {}, []
+        states: dict[str, tuple[float, Tree]] = {}
         for name, joint in self.joints.items():
             if joint.before:
                 self._check_before(joint)
@@ -217,6 +218,8 @@ class Hybrid:
             for k, (target, tree) in enumerate(zip(joint.targets, outputs)):
                 if isinstance(target, Sets | Gives):
                     rules[target.parameter if isinstance(target, Sets) else target.quantity] = tree
+                elif isinstance(target, Changes):
+                    states[target.quantity] = (target.start, tree)
                 elif isinstance(target, Rate):
                     id = name if len(joint.targets) == 1 else f"{name}_{k}"
                     rate = self._rate(joint, target, tree)
@@ -226,7 +229,9 @@ class Hybrid:
                         reactions.append(NewReaction(id, rate, target.stoichiometry))
         for name in [r for r in rules if r in constants]:
             self._refuse(name, f"'{name}' is a constant and an output; remove one")
-        return joined(self.pathway, constants=constants, rules=rules, reactions=reactions, rates=rates)
+        return joined(
+            self.pathway, constants=constants, rules=rules, reactions=reactions, rates=rates, states=states
+        )
 
     def _inlined(self, joint: Joint) -> Inlined:
         description = joint.description()

@@ -42,12 +42,33 @@ class Fitted:
     path: tuple[float, ...] = field(repr=False, default=())
 
 
-class Residuals:
-    """What least squares sees of an objective: residuals of measurements, of its normal priors, of weights.
+@dataclass(frozen=True)
+class Quadratic:
+    """What is minimised around one point: minus twice a logarithm of a density, but for constants.
+
+    Attributes:
+        value: at the point.
+        gradient: half of its derivative; `curvature`: half of its expected second derivative (Fisher's information).
+    """
+
+    value: float
+    gradient: np.ndarray
+    curvature: np.ndarray
+    evaluation: Evaluation
+
+    def of(self, which: np.ndarray) -> Quadratic:
+        """As a function of some parameters alone."""
+        return Quadratic(
+            self.value, self.gradient[which], self.curvature[np.ix_(which, which)], self.evaluation
+        )
+
+
+class Posterior:
+    """The measurements, the normal priors of an objective, and priors of weights, as a function of x.
 
     Args:
         deviation: of a normal prior around 0 of those `weights` (positions), one or one each; infinite for none.
-        rows: (measurement,) which of them count; all where None.
+        rows: (measurement,) which of them count, with the noise as it is at x; all, with what noise costs, where None.
     """
 
     def __init__(
@@ -57,29 +78,33 @@ class Residuals:
         deviation: float | np.ndarray,
         rows: np.ndarray | None = None,
     ):
-        self.objective, self.weights = objective, weights
-        self.pull = np.broadcast_to(1.0 / np.asarray(deviation, dtype=float), len(weights))
-        self.rows = slice(None) if rows is None else rows
-        self.priors = normal_priors(objective)
+        self.objective, self.rows = objective, rows
+        at, mean, spread = normal_priors(objective)
+        self.mean, self.pull = np.zeros(len(objective.names)), np.zeros(len(objective.names))
+        self.mean[at], self.pull[at] = mean, 1.0 / spread
+        self.pull[weights] = 1.0 / np.asarray(deviation, dtype=float)
 
-    def __call__(self, x: np.ndarray, slopes: bool) -> tuple[np.ndarray, np.ndarray | None, Evaluation]:
-        """Residuals (any,), their slopes (any, estimated), and the evaluation.
+    def __call__(self, x: np.ndarray) -> Quadratic:
+        """Around x; not a number where there is no likelihood.
 
         Raises:
             IntegrationError: there is no course.
         """
-        found = self.objective(x, slopes=slopes)
-        # noise that is fitted weighs in by its logarithm, which is no square; it is constant where it is given
-        at, mean, spread = self.priors
-        residuals = np.concatenate(
-            [found.residual[self.rows], (x[at] - mean) / spread, self.pull * x[self.weights]]
+        found = self.objective(x, slopes=True)
+        assert found.root is not None and found.gradient is not None and found.residual_slopes is not None
+        off = self.pull * (x - self.mean)
+        if self.rows is None:
+            value, gradient, root = -2.0 * found.llh, -found.gradient, found.root
+        else:
+            # noise that is fitted stays as it is: of some measurements alone it would only grow
+            slopes = found.residual_slopes
+            if len(getattr(self.objective, "objective", self.objective).studies) == 1:
+                slopes = -found.root[: len(found.residual)]
+            r, root = found.residual[self.rows], slopes[self.rows]
+            value, gradient = float(r @ r), root.T @ r
+        return Quadratic(
+            value + float(off @ off), gradient + self.pull * off, root.T @ root + np.diag(self.pull**2), found
         )
-        if not slopes or found.residual_slopes is None:
-            return residuals, None, found
-        pulls = np.zeros((len(at) + len(self.weights), len(x)))
-        pulls[np.arange(len(at)), at] = 1.0 / spread
-        pulls[len(at) + np.arange(len(self.weights)), self.weights] = self.pull
-        return residuals, np.concatenate([found.residual_slopes[self.rows], pulls]), found
 
 
 def normal_priors(objective: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -105,7 +130,7 @@ def normal_priors(objective: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 def descend(
-    residuals: Callable[[np.ndarray, bool], tuple],
+    around: Callable[[np.ndarray], Quadratic],
     start: np.ndarray,
     names: tuple[str, ...],
     *,
@@ -116,12 +141,12 @@ def descend(
     damping: float = 1e-2,
     watch: Callable[[int, float], None] | None = None,
 ) -> Fitted:
-    """The nearest minimum of a sum of squares.
+    """The nearest minimum.
 
     Args:
-        residuals: x and whether slopes are wanted to residuals, slopes, evaluation; see `Residuals`.
-        tolerance: of the relative fall of the sum in three steps on end.
-        watch: told the number of the step and the sum.
+        around: see `Posterior`.
+        tolerance: of the fall in three steps on end, relative to the value (to 1 where it is small).
+        watch: told the number of the step and the value.
 
     Raises:
         IntegrationError: there is no course at the start.
@@ -129,50 +154,54 @@ def descend(
     low = np.full(len(start), -np.inf) if lower is None else lower
     high = np.full(len(start), np.inf) if upper is None else upper
     x = np.clip(np.asarray(start, dtype=float), low, high)
-    r, slopes, found = residuals(x, True)
-    cost, growth, path, idle, step = float(r @ r), 2.0, [float(r @ r)], 0, 0
-    for step in range(1, most + 1):
-        width = max(float(np.sqrt((slopes**2).sum(0).mean())), 1e-300)
-        move = _solved(slopes, r, damping * width**2, x <= low, x >= high)
-        new = np.clip(x + move, low, high)
-        r_new, slopes_new, found_new = r, slopes, found
-        try:
-            with np.errstate(all="ignore"):
-                r_new, slopes_new, found_new = residuals(new, True)
-                cost_new = float(r_new @ r_new)
-        except IntegrationError:
-            cost_new = np.inf
-        if not (np.isfinite(cost_new) and np.isfinite(slopes_new).all()):
-            cost_new = np.inf
-        expected = cost - float(((r + slopes @ (new - x)) ** 2).sum())
-        gain = (cost - cost_new) / expected if expected > 0 and np.isfinite(cost_new) else -1.0
-        if gain > 1e-4:
-            fall = (cost - cost_new) / max(cost, 1e-300)
-            x, r, slopes, found, cost = new, r_new, slopes_new, found_new, cost_new
-            path.append(cost)
+    now, growth, idle, step = around(x), 2.0, 0, 0
+    path = [now.value]
+    for step in range(1, (most if len(x) else 0) + 1):
+        least = damping * max(float(np.trace(now.curvature)) / len(x), 1e-300)
+        new = np.clip(x + _solved(now, least, x <= low, x >= high), low, high)
+        there = _tried(around, new)
+        move = new - x
+        expected = -float(2.0 * now.gradient @ move + move @ now.curvature @ move)
+        gain = (now.value - there.value) / expected if expected > 0 and there is not None else -1.0
+        small = tolerance * max(abs(now.value), 1.0)
+        if there is not None and gain > 1e-4:
+            idle = idle + 1 if now.value - there.value < small else 0
+            x, now = new, there
+            path.append(now.value)
             damping *= max(1.0 / 5.0, 1.0 - (2.0 * gain - 1.0) ** 3)
             growth = 2.0
-            idle = idle + 1 if fall < tolerance else 0
         else:
             damping, growth = damping * growth, growth * 2.0
-            idle = idle + 1 if expected <= tolerance * cost else idle
+            idle = idle + 1 if expected <= small else idle
         if watch is not None:
-            watch(step, cost)
+            watch(step, now.value)
         if idle >= 3 or damping > _LARGEST_DAMPING:
             break
-    return Fitted(x, names, cost, found, step, idle >= 3, tuple(path))
+    return Fitted(x, names, now.value, now.evaluation, step, idle >= 3 or not len(x), tuple(path))
 
 
-def _solved(
-    slopes: np.ndarray, r: np.ndarray, damping: float, at_low: np.ndarray, at_high: np.ndarray
-) -> np.ndarray:
+def _tried(around: Callable[[np.ndarray], Quadratic], x: np.ndarray) -> Quadratic | None:
+    """Around x; None where there is no course, or nothing finite."""
+    try:
+        with np.errstate(all="ignore"):
+            found = around(x)
+    except IntegrationError:
+        return None
+    finite = (
+        np.isfinite(found.value) and np.isfinite(found.gradient).all() and np.isfinite(found.curvature).all()
+    )
+    return found if finite else None
+
+
+def _solved(now: Quadratic, damping: float, at_low: np.ndarray, at_high: np.ndarray) -> np.ndarray:
     """The damped step; parameters at a bound that would leave it stay."""
-    gradient = slopes.T @ r
-    free = ~((at_low & (gradient > 0)) | (at_high & (gradient < 0)))
-    move = np.zeros(len(gradient))
-    stacked = np.concatenate([slopes[:, free], np.sqrt(damping) * np.eye(int(free.sum()))])
-    wanted = np.concatenate([-r, np.zeros(int(free.sum()))])
-    move[free] = np.linalg.lstsq(stacked, wanted, rcond=None)[0]
+    free = ~((at_low & (now.gradient > 0)) | (at_high & (now.gradient < 0)))
+    own = now.of(np.flatnonzero(free))
+    move = np.zeros(len(free))
+    values, vectors = np.linalg.eigh(own.curvature)
+    # rounding may leave a curvature below 0, which the least of the damping must outweigh
+    shifted = np.maximum(values, 0.0) + damping
+    move[free] = vectors @ (-(vectors.T @ own.gradient) / shifted)
     return move
 
 
@@ -210,15 +239,27 @@ def fit_weights(
     for share in horizons:
         rows = times <= times.min() + share * (times.max() - times.min()) + 1e-12
         own = None if share >= 1.0 else rows
-        residuals = Residuals(objective, np.array(chosen, dtype=int), deviation, own)
+        around = Posterior(objective, np.array(chosen, dtype=int), deviation, own)
         tolerance = 1e-6 if share >= 1.0 else 1e-2
         found = descend(
-            residuals, x, names, lower=objective.lower, upper=objective.upper,
+            around, x, names, lower=objective.lower, upper=objective.upper,
             most=most if share >= 1.0 else most // 3, tolerance=tolerance, watch=watch,
         )  # fmt: skip
         x = found.x
     assert found is not None
     return found
+
+
+@dataclass(frozen=True)
+class ByEvidence:
+    """A fit, the deviation of the prior of each group of weights, and the logarithm of the evidence (Laplace's method).
+
+    The evidence is what fits from different starts are compared by: a fit that needs more weights has less of it.
+    """
+
+    fit: Fitted
+    deviations: np.ndarray
+    evidence: float
 
 
 def fit_by_evidence(
@@ -231,7 +272,7 @@ def fit_by_evidence(
     deviation: float = 1.0,
     horizons: Sequence[float] = (0.25, 0.5, 1.0),
     watch: Callable[[int, float], None] | None = None,
-) -> tuple[Fitted, np.ndarray]:
+) -> ByEvidence:
     """As `fit_weights`, with the deviation of each group of weights found by the measurements themselves.
 
     The evidence of the measurements is raised round by round (MacKay, Neural Comput. 4, 415, 1992; automatic relevance
@@ -240,9 +281,6 @@ def fit_by_evidence(
     Args:
         groups: ids of the weights of each group.
         rounds: in which deviations are set anew, each followed by a few steps.
-
-    Returns:
-        The fit, and the deviation of each group.
 
     Raises:
         IntegrationError: there is no course at the start.
@@ -256,33 +294,30 @@ def fit_by_evidence(
         most=most, watch=watch,
     )  # fmt: skip
     for _ in range(rounds):
-        slopes = found.evaluation.residual_slopes
-        assert slopes is not None
-        at_prior, _, deviations = normal_priors(objective)
-        precision = np.zeros(len(objective.names))
-        precision[at_prior] = 1.0 / deviations**2
-        for own, s in zip(positions, spread):
-            precision[own] = 1.0 / s**2
-        variances = np.diag(np.linalg.pinv(slopes.T @ slopes + np.diag(precision), hermitian=True))
+        each = np.concatenate([np.full(len(own), s) for own, s in zip(positions, spread)])
+        around = Posterior(objective, order, each)
+        assert found.evaluation.root is not None
+        precision = around.pull**2
+        information = found.evaluation.root.T @ found.evaluation.root
+        variances = np.diag(np.linalg.pinv(information + np.diag(precision), hermitian=True))
         before = spread.copy()
         for k, own in enumerate(positions):
             told = float(np.sum(1.0 - precision[own] * variances[own]))
             size = float(np.sum(found.x[own] ** 2))
             spread[k] = np.clip(np.sqrt(size / max(told, 1e-6)), 1e-3, 10.0)
         each = np.concatenate([np.full(len(own), s) for own, s in zip(positions, spread)])
-        residuals = Residuals(objective, order, each)
         found = descend(
-            residuals,
-            found.x,
-            objective.names,
-            lower=objective.lower,
-            upper=objective.upper,
-            most=most // 4,
-            watch=watch,
-        )
+            Posterior(objective, order, each), found.x, objective.names, lower=objective.lower,
+            upper=objective.upper, most=most // 4, watch=watch,
+        )  # fmt: skip
         if np.all(np.abs(np.log(spread / before)) < 0.05):
             break
-    return found, spread
+    each = np.concatenate([np.full(len(own), s) for own, s in zip(positions, spread)])
+    last = Posterior(objective, order, each)(found.x)
+    evidence = -0.5 * last.value - 0.5 * float(
+        np.linalg.slogdet(last.curvature + 1e-9 * np.eye(len(found.x)))[1]
+    )
+    return ByEvidence(found, spread, evidence - float(np.log(each).sum()))
 
 
 def measured_at(objective: Any) -> np.ndarray:

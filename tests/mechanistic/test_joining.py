@@ -43,12 +43,13 @@ def test_the_text_of_a_joined_network_says_the_same(network):
         initial={"A": ["^", 2.0, 2.0]},
         reactions=[NewReaction("learned", ["*", "u", "A", "s"], {"A": -1.0, "C": 2.0})],
         rates={"R": ["*", "c", ["+", "k", "u"], "A", "C"]},
+        states={"memory": (0.5, ["-", "A", "memory"])},
     )
     times = np.linspace(0.0, 3.0, 7)
     ours = PathwayModel(more).simulate(times, rtol=1e-9)
     read = load_model(more.source).simulate(times, rtol=1e-9)
     other = PathwayModel(more).simulate(times, method="roadrunner", rtol=1e-9)
-    for name in ("A", "B", "C", "u"):
+    for name in ("A", "B", "C", "u", "memory"):
         assert read[name].values == pytest.approx(ours[name].values, rel=1e-6)
         assert other[name].values == pytest.approx(ours[name].values, rel=1e-6, abs=1e-9)
 
@@ -57,6 +58,7 @@ def test_the_text_of_a_joined_network_says_the_same(network):
     ("given", "says"),
     [
         ({"constants": {"k": 1.0}}, "'k' is in the model already"),
+        ({"states": {"A": (1.0, 0.0)}}, "'A' is in the model already"),
         ({"rules": {"A": 1.0}}, "'A' is no parameter"),
         ({"rules": {"u": ["*", "kk", 2.0]}}, "'kk' in the formula of 'u'.*did you mean 'k'"),
         ({"initial": {"D": 1.0}}, "'D' is no species or parameter"),

@@ -1,0 +1,184 @@
+"""A training file of kind "hybrid": a pathway with a term that nobody knows, and measurements to find it from.
+
+training: 1
+kind: hybrid
+name: lotka
+model: lotka.ant
+networks:
+  prey_loss: {inputs: [x, y], rate: {x: 1}}
+  gain: {inputs: [x, y], rate: {y: 1}, times: [y], positive: true, widths: [5]}
+data: {path: counts.csv}          # time, one column for each observable, `experiment` where there are several
+noise: {x: 0.05, y: 0.05}         # standard deviation of each observable
+experiments: {low: {x: 0.4, y: 4.6}, high: {x: 3, y: 2}}       # initial values; optional
+learn: {k_1: [0.1, 10]}           # parameters of the pathway that are fitted too, with bounds; optional
+structure: {degree: 2}            # the formula of each term, judged by the measurements; optional
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from neural.errors import TrainingError
+from neural.files import read_text
+from neural.strict_yaml import read
+from neural.training_keys import Key, Problems, check
+from sim.hybrid.joint import Changes, Gives, Joint, Rate, Sets, Target
+
+_NUMBER = (int, float)
+SCHEMA = {
+    "training": Key((int,), low=1),
+    "kind": Key((str,)),
+    "name": Key((str,)),
+    "output": Key((str,), required=False),
+    "notes": Key((list,), required=False),
+    "model": Key((str,)),
+    "networks": Key((dict,)),
+    "data": Key((dict,), keys={"path": Key((str,)), "sha256": Key((str,), required=False)}),
+    "noise": Key((dict,)),
+    "experiments": Key((dict,), required=False),
+    "learn": Key((dict,), required=False),
+    "held_out": Key(_NUMBER, required=False, low=0),
+    "starts": Key((int,), required=False, low=1),
+    "steps": Key((int,), required=False, low=1),
+    "seed": Key((int,), required=False, low=0),
+    "structure": Key((dict,), required=False, keys={"degree": Key((int,), low=1)}),
+}
+_NETWORK = {
+    "inputs": (list,), "rate": (dict,), "instead_of": (str,), "times": (list,), "parameter": (str,),
+    "quantity": (str,), "changes": (str,), "start": _NUMBER, "widths": (list,), "activation": (str,),
+    "positive": (bool,), "input_scales": (list,), "output_scale": _NUMBER,
+}  # fmt: skip
+_TARGETS = ("rate", "instead_of", "parameter", "quantity", "changes")
+
+
+@dataclass(frozen=True)
+class HybridTraining:
+    """A checked training file.
+
+    Attributes:
+        joints: the networks and where they join.
+        learn: parameter -> bounds.
+        noise: observable -> standard deviation.
+        experiments: experiment -> initial values.
+    """
+
+    file: Path
+    spec: dict[str, Any]
+    model: Path
+    data: Path
+    output: Path
+    joints: tuple[Joint, ...]
+    learn: dict[str, tuple[float, float]]
+    noise: dict[str, float]
+    experiments: dict[str, dict[str, float]]
+
+
+def is_hybrid(path: str | os.PathLike) -> bool:
+    """Whether a training file is of this kind; False too where it cannot be read, for its own reader to say why."""
+    try:
+        return read(read_text(path), path)[0].get("kind") == "hybrid"
+    except TrainingError:
+        return False
+
+
+def load_hybrid_training(path: str | os.PathLike, need_data: bool = True) -> HybridTraining:
+    """Read and check a training file; light (no torch).
+
+    Raises:
+        TrainingError: every problem of the file at once, each with line and key.
+    """
+    file = Path(path)
+    spec, lines = read(read_text(path), path)
+    problems: Problems = []
+    check(spec, SCHEMA, "", lines, problems)
+    if problems:
+        raise TrainingError(path, sorted(problems, key=lambda p: p[0] or 0))
+    joints = []
+    for name, given in spec["networks"].items():
+        joint = _joint(name, given, lines, problems)
+        if joint is not None:
+            joints.append(joint)
+    learn = {}
+    for name, bounds in spec.get("learn", {}).items():
+        if not _numbers(bounds, 2) or not 0 < bounds[0] < bounds[1]:
+            message = f"must be a lower and an upper bound above 0, as [0.1, 10] (got {bounds!r})"
+            problems.append((lines.get(f"learn.{name}"), f"learn.{name}", message))
+        else:
+            learn[name] = (float(bounds[0]), float(bounds[1]))
+    noise = _positive(spec["noise"], "noise", lines, problems)
+    experiments: dict[str, dict[str, float]] = {}
+    for name, values in spec.get("experiments", {}).items():
+        key = f"experiments.{name}"
+        if not isinstance(values, dict) or not all(_numbers([v], 1) for v in values.values()):
+            problems.append((lines.get(key), key, f"must give initial values by id (got {values!r})"))
+        else:
+            experiments[str(name)] = {k: float(v) for k, v in values.items()}
+    if not 0 <= float(spec.get("held_out", 0.2)) < 1:
+        problems.append((lines.get("held_out"), "held_out", "must be a share below 1 of the measured time"))
+    model, data = file.parent / spec["model"], file.parent / spec["data"]["path"]
+    for key, found in (("model", model), ("data.path", data)):
+        if need_data and not found.is_file():
+            problems.append((lines.get(key), key, f"no such file (got {found.name!r})"))
+    if problems:
+        raise TrainingError(path, sorted(problems, key=lambda p: p[0] or 0))
+    output = Path(os.path.normpath(file.parent / spec.get("output", f"{spec['name']}.safetensors")))
+    return HybridTraining(file, spec, model, data, output, tuple(joints), learn, noise, experiments)
+
+
+def _joint(name: str, given: Any, lines: dict[str, int], problems: Problems) -> Joint | None:
+    at, before = f"networks.{name}", len(problems)
+    if not isinstance(given, dict):
+        problems.append((lines.get(at), at, f"must be a mapping (got {given!r})"))
+        return None
+    rules = {k: Key(t, required=k == "inputs") for k, t in _NETWORK.items() if t != (bool,)}
+    check({k: v for k, v in given.items() if k != "positive"}, rules, at, lines, problems)
+    if not isinstance(given.get("positive", False), bool):
+        problems.append((lines.get(f"{at}.positive"), f"{at}.positive", "must be true or false"))
+    chosen = [t for t in _TARGETS if t in given]
+    if len(chosen) != 1:
+        message = f"needs exactly one of {', '.join(_TARGETS)}: what its output is (got {len(chosen)})"
+        problems.append((lines.get(at), at, message))
+    inputs = given.get("inputs")
+    if isinstance(inputs, list) and (not inputs or not all(isinstance(i, str) for i in inputs)):
+        problems.append((lines.get(f"{at}.inputs"), f"{at}.inputs", "must be ids of the model, or time"))
+    scales = given.get("input_scales", [])
+    if isinstance(scales, list) and isinstance(inputs, list) and scales and not _numbers(scales, len(inputs)):
+        message = f"must be {len(inputs)} numbers, one for each input (got {scales!r})"
+        problems.append((lines.get(f"{at}.input_scales"), f"{at}.input_scales", message))
+    if len(problems) > before:
+        return None
+    target: Target
+    if chosen[0] == "rate":
+        target = Rate({k: float(v) for k, v in given["rate"].items()}, tuple(given.get("times", ())))
+    elif chosen[0] == "instead_of":
+        target = Rate({}, tuple(given.get("times", ())), given["instead_of"])
+    elif chosen[0] == "parameter":
+        target = Sets(given["parameter"])
+    elif chosen[0] == "changes":
+        target = Changes(given["changes"], float(given.get("start", 0.0)))
+    else:
+        target = Gives(given["quantity"])
+    return Joint(
+        name, tuple(given["inputs"]), target,
+        widths=tuple(int(w) for w in given.get("widths", (5,))), activation=given.get("activation", "tanh"),
+        positive=given.get("positive", False), input_scales=tuple(map(float, scales)),
+        output_scales=(float(given.get("output_scale", 1.0)),),
+    )  # fmt: skip
+
+
+def _positive(given: dict, at: str, lines: dict[str, int], problems: Problems) -> dict[str, float]:
+    found = {}
+    for name, value in given.items():
+        if not _numbers([value], 1) or value <= 0:
+            problems.append((lines.get(f"{at}.{name}"), f"{at}.{name}", f"must be above 0 (got {value!r})"))
+        else:
+            found[name] = float(value)
+    return found
+
+
+def _numbers(given: Any, count: int) -> bool:
+    numbers = isinstance(given, list) and len(given) == count
+    return numbers and all(isinstance(v, int | float) and not isinstance(v, bool) for v in given)
