@@ -118,10 +118,11 @@ class PathwayProcess(Process):
         self.reads = ("cell.volume", "cell.living") if settings.dilutes else ("cell.living",)
 
     def prepare(self, streams) -> None:
-        from mechanistic import load_model
+        from mechanistic import PathwayModel
 
         super().prepare(streams)
-        self.model = load_model(self.settings.model)
+        # the network was read and checked when the run was planned
+        self.model = PathwayModel(self.network)
         plain = self.model.initial_state(1, parameters=dict(self.settings.set))
         reached = {i: self.model.observe(plain, (i,))[0, 0] for i in self.settings.active}
         # what the model computes at the start from a parameter that differs between cells, differs too
