@@ -63,18 +63,20 @@ class LinearDrift:
         edges: (K + 1,) times of the snapshots.
         matrix: (K, d, d), one over a time; offset: (K, d).
         growth: (K, 1 + d) net rate of increase of cells at x, [1, x] . growth, one over a time.
+        noise: (K, d) diffusion: standard deviation over the root of a time, by which cells of one state part.
     """
 
     edges: np.ndarray
     matrix: np.ndarray
     offset: np.ndarray
     growth: np.ndarray
+    noise: np.ndarray
 
     @classmethod
     def fit(cls, snapshots: Sequence[np.ndarray], times: Sequence[float], matched: Matched) -> LinearDrift:
         """Ridge regression in each interval, at shares spread evenly over it."""
         edges, d = np.asarray(times, float), snapshots[0].shape[1]
-        matrices, offsets, growths = [], [], []
+        matrices, offsets, growths, noises = [], [], [], []
         for k in range(len(edges) - 1):
             mine = matched.start == edges[k]
             part = Matched(*(getattr(matched, f)[mine] for f in ("early", "late", "start", "end")))
@@ -86,7 +88,10 @@ class LinearDrift:
             offsets.append(found[0])
             matrices.append(found[1:].T)
             growths.append(_growth(snapshots[k], snapshots[k + 1], edges[k + 1] - edges[k]))
-        return cls(edges, np.array(matrices), np.array(offsets), np.array(growths))
+            # what the law leaves of a cell's displacement, as the displacement of a diffusion over the interval
+            left = velocity - x @ found
+            noises.append(left.std(0) * np.sqrt(edges[k + 1] - edges[k]))
+        return cls(edges, *(np.array(rows) for rows in (matrices, offsets, growths, noises)))
 
     def interval(self, t: float) -> int:
         """Index of the law that holds at t."""
@@ -224,6 +229,47 @@ def push(
 
         y = solve(velocity, y, [b], start=a, rtol=1e-5, atol=1e-6)[0]
     return y
+
+
+def wander(
+    cells: np.ndarray,
+    start: float,
+    end: float,
+    drift: LinearDrift,
+    field: MLPField | None,
+    scale: np.ndarray,
+    snapshots: Sequence[np.ndarray],
+    seed: int,
+    steps: int = 40,
+) -> np.ndarray:
+    """Cells (n, d) carried by the stochastic equation whose population is that of the flow.
+
+        dX = (v(X, t) + g^2 / 2 * score(X, t)) dt + g dW
+
+    v is drift and network, g the diffusion of `LinearDrift.noise`. The score keeps the noise from spreading the
+    population; it is that of a Gaussian between the snapshots' means and covariances. Euler-Maruyama with `steps`
+    steps for an interval between snapshots.
+
+    Source: Song et al., ICLR 2021, equation 13 read backwards: a flow and its stochastic twins share their marginals.
+    """
+    rng, x, t = np.random.default_rng(seed), np.array(cells, float), float(start)
+    means = [c.mean(0) for c in snapshots]
+    spreads = [np.cov(c.T).reshape(len(means[0]), -1) + 1e-6 * np.eye(len(means[0])) for c in snapshots]
+    while t < end - 1e-12 * max(1.0, abs(end)):
+        k = drift.interval(t)
+        length = drift.edges[k + 1] - drift.edges[k]
+        dt = min(length / steps, end - t)
+        s = min((t - drift.edges[k]) / length, 1.0)
+        mean, spread = ((1 - s) * q[k] + s * q[k + 1] for q in (means, spreads))
+        velocity = x @ drift.matrix[k].T + drift.offset[k]
+        if field is not None:
+            with torch.no_grad():
+                velocity += field((t - scale[0]) / scale[1], torch.as_tensor(x)).numpy()
+        g = drift.noise[k]
+        score = -np.linalg.solve(spread, (x - mean).T).T
+        x = x + (velocity + 0.5 * g**2 * score) * dt + g * np.sqrt(dt) * rng.standard_normal(x.shape)
+        t += dt
+    return x
 
 
 def fine_tune(

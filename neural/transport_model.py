@@ -10,7 +10,7 @@ import numpy as np
 
 from neural import transport, weights
 from neural.errors import WeightsError
-from neural.flow import LinearDrift, push
+from neural.flow import LinearDrift, push, wander
 from neural.uncertainty import value_of_measuring
 from neural.vector_fields import MLPField
 
@@ -38,7 +38,7 @@ class TransportModel:
             self.snapshots = [tensors[f"snapshot.{k}"] for k in range(len(self.times))]
             self._shares, self._stretch = tensors["shares"], tensors["stretch"]
             self.drift = LinearDrift(
-                self.times, tensors["drift.matrix"], tensors["drift.offset"], tensors["drift.growth"]
+                self.times, *(tensors[f"drift.{part}"] for part in ("matrix", "offset", "growth", "noise"))
             )
             self._scale = tensors["clock"]
             self.field = MLPField(
@@ -97,10 +97,16 @@ class TransportModel:
         stretch = 1.0 if np.isclose(self.times, time).any() else float(self._stretch)
         return cells.mean(0), middle + stretch * (low - middle), middle + stretch * (high - middle)
 
-    def evolve(self, cells: np.ndarray, start: float, end: float) -> np.ndarray:
-        """Single cells (n, d) carried from `start` to `end` by the linear drift and the network."""
+    def evolve(self, cells: np.ndarray, start: float, end: float, seed: int | None = None) -> np.ndarray:
+        """Single cells (n, d) carried from `start` to `end` by the linear drift and the network.
+
+        With a `seed`, by the stochastic equation with the same population (`neural.flow.wander`): cells of one
+        state part.
+        """
         import torch
 
+        if seed is not None:
+            return wander(cells, start, end, self.drift, self.field, self._scale, self.snapshots, seed)
         with torch.no_grad():
             return push(cells, start, end, self.drift, self.field, self._scale).numpy()
 
@@ -159,6 +165,7 @@ def model_tensors(
         "drift.matrix": drift.matrix,
         "drift.offset": drift.offset,
         "drift.growth": drift.growth,
+        "drift.noise": drift.noise,
         "clock": clock,
     }
     out |= {f"snapshot.{k}": x for k, x in known.items()}

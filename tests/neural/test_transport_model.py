@@ -9,7 +9,7 @@ import pytest
 
 from neural import train_transport
 from neural.errors import TrainingError
-from neural.flow import LinearDrift, Matched, push
+from neural.flow import LinearDrift, Matched, push, wander
 from neural.predict import predict_table
 from neural.training import train
 from neural.transport_model import TransportModel
@@ -70,6 +70,32 @@ def test_growth_is_where_there_is_more_later():
     drift = LinearDrift.fit([early, late], [0.0, 1.0], Matched.of([early, late], [0.0, 1.0], 0.4, 0))
     rate = np.c_[np.ones(2), [-3.0, 3.0]] @ drift.growth[0]
     assert rate[1] > 0.2 > -0.2 > rate[0]
+
+
+def test_noise_parts_cells_and_leaves_the_population_as_it_was(trained):
+    model = TransportModel.load(trained)
+    start = np.tile(model.snapshots[0], (5, 1))
+    plain, noisy = model.evolve(start, 0.0, 2.0), model.evolve(start, 0.0, 2.0, seed=1)
+    np.testing.assert_allclose(noisy.mean(0), plain.mean(0), atol=0.1)
+    same = np.tile(start[:1], (200, 1))
+    assert model.evolve(same, 0.0, 2.0).std(0).max() < 1e-9
+    parted = model.evolve(same, 0.0, 2.0, seed=1).std(0)
+    assert (parted > 0.02).all()
+    # the score holds the noise: the whole population is no wider than the snapshot, give or take a quarter
+    assert (noisy.std(0) < 1.25 * model.snapshots[2].std(0)).all()
+    np.testing.assert_array_equal(noisy, model.evolve(start, 0.0, 2.0, seed=1))
+
+
+def test_a_stationary_population_stays_under_noise():
+    """No drift, a Gaussian: noise and score must balance."""
+    rng = np.random.default_rng(2)
+    cells = rng.standard_normal((4000, 1))
+    law = LinearDrift(
+        np.array([0.0, 1.0]), np.zeros((1, 1, 1)), np.zeros((1, 1)), np.zeros((1, 2)), np.ones((1, 1))
+    )
+    moved = wander(cells, 0.0, 3.0, law, None, np.array([0.5, 0.5]), [cells, cells], 3)
+    assert np.corrcoef(moved[:, 0], cells[:, 0])[0, 1] == pytest.approx(np.exp(-1.5), abs=0.05)
+    assert moved.std() == pytest.approx(1.0, abs=0.05)
 
 
 def test_between_snapshots_the_population_lies_between(trained):
