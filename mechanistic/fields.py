@@ -73,10 +73,9 @@ class DiffusionSolver(OnGrid):
         self._modes = [axis.modes() for axis in self._axes]
         for k, axis in enumerate(self._axes):
             self._inflow += np.expand_dims(axis.inflow, tuple({0, 1, 2} - {2 - k}))
-        x, y, z = (values for values, _ in self._modes)
-        self._eigenvalues = x[None, None, :] + y[None, :, None] + z[:, None, None]
         self._supplied = bool(self._inflow.any())
-        self._slowest, self._fastest = -float(self._eigenvalues.max()), -float(self._eigenvalues.min())
+        self._slowest = -sum(float(values.max()) for values, _ in self._modes)
+        self._fastest = -sum(float(values.min()) for values, _ in self._modes)
         self._large = is_large(self._axes)
         self._steps: dict[float, Step] = {}
         self._gains: dict[float, Array] = {}
@@ -100,7 +99,7 @@ class DiffusionSolver(OnGrid):
         coming = self._inflow + source
         multiply(into, u)
         multiply(into, coming)
-        exponent = (self._eigenvalues - self.decay) * dt
+        exponent = (self._rates() - self.decay) * dt
         u *= np.exp(exponent)
         u += (
             coming
@@ -206,11 +205,16 @@ class DiffusionSolver(OnGrid):
         """Whether there is a steady field where `loss` [1/min] acts beside the faces."""
         return loss + self._slowest > 1e-14 * max(1.0, self._fastest)
 
+    def _rates(self) -> Array:
+        """At which modes grow (nz, ny, nx) [1/min], none above zero."""
+        x, y, z = (values for values, _ in self._modes)
+        return x[None, None, :] + y[None, :, None] + z[:, None, None]
+
     def _inverse(self, u: Array, shift: float) -> Array:
         """(shift − A)⁻¹ u by the modes of the three axes (fast diagonalisation)."""
         out = u.copy()
         multiply([vectors.T for _, vectors in self._modes], out)
-        out /= shift - self._eigenvalues
+        out /= shift - self._rates()
         multiply([vectors for _, vectors in self._modes], out)
         return out
 

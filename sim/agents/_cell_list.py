@@ -13,6 +13,9 @@ from sim.agents._pair_code import LANES, below, near_open, near_wrapped
 Array = NDArray[np.float64]
 
 _BLOCK = 256
+_BLOCKS = (
+    64  # whose cells are asked together: all whom they could meet take room, many times those that they do
+)
 
 
 def pairs_within(
@@ -41,17 +44,24 @@ def pairs_within(
     n = positions.shape[0]
     start, key, order, bins = _sorted(positions, 2.0 * float(reaches.max(initial=0.0)) + skin, lengths, dims)
     x, y, z, limits = (np.zeros(n + LANES) for _ in range(4))  # vectors read beyond the last cell
-    keys, room = np.empty(n, np.int64), np.zeros(-(-n // _BLOCK) + 1, np.int64)
+    keys, room = np.empty(n, np.int64), np.zeros(-(-n // _BLOCK), np.int64)
     cells = (x, y, z, limits, order, keys, start, bins, lengths)
     indptr = np.zeros(n + 1, np.int64)
+    parts: list[tuple[NDArray, NDArray]] = []
     with threads_for(n):
         _lay_out(positions, reaches, key, *cells, room)
-        np.cumsum(room, out=room)
-        found = np.empty(int(room[-1]) + LANES, np.int32)
-        _gather(*cells, skin, room, found, indptr)
+        most = max((int(room[b : b + _BLOCKS].sum()) for b in range(0, room.size, _BLOCKS)), default=0)
+        found = np.empty(most + LANES, np.int32)
+        for block in range(0, room.size, _BLOCKS):
+            begins = np.concatenate([[0], np.cumsum(room[block : block + _BLOCKS])])
+            ends = np.empty(begins.size - 1, np.int64)
+            _gather(*cells, skin, block, begins, ends, found, indptr)
+            packed = np.concatenate([found[b:e] for b, e in zip(begins, ends)])
+            parts.append((np.concatenate([[0], np.cumsum(ends - begins[:-1])]), packed))
         np.cumsum(indptr, out=indptr)
         indices = np.zeros(int(indptr[-1]) + beyond, np.int32)
-        _to_rows(order, room, found, indptr, indices, ascending)
+        for block in range(0, room.size, _BLOCKS):
+            _to_rows(order, block, *parts.pop(0), indptr, indices, ascending)
     return indptr, indices
 
 
@@ -253,9 +263,9 @@ def _runs(k, bins, lengths, start, begin, end):
 
 @njit(parallel=True)
 def _lay_out(positions, reaches, key, x, y, z, limits, order, keys, start, bins, lengths, room):
-    """Copies what is asked of a cell into the sorted order, and counts into room[b + 1] all whom the cells of
+    """Copies what is asked of a cell into the sorted order, and counts into room[b] all whom the cells of
     block b could meet."""
-    for block in prange(room.size - 1):
+    for block in prange(room.size):
         first, beyond = block * _BLOCK, min((block + 1) * _BLOCK, keys.size)
         for s in range(first, beyond):  # nothing else in this loop: fetches from memory then overlap
             i = order[s]
@@ -269,21 +279,21 @@ def _lay_out(positions, reaches, key, x, y, z, limits, order, keys, start, bins,
                 for r in range(_runs(last, bins, lengths, start, begin, end)):
                     met += end[r] - begin[r]
             total += met
-        room[block + 1] = total
+        room[block] = total
 
 
 @njit(parallel=True)
-def _gather(x, y, z, limits, order, keys, start, bins, lengths, skin, room, found, indptr):
-    """The partners of the cells of each block, cell after cell, into found[room[block]:], their numbers into
-    indptr.
+def _gather(x, y, z, limits, order, keys, start, bins, lengths, skin, block, begins, ends, found, indptr):
+    """The partners of the cells of blocks `block`, `block` + 1, ..., cell after cell, into found[begins[b]:ends[b]],
+    their numbers into indptr.
 
     Cells x, y, z, limits are sorted by bin, and readable beyond the last by the lanes of a vector.
     """
     wraps = lengths[0] > 0.0 or lengths[1] > 0.0 or lengths[2] > 0.0
-    for block in prange(room.size - 1):
+    for b in prange(ends.size):
         begin, end = np.empty(27, np.int64), np.empty(27, np.int64)
-        count, last, runs = room[block], -1, 0
-        for s in range(block * _BLOCK, min((block + 1) * _BLOCK, keys.size)):
+        count, last, runs = begins[b], -1, 0
+        for s in range((block + b) * _BLOCK, min((block + b + 1) * _BLOCK, keys.size)):
             if keys[s] != last:
                 last = keys[s]
                 runs = _runs(last, bins, lengths, start, begin, end)
@@ -291,19 +301,20 @@ def _gather(x, y, z, limits, order, keys, start, bins, lengths, skin, room, foun
             for r in range(runs):
                 count = _run(s, begin[r], end[r], x, y, z, limits, order, lengths, wraps, skin, count, found)
             indptr[order[s] + 1] = count - before
+        ends[b] = count
 
 
 @njit(parallel=True)
-def _to_rows(order, room, found, indptr, indices, ascending):
-    """Moves what each block found to the rows of its cells."""
+def _to_rows(order, block, begins, found, indptr, indices, ascending):
+    """Moves what blocks `block`, `block` + 1, ... found, each from found[begins[b]:], to the rows of their cells."""
     n = indptr.size - 1
-    for block in prange(room.size - 1):
-        begin, end = block * _BLOCK, min((block + 1) * _BLOCK, n)
+    for b in prange(begins.size - 1):
+        begin, end = (block + b) * _BLOCK, min((block + b + 1) * _BLOCK, n)
         first, count = np.empty(end - begin, np.int64), np.empty(end - begin, np.int64)
         for s in range(begin, end):
             i = order[s]
             first[s - begin], count[s - begin] = indptr[i], indptr[i + 1] - indptr[i]
-        k = room[block]
+        k = begins[b]
         for s in range(begin, end):
             place, last = first[s - begin], k + count[s - begin]
             for partner in range(k, last):
