@@ -27,6 +27,10 @@ def validated(file: Path, *, allow_outside: bool = False) -> list[str]:
         return _training(file)
     if any(line.startswith(b"sweep:") for line in head.splitlines()):
         return _sweep(file, allow_outside)
+    if any(line.startswith(b"format_version:") for line in head.splitlines()):
+        from sim.petab.check import checked
+
+        return checked(file)
     from sim.build import plan
     from sim.scenario import Scenario
 
@@ -45,7 +49,7 @@ def _model(file: Path) -> list[str]:
 
 
 def _head(file: Path) -> bytes:
-    """The first lines, in which training and sweep files say what they are."""
+    """The first lines, in which training and sweep files and PEtab problems say what they are."""
     from sim.scenario.files import FileProblem, read_regular
     from sim.scenario.yaml_text import MOST_BYTES
 

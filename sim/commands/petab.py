@@ -27,6 +27,9 @@ def petab(
     explore: Annotated[
         int, typer.Option(min=0, help="Of a fit: steps of looking beyond each local optimum.")
     ] = 5000,
+    profiles: Annotated[
+        bool, typer.Option("--profiles", help="Of a fit: how far each parameter can go.")
+    ] = False,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the fit in DIR.")] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -37,5 +40,5 @@ def petab(
         typer.echo(evaluated(problem, gradient=gradient, output=output))
         return
     del evaluate  # a fit ends with an evaluation
-    request = FitRequest(starts, seed, explore, resume)
+    request = FitRequest(starts, seed, explore, resume, profiles)
     typer.echo(fitted(problem, request, output, (lambda _: None) if quiet else say))

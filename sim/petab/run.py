@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+import numpy as np
 
 from mechanistic.errors import IntegrationError
 from sim import interrupts
 from sim.errors import Interrupted, ScenarioError, SimulationError, StoreError
 from sim.fitting import scales
+from sim.fitting.identifiability import identifiability
 from sim.fitting.multistart import Fits, fit_many
+from sim.fitting.objective import Evaluation
 from sim.fitting.optimize import Fit
+from sim.fitting.profiles import Profile, profile
 from sim.petab.problem import PetabProblem, load
 from sim.petab.report import told
 from sim.petab.writing import write_problem
@@ -20,12 +26,13 @@ from sim.petab.writing import write_problem
 
 @dataclass(frozen=True)
 class FitRequest:
-    """How to fit: from how many starts, of which seed, with how many steps of exploring each."""
+    """How to fit: from how many starts, of which seed, with how many steps of exploring each; profiles after it."""
 
     starts: int = 10
     seed: int = 0
     explore: int = 5000
     resume: bool = False
+    profiles: bool = False
 
 
 def evaluated(file: Path, *, gradient: bool, output: Path | None) -> str:
@@ -82,18 +89,63 @@ def fitted(file: Path, request: FitRequest, output: Path | None, say: Callable[[
     if best.reason == "failed":
         raise SimulationError(f"{file}: none of {request.starts} starts could be simulated")
     found = objective(best.x, slopes=True)
+    warnings = _warnings(problem, best.x, found)
+    for line in warnings:
+        say(line)
     values = dict(zip(objective.names, scales.unscaled(best.x, objective.scales)))
     result = {
         **told(problem, found, best.x),
         "starts": len(fits.fits),
         "at_best": fits.at_best,
         "parameters": {name: float(v) for name, v in values.items()},
+        "hardly_determined": warnings,
     }
+    if request.profiles:
+        profiles = _profiles(problem, best.x, say)
+        result["profiles"] = {p.name: _interval(problem, p) for p in profiles}
+        if output is not None:
+            write(output / "profiles.tsv", _profile_table(problem, profiles))
     if output is not None:
         write(output / "simulations.tsv", problem.simulations(found))
         write(output / "fit.tsv", table_of(problem, fits))
         write_problem(problem.files, values, output / "fitted")
     return json.dumps(result)
+
+
+def _warnings(problem: PetabProblem, x: np.ndarray, found: Evaluation) -> list[str]:
+    if found.root is None:
+        return []
+    objective = problem.objective
+    return identifiability(objective, x, found, objective.prior_curvature(x)).warnings()
+
+
+def _profiles(problem: PetabProblem, x: np.ndarray, say: Callable[[str], None]) -> list[Profile]:
+    found = []
+    for name in problem.objective.names:
+        found.append(profile(problem.objective, x, name))
+        say(f"profile of {name}: {found[-1].kind}")
+    return found
+
+
+def _by_value(problem: PetabProblem, name: str, scaled: float) -> float | None:
+    scale = problem.objective.scales[problem.objective.names.index(name)]
+    if not math.isfinite(scaled):
+        return None
+    return float(scales.unscaled(np.array([scaled]), [scale])[0])
+
+
+def _interval(problem: PetabProblem, found: Profile) -> dict:
+    """By value; null where there is no end within bounds."""
+    lower, upper = (_by_value(problem, found.name, v) for v in (found.lower, found.upper))
+    return {"lower": lower, "upper": upper, "kind": found.kind}
+
+
+def _profile_table(problem: PetabProblem, profiles: list[Profile]) -> str:
+    lines = ["parameterId\tvalue\tlog_posterior"]
+    for p in profiles:
+        for value, height in zip(p.values, p.log_posterior):
+            lines.append(f"{p.name}\t{_by_value(problem, p.name, value)!r}\t{float(height)!r}")
+    return "\n".join(lines) + "\n"
 
 
 def table_of(problem: PetabProblem, fits: Fits) -> str:

@@ -14,7 +14,7 @@ from tests.sim.petab.problems import VERSION_1, VERSION_2, write
 
 def test_a_fit_is_written_back_as_a_problem(tmp_path, cellweave):
     file, out = write(tmp_path, VERSION_2), tmp_path / "out"
-    done = cellweave("petab", file, "--fit", "--starts", 2, "--explore", 50, "-o", out)
+    done = cellweave("petab", file, "--fit", "--starts", 2, "--explore", 50, "--profiles", "-o", out)
     assert done.code == 0, done.err
     told = json.loads(done.out)
     assert told["starts"] == 2
@@ -24,6 +24,13 @@ def test_a_fit_is_written_back_as_a_problem(tmp_path, cellweave):
     rows = (out / "fit.tsv").read_text().splitlines()
     assert len(rows) == 3
     assert float(rows[1].split("\t")[1]) == pytest.approx(told["log_posterior"])
+    for name, interval in told["profiles"].items():
+        ends = [interval[end] for end in ("lower", "upper")]
+        kinds = ("flat", "one-sided", "bounded")
+        assert interval["kind"] == kinds[sum(end is not None for end in ends)]
+        assert ends[0] is None or ends[0] <= told["parameters"][name]
+    profiles = (out / "profiles.tsv").read_text().splitlines()[1:]
+    assert {line.split("\t")[0] for line in profiles} == set(told["parameters"])
     assert len((out / "simulations.tsv").read_text().splitlines()) == 7
 
 
