@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from sim.commands.common import Outside, Quiet, app, say
+from sim.errors import Interrupted
 
 
 @app.command()
@@ -33,15 +34,19 @@ def sweep(
 
     wanted = load_sweep(file, allow_outside=allow_outside)
     output = output or Path(f"{file.stem}.zarr")
-    result = swept(
-        wanted,
-        output,
-        scheduler=scheduler,
-        workers=workers,
-        resume=resume,
-        allow_outside=allow_outside,
-        say=None if quiet else say,
-    )
+    try:
+        result = swept(
+            wanted,
+            output,
+            scheduler=scheduler,
+            workers=workers,
+            resume=resume,
+            allow_outside=allow_outside,
+            say=None if quiet else say,
+        )
+    except Interrupted as error:
+        say(f"{error.text}; go on with: cellweave sweep {file} -o {output} --resume")
+        raise
     if result.failed:
         raise failures(result)
     if not quiet:
