@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from sim.errors import Problem, ScenarioError, escaped
 from sim.scenario.files import FileProblem, read_regular
 
 _MOST_BYTES = 256 << 20
 Row = dict[str, str]
+Made = TypeVar("Made")
 
 
 @dataclass(frozen=True)
@@ -121,6 +123,25 @@ def read_table(file: Path, needed: tuple[str, ...]) -> Table:
 def joined(tables: list[Table]) -> list[tuple[Table, int, Row]]:
     """The rows of some tables, each with its table and number."""
     return [(t, i, row) for t in tables for i, row in enumerate(t.rows)]
+
+
+def each(rows: Sequence[tuple[Table, int, Row]], make: Callable[[Table, int], Made]) -> list[Made]:
+    """What `make` makes of every row.
+
+    Raises:
+        ScenarioError: with the faults of all rows.
+    """
+    found, problems = [], []
+    for table, i, _ in rows:
+        try:
+            found.append(make(table, i))
+        except ScenarioError as error:
+            if not error.problems:
+                raise
+            problems += error.problems
+    if problems:
+        raise ScenarioError(problems)
+    return found
 
 
 def _field(text: str) -> str:

@@ -22,7 +22,7 @@ from sim.fitting.parts import (
     Prior,
 )
 from sim.petab.common import Transform, formula, inlined, network_of, overrides, replaced
-from sim.petab.tables import Files, Row, Table, joined, number, read_table
+from sim.petab.tables import Files, Row, Table, each, joined, number, read_table
 from sim.spelling import did_you_mean, one_of
 
 _PRIORS = {
@@ -47,7 +47,7 @@ def read_version1(
         read_table(files.path(name), ("parameterId", "estimate"))
         for name in (names if isinstance(names, list) else [names])
     ]
-    parameters = [_parameter(t, i) for t, i, _ in joined(tables)]
+    parameters = each(joined(tables), _parameter)
     known = {p.id for p in parameters}
     studies, rows = [], []
     for problem in data.get("problems") or []:
@@ -80,7 +80,7 @@ def read_version1(
             ]
         )
         experiments = _experiments(network, known, conditions, measured)
-        points = tuple(_measurement(t, i, observables) for t, i, _ in measured)
+        points = tuple(each(measured, lambda t, i, o=observables: _measurement(t, i, o)))
         studies.append(Study(network, experiments, tuple(observables.values()), points))
         rows.append(measured)
     return parameters, studies, rows
@@ -129,7 +129,8 @@ def _prior(table: Table, i: int, lower: float, upper: float) -> Prior | None:
 
 def _observables(tables: Sequence[Table]) -> dict[str, Observable]:
     rows = joined(list(tables))
-    values = inlined({row["observableId"]: formula(t, i, "observableFormula") for t, i, row in rows})
+    formulas = each(rows, lambda t, i: formula(t, i, "observableFormula"))
+    values = inlined({row["observableId"]: tree for (_, _, row), tree in zip(rows, formulas)})
     found = {}
     for t, i, row in rows:
         name = row["observableId"]

@@ -14,7 +14,7 @@ from sim.fitting.objective import Study
 from sim.fitting.parts import PREEQUILIBRATION, Experiment, Measurement, Observable, Parameter, Period, Prior
 from sim.fitting.priors import DENSITIES
 from sim.petab.common import Transform, formula, inlined, network_of, overrides, replaced
-from sim.petab.tables import Files, Row, Table, joined, number, read_table
+from sim.petab.tables import Files, Row, Table, each, joined, number, read_table
 from sim.spelling import did_you_mean, one_of
 
 Rows = list[tuple[Table, int, Row]]
@@ -62,7 +62,7 @@ def read_version2(
         ]
         experiments = _experiments(tables["experiment_files"], tables["condition_files"], aliases)
         network = _with_outputs(network, experiments, {p.id for p in parameters})
-        points = tuple(_measurement(t, i, observables, experiments) for t, i, _ in own)
+        points = tuple(each(own, lambda t, i, e=experiments: _measurement(t, i, observables, e)))
         measured = {m.experiment for m in points}
         chosen = tuple(e for name, e in experiments.items() if name in measured)
         if "" in measured:
@@ -93,7 +93,7 @@ def _with_outputs(
 
 def _parameters(rows: Sequence[tuple[Table, int, Row]]) -> list[Parameter]:
     some = any(row.get("priorDistribution") for _, _, row in rows)
-    return [_parameter(t, i, some) for t, i, _ in rows]
+    return each(rows, lambda t, i: _parameter(t, i, some))
 
 
 def _parameter(table: Table, i: int, some: bool) -> Parameter:
@@ -142,7 +142,8 @@ def prior_of(table: Table, i: int, lower: float, upper: float, some: bool) -> Pr
 
 
 def _observables(rows: Sequence[tuple[Table, int, Row]], aliases: Mapping[str, str]) -> dict[str, Observable]:
-    values = inlined({row["observableId"]: formula(t, i, "observableFormula") for t, i, row in rows})
+    formulas = each(rows, lambda t, i: formula(t, i, "observableFormula"))
+    values = inlined({row["observableId"]: tree for (_, _, row), tree in zip(rows, formulas)})
     found = {}
     for t, i, row in rows:
         name, kind = row["observableId"], row.get("noiseDistribution") or "normal"

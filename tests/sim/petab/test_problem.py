@@ -112,6 +112,13 @@ def test_what_is_wrong_is_told_with_its_line(tmp_path, changed, line, words):
     assert error.value.problems[0].line == line
 
 
+def test_all_faults_of_a_table_are_told(tmp_path):
+    text = table("observableId experimentId time measurement", "z e 0 1", "y g 0 1", "y e soon 1")
+    with pytest.raises(ScenarioError) as error:
+        load(write(tmp_path, VERSION_2, measurements=text))
+    assert [p.line for p in error.value.problems] == [2, 3, 4]
+
+
 def test_an_unknown_id_in_a_formula_is_named(tmp_path):
     text = VERSION_2["observables.tsv"].replace("s*A", "s*AA")
     with pytest.raises(ScenarioError, match="'AA' is neither in the model nor a parameter"):
@@ -135,4 +142,4 @@ def test_validate_takes_a_problem(tmp_path, cellweave):
         write(tmp_path, VERSION_1, conditions=table("conditionId fead", "rest 0.4", "pulse 0", "open 1")),
     )
     assert bad.code == 2
-    assert "conditions.tsv:2: fead: 'fead' is not in the model; did you mean 'feed'?" in bad.err
+    assert "conditions.tsv:3: fead: 'fead' is not in the model; did you mean 'feed'?" in bad.err
