@@ -5,14 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from neural.encoders import Representation
     from neural.manipulators import Manipulator
     from neural.response import ResponseNetwork
     from neural.tissue import TissueNetwork
 
-__all__ = ["Manipulator", "ResponseNetwork", "TissueNetwork"]
+__all__ = ["Manipulator", "Representation", "ResponseNetwork", "TissueNetwork"]
 
 _HOMES = {
     "Manipulator": "neural.manipulators",
+    "Representation": "neural.encoders",
     "ResponseNetwork": "neural.response",
     "TissueNetwork": "neural.tissue",
 }

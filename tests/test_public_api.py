@@ -13,7 +13,7 @@ import sim
 PUBLIC = {
     sim: {"Scenario", "cells_at", "open_run", "run", "to_anndata"},
     mechanistic: {"PathwayModel", "PathwayState", "load_model"},
-    neural: {"Manipulator", "ResponseNetwork", "TissueNetwork"},
+    neural: {"Manipulator", "Representation", "ResponseNetwork", "TissueNetwork"},
 }
 
 #: parameters that calls outside the project use, in their order
@@ -38,6 +38,9 @@ CALLS = {
     "mechanistic.PathwayModel.advance": ["state", "dt"],
     "mechanistic.PathwayModel.vector_field": [],
     "neural.Manipulator.load": ["path"],
+    "neural.Representation.load": ["path"],
+    "neural.Representation.encode": ["tables"],
+    "neural.Representation.decode": ["ur"],
     "neural.Manipulator.evolve": ["ur", "times", "conditions"],
 }
 

@@ -52,7 +52,8 @@ class LinearModel:
         tensors = {"noise": np.array([noise]), **tensors_of(scales)}
         start = 0
         for m in modalities:
-            tensors[f"{m.name}.loadings"] = loadings[start : start + len(m.features)]
+            # laid out as it will be when it is read back: sums must run in the same order
+            tensors[f"{m.name}.loadings"] = np.ascontiguousarray(loadings[start : start + len(m.features)])
             start += len(m.features)
             if m.kind == "counts":
                 known = tables[m.name][measured(tables[m.name])]
@@ -81,8 +82,8 @@ class LinearModel:
             w = np.concatenate([self.tensors[f"{name}.loadings"] for name in there])
             # of all cells, not of these alone: the bits of a cell must not depend on how many are like it
             x = np.concatenate([self.scales[name].to(tables[name]) for name in there], 1)
-            inverse = np.linalg.inv(w.T @ w + self._noise * np.eye(d))
-            mean[rows] = (x @ w @ inverse)[rows]
+            inverse = np.linalg.inv(_product(w.T, w) + self._noise * np.eye(d))
+            mean[rows] = _product(_product(x, w), inverse)[rows]
             sd[rows] = np.sqrt(self._noise * np.diag(inverse))
         return mean, sd
 
@@ -90,7 +91,7 @@ class LinearModel:
         """Modality -> values (cell, feature); of counts the share of each feature."""
         out = {}
         for m in self.modalities:
-            levels = self.scales[m.name].back(ur @ self.tensors[f"{m.name}.loadings"].T)
+            levels = self.scales[m.name].back(_product(ur, self.tensors[f"{m.name}.loadings"].T))
             if m.kind == "counts":
                 floor = float(self.tensors[f"{m.name}.floor"][0])
                 levels = _floored(levels, self.tensors[f"{m.name}.profile"], floor)
@@ -107,6 +108,11 @@ class LinearModel:
         levels = self.scales[m.name].back(mean @ self.tensors[f"{m.name}.loadings"].T)
         profile = self.tensors[f"{m.name}.profile"]
         return max(_FLOORS, key=lambda f: per_molecule(unseen, _floored(levels, profile, f)))
+
+
+def _product(a: np.ndarray, b: np.ndarray) -> np.ndarray:
+    """a @ b summed in one order, whatever the number of threads that the linear algebra library may use."""
+    return np.einsum("ij,jk->ik", a, b)
 
 
 def _floored(levels: np.ndarray, profile: np.ndarray, floor: float) -> np.ndarray:

@@ -124,6 +124,19 @@ class Representation:
         with one_thread():
             return self.model.decode(np.asarray(ur, float))
 
+    def denoise(self, tables: Mapping[str, np.ndarray] | np.ndarray) -> dict[str, np.ndarray]:
+        """Counts -> the share of each feature (cell, feature), by what the space and the cell's own counts say.
+
+        More than `decode(encode(…))`, which has only the representation to go by. Errors as `encode`.
+
+        Raises:
+            ValueError: a linear space has no model of counts.
+        """
+        if isinstance(self.model, LinearModel):
+            raise ValueError("a linear space has no model of counts to denoise by; use method='vae'")
+        with one_thread():
+            return self.model.denoised(checked(tables, self.modalities, all_of_them=False))
+
     def save(self, path: str | os.PathLike, **more: Any) -> str:
         """Write weights of kind "representation"; returns their sha256. `more` goes into the card."""
         card = {

@@ -42,6 +42,14 @@ def held_out_scores(
         for name, model in models.items():
             shares = model.decode(model.encode({m.name: seen}))[m.name]
             put("molecules of held-out cells [nat per molecule]", name, m.name, per_molecule(unseen, shares))
+            if model.method == "vae":
+                value = per_molecule(unseen, model.denoise({m.name: seen})[m.name])
+                put(
+                    "molecules of held-out cells [nat per molecule]",
+                    f"{name} with the cell's own",
+                    m.name,
+                    value,
+                )
         shares = _smoothed(seen, train[m.name], _best_prior(train[m.name], seed))
         put(
             "molecules of held-out cells [nat per molecule]",

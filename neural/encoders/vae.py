@@ -178,6 +178,22 @@ class VariationalModel:
                     out[m.name] = self.scales[m.name].back(decoded.numpy())
         return out
 
+    def denoised(self, tables: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        """Modality of counts -> the share of each feature (cell, feature) given the representation and the counts.
+
+        A negative binomial is a Poisson number whose rate is Gamma distributed around the decoded mean m with the shape
+        r; seeing x its mean becomes m (r + x) / (r + m). What is peculiar to a cell is kept as far as it is sure.
+        """
+        decoded = self.decode(self.posterior(tables)[0])
+        out = {}
+        for m in self.modalities:
+            if m.kind == "counts" and m.name in tables:
+                x, r = np.nan_to_num(tables[m.name]), np.exp(self.tensors[f"noise.{m.name}"])
+                mean = decoded[m.name] * x.sum(1, keepdims=True)
+                rate = decoded[m.name] * (r + x) / (r + mean)
+                out[m.name] = rate / rate.sum(1, keepdims=True)
+        return out
+
     def log_evidence(self, tables: Mapping[str, np.ndarray], samples: int = 64, seed: int = 0) -> np.ndarray:
         """Log probability (cell,) of the cells' measurements, real ones on their scale, counts given their total.
 

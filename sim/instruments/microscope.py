@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -222,31 +223,46 @@ class Fluorescence:
         """What paints the light of a field between two heights, its voxels joined by straight lines."""
         box, step = self.box, self.view.pixel / self.sampling
         values = np.maximum(state.fields[stain.quantity.removeprefix("field.")], 0.0)
-        weights = []
-        for k in range(2):
-            middles = corner[k] + step * (np.arange(shape[1 - k]) + 0.5)
-            weights.append(_between(middles, box.lower[k], box.upper[k], values.shape[2 - k], box.periodic))
+        along_x, along_y = (
+            _between(
+                corner[k] + step * (np.arange(shape[1 - k]) + 0.5),
+                (box.lower[k], box.upper[k]),
+                values.shape[2 - k],
+                box.periodic,
+            )
+            for k in range(2)
+        )
 
         def draw(low: float, high: float) -> np.ndarray:
             bottom, top = max(low, box.lower[2]), min(high, box.upper[2])
             middle = (0.5 * (bottom + top) - box.lower[2]) // box.voxel
             plane = values[int(np.clip(middle, 0, values.shape[0] - 1))]
             per_value = stain.brightness * step**2 * max(top - bottom, 0.0)
-            return per_value * (weights[1] @ plane @ weights[0].T)
+            return per_value * _joined(_joined(plane, along_y).T, along_x).T
 
         return draw
 
 
-def _between(at: np.ndarray, low: float, high: float, count: int, periodic: bool) -> np.ndarray:
-    """Weights (place, voxel) that join the values of `count` voxels by straight lines; 0 outside the domain."""
+class _Joint(NamedTuple):
+    """Two voxels for each place and how much of each; both 0 outside the domain."""
+
+    first: np.ndarray
+    second: np.ndarray
+    of_first: np.ndarray
+    of_second: np.ndarray
+
+
+def _between(at: np.ndarray, ends: tuple[float, float], count: int, periodic: bool) -> _Joint:
+    """What joins the values of `count` voxels between the ends by straight lines, at places (n,) [um]."""
+    low, high = ends
     inside = np.ones(len(at), bool) if periodic else (at >= low) & (at <= high)
     place = (at - low) / (high - low) * count - 0.5
     first = np.floor(place).astype(np.int64)
     share = place - first
-    ends = [first, first + 1]
-    ends = [e % count if periodic else np.clip(e, 0, count - 1) for e in ends]
-    weights = np.zeros((len(at), count))
-    rows = np.arange(len(at))
-    np.add.at(weights, (rows, ends[0]), (1 - share) * inside)
-    np.add.at(weights, (rows, ends[1]), share * inside)
-    return weights
+    left, right = (e % count if periodic else np.clip(e, 0, count - 1) for e in (first, first + 1))
+    return _Joint(left, right, (1 - share) * inside, share * inside)
+
+
+def _joined(values: np.ndarray, joint: _Joint) -> np.ndarray:
+    """Values (voxel, …) at the places (n, …)."""
+    return values[joint.first] * joint.of_first[:, None] + values[joint.second] * joint.of_second[:, None]

@@ -198,6 +198,25 @@ def test_scores_stand_beside_their_controls(data, vae, pca):
     assert crossed["vae"]["expression"] > crossed["mean"]["expression"] + 0.2
 
 
+def test_denoising_is_the_mean_of_the_gamma_poisson_posterior(data, vae):
+    """Against the posterior summed over a grid of rates."""
+    counts = data[0]["expression"][:1]
+    total = counts.sum()
+    mean = vae.decode(vae.encode({"expression": counts}))["expression"][0] * total
+    r = np.exp(vae.model.tensors["noise.expression"])
+    rates = np.linspace(1e-4, 400, 200_001)[:, None]
+    log_weight = (r - 1) * np.log(rates) - rates * r / mean + counts[0] * np.log(rates) - rates
+    weight = np.exp(log_weight - log_weight.max(0))
+    expected = (weight * rates).sum(0) / weight.sum(0)
+    got = vae.denoise({"expression": counts})["expression"][0]
+    np.testing.assert_allclose(got, expected / expected.sum(), rtol=1e-3, atol=1e-5)
+
+
+def test_a_linear_space_does_not_denoise(data, pca):
+    with pytest.raises(ValueError, match="no model of counts"):
+        pca.denoise(data[0])
+
+
 def test_evidence_rises_with_samples_and_is_below_the_truth(data):
     """For a space that knows nothing the evidence is that of one profile, whatever the samples."""
     counts = {"expression": data[0]["expression"]}

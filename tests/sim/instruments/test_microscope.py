@@ -9,6 +9,7 @@ from mechanistic.jit import set_threads, threads
 from sim import run
 from sim.build import plan
 from sim.errors import ScenarioError
+from sim.interpret.outcome import parse_outcome
 
 #: one bead far from the walls, much smaller than the point spread
 BEAD = "{a: {count: 1, volume: 1e-6 um^3, place: {points: [[3.13 um, -5.71 um]]}}}"
@@ -229,6 +230,14 @@ def test_images_in_the_store_are_the_same_after_a_resume(tmp_path):
     np.testing.assert_array_equal(
         open_run(stopped)["instruments/scope"]["image"].values, node["image"].values
     )
+
+
+def test_an_explanation_may_ask_for_the_mean_of_an_image():
+    simulation = started(scene(scope("a: {emission: 520 nm, brightness: 1}"), cells=CELLS))
+    simulation.state.changed()
+    outcome = parse_outcome("instrument.scope.image @ 1 h", simulation.plan)
+    assert outcome.unit == "count"
+    assert outcome.value(simulation) == pytest.approx(readings(simulation)["image"].mean(), rel=1e-12)
 
 
 def test_a_reporter_reads_the_mean_or_tracks():
