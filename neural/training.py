@@ -3,8 +3,8 @@
     train("scenarios/training/pc9_drugs.yaml", output=None, resume=False, progress=print)
 
 Kinds: `manipulator` (drug response of wells), `transport` (populations between snapshots), `perturbation`
-(responses to drugs alone and together), `traces` (the rest of a track), `representation` (spaces of cells) and
-`tissue` (contact network).
+(responses to drugs alone and together), `traces` (the rest of a track), `representation` (spaces of cells),
+`tissue` (contact network), `niche` (expression by type and niche) and `law` (how tracked cells act on each other).
 What they share: keys checked before anything runs, a checkpoint to resume from, a model card with
 scores beside their controls.
 """
@@ -33,6 +33,8 @@ TRAINERS = {
     "traces": "neural.train_traces:train_traces",
     "representation": "neural.encoders.train:train_representation",
     "tissue": "neural.tissue.train_contact:train_tissue",
+    "niche": "neural.tissue.train_niche:train_niche",
+    "law": "neural.tissue.train_law:train_law",
 }
 
 

@@ -173,6 +173,39 @@ SCHEMA: dict[str, dict[str, Key]] = {
         "architecture": Key((dict,), keys={"hidden": Key((int,), low=1)}),
         "fit": Key((dict,), keys={"seed": Key((int,), low=0), "iterations": Key((int,), low=20)}),
     },
+    "niche": {
+        **_COMMON,
+        "data": _TABLE,
+        "columns": Key((dict,), False, keys={k: Key((str,), False) for k in ("type", "region", "x", "y")}),
+        "scale": Key(_NUMBER, required=False, above=0),
+        "leave_out": Key((list,), required=False),
+        "radius": Key(_NUMBER, above=0),
+        "near": Key(_NUMBER, required=False, above=0),
+        "fit": Key(
+            (dict,),
+            required=False,
+            keys={
+                "seed": Key((int,), False, low=0),
+                "folds": Key((int,), False, low=3),
+                "block": Key(_NUMBER, False, above=0),
+            },
+        ),
+    },
+    "law": {
+        **_COMMON,
+        "data": _TABLE,
+        "signals": Key((list,)),
+        "radius": Key(_NUMBER, above=0),
+        "dims": Key((int,), required=False, low=2),
+        "mean": Key((int,), required=False, low=0),
+        "by_distance": Key((int,), required=False, low=0),
+        "itself": Key((int,), required=False, low=0),
+        "fit": Key(
+            (dict,),
+            required=False,
+            keys={"seed": Key((int,), False, low=0), "hold_out": Key(_NUMBER, False, above=0)},
+        ),
+    },
 }
 
 

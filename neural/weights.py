@@ -24,7 +24,18 @@ import numpy as np
 from neural.errors import WeightsError
 
 FORMAT = 1
-KINDS = ("manipulator", "tissue", "network", "transport", "perturbation", "traces", "representation", "hybrid")
+KINDS = (
+    "manipulator",
+    "tissue",
+    "network",
+    "transport",
+    "perturbation",
+    "traces",
+    "representation",
+    "hybrid",
+    "niche",
+    "law",
+)
 _DTYPES = {"F64": np.dtype("<f8"), "F32": np.dtype("<f4"), "I64": np.dtype("<i8"), "I32": np.dtype("<i4")}
 _PICKLES = {".pkl", ".pickle", ".pt", ".pth", ".ckpt", ".bin", ".joblib"}
 _LARGEST_FILE = 1 << 30

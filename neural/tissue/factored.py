@@ -57,12 +57,13 @@ class FactoredLaw(nn.Module):
 
     Attributes:
         own: (feature, s), does: (channel, spline, s) [1/min]; carries: (channel, spline), where there is a radius.
-        loudest: what `heard` is at most, by channel, in the data (s,): the right end of `does`.
+        softest, loudest: what `heard` is at least and at most, by channel, in the data (s,).
     """
 
     low: torch.Tensor
     high: torch.Tensor
     loudest: torch.Tensor
+    softest: torch.Tensor
     quietest: torch.Tensor
     mix: torch.Tensor
     shift: torch.Tensor
@@ -85,6 +86,7 @@ class FactoredLaw(nn.Module):
         self.register_buffer("low", low.double())
         self.register_buffer("high", torch.maximum(high, low + 1e-9).double())
         self.register_buffer("quietest", torch.minimum(self.low, torch.zeros_like(self.low)))
+        self.register_buffer("softest", self.low.clone())
         self.register_buffer("loudest", self.high.clone())
         self.register_buffer("mix", 1.5 * torch.randn(s, features, generator=generator, dtype=double))
         self.register_buffer("shift", 2.0 * torch.rand(features, generator=generator, dtype=double) - 1.0)

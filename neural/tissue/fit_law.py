@@ -138,7 +138,8 @@ def _solve(
     law.loudest.copy_(
         torch.stack([h.flatten(0, -2).amax(0) for h in heard]).amax(0).clamp_min(1e-9) * (1 + 1e-9)
     )
-    law.quietest.copy_(torch.stack([h.flatten(0, -2).amin(0) for h in heard]).amin(0).clamp_max(0.0))
+    law.softest.copy_(torch.stack([h.flatten(0, -2).amin(0) for h in heard]).amin(0))
+    law.quietest.copy_(law.softest.clamp_max(0.0))
     a = torch.cat(
         [
             torch.cat([_integrals(law.alone(c), t), _integrals(law.together(h).flatten(-2), t)], 1)
@@ -146,7 +147,10 @@ def _solve(
         ]
     )
     y = change / unit
-    size = a.square().mean(0).sqrt().clamp_min(1e-12)
+    size = a.square().mean(0).sqrt()
+    size = size.clamp_min(
+        1e-2 * float(size.max())
+    )  # where a spline saw next to nothing, it is its neighbours' kin
     gram, right = (a / size).t() @ (a / size), (a / size).t() @ y
     s, width = len(law.signals), law.pieces + 3
     alone = law.own.shape[0]
@@ -160,7 +164,7 @@ def _solve(
             scale = size[at]
             block = (
                 torch.eye(width, dtype=torch.float64)
-                + smooth / scale[:, None] / scale[None] * scale.mean() ** 2
+                + smooth / scale[:, None] / scale[None] * scale.max() ** 2
             )
             penalty[at, at] = 1e-7 * len(y) * relevance[k] * block
         inverse = torch.linalg.inv(gram + penalty)
@@ -168,9 +172,8 @@ def _solve(
         mean_square = torch.stack(
             [c[alone + k * width : alone + (k + 1) * width].square().mean() for k in range(s)]
         )
-        relevance = (mean_square.max() / mean_square.clamp_min(1e-12 * float(mean_square.max()))).clamp_max(
-            1e8
-        )
+        most = float(mean_square.max()) or 1.0
+        relevance = (most / mean_square.clamp_min(1e-12 * most)).clamp_max(1e8)
     rest = y - (a / size) @ c
     c = c / size[:, None] * unit
     law.own.copy_(c[:alone])
