@@ -183,9 +183,9 @@ def _scores(
     rows: dict[str, list[dict[str, float]]] = {}
     for k in range(1, len(times) - 1):
         kept = [i for i in range(len(times)) if i != k]
-        known = {i: snapshots[i] for i in kept}
+        known = {float(times[i]): snapshots[i] for i in kept}
         at = float((times[k] - times[k - 1]) / (times[k + 1] - times[k - 1]))
-        shares = transport.relaxation_weights(known)
+        shares, told = transport.rehearse(known)
         drift, fit = _flow(
             [snapshots[i] for i in kept],
             times[kept],
@@ -217,7 +217,7 @@ def _scores(
         }
         for name, cells in guesses.items():
             rows.setdefault(name, []).append(_distances(cells, truth))
-        wide = transport.stretch(known)
+        wide = transport.stretch(known, shares, told)
         low, mid, high = np.quantile(model, [0.05, 0.5, 0.95], axis=0)
         inside = coverage(truth, mid + wide * (low - mid), mid + wide * (high - mid))
         rows["model"][-1]["inside 90 %"] = inside

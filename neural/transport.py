@@ -7,7 +7,7 @@ a cell from being sent far only to balance the books.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
 import numpy as np
 
@@ -37,7 +37,6 @@ def plan(
     optimal transport, in the log domain.
     """
     from scipy.spatial.distance import cdist
-    from scipy.special import logsumexp
 
     cost = cdist(early, late, "sqeuclidean")
     cost /= max(float(np.median(cost)), 1e-300)
@@ -45,13 +44,21 @@ def plan(
     a, b = -np.log(len(early)), -np.log(len(late))
     f, g = np.zeros(len(early)), np.zeros(len(late))
     for _ in range(iterations):
-        f = -soft * smoothing * np.asarray(logsumexp((g[None] - cost) / smoothing + b, axis=1))
-        new = -soft * smoothing * np.asarray(logsumexp((f[:, None] - cost) / smoothing + a, axis=0))
+        f = -soft * smoothing * _log_sum((g[None] - cost) / smoothing + b, 1)
+        new = -soft * smoothing * _log_sum((f[:, None] - cost) / smoothing + a, 0)
         moved = float(np.abs(new - g).max())
         g = new
         if moved < 1e-4:
             break
     return np.exp((f[:, None] + g[None] - cost) / smoothing + a + b)
+
+
+def _log_sum(x: np.ndarray, axis: int) -> np.ndarray:
+    """log of the sum of exp(x) along an axis; x is finite and overwritten (SciPy's does more, in twice the time)."""
+    top = x.max(axis, keepdims=True)
+    x -= top
+    np.exp(x, out=x)
+    return np.log(x.sum(axis)) + top.squeeze(axis)
 
 
 def pairs(weights: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -86,40 +93,52 @@ def energy_distance(a: np.ndarray, b: np.ndarray) -> float:
     return float(2 * cdist(a, b).mean() - inside)
 
 
-def _inner(snapshots: dict[int, np.ndarray]) -> Iterator[tuple[int, int, int]]:
+def _inner(snapshots: Mapping[float, np.ndarray]) -> Iterator[tuple[float, float, float]]:
     """(before, left out, after) for every inner snapshot."""
     times = sorted(snapshots)
     yield from zip(times, times[1:], times[2:], strict=False)
 
 
-def relaxation_weights(snapshots: dict[int, np.ndarray]) -> np.ndarray:
-    """Shares of the mixture over `RELAXATIONS`, by how well each foretells the inner snapshots.
+def rehearse(snapshots: Mapping[float, np.ndarray]) -> tuple[np.ndarray, dict[float, np.ndarray]]:
+    """Shares of the mixture over `RELAXATIONS`, and inner snapshots (relaxation, n, d) as each of them foretells it.
 
-    In proportion to the product of 1 / energy distance squared over the inner snapshots; equal where there is
-    none to leave out. A mixture, as one or two inner snapshots cannot choose with certainty.
+    `snapshots` are by time, or by number where they are evenly spaced. Shares are in proportion to the product of
+    1 / energy distance squared over the inner snapshots, each left out in turn; equal where there is none. A mixture,
+    as one or two inner snapshots cannot choose with certainty.
     """
-    scores = np.zeros(len(RELAXATIONS))
+    scores, told = np.zeros(len(RELAXATIONS)), {}
     for a, k, b in _inner(snapshots):
+        at, guesses = (k - a) / (b - a), []
         for i, relaxation in enumerate(RELAXATIONS):
             rng = np.random.default_rng(_INNER_SEED)
-            guess = between(snapshots[a], snapshots[b], (k - a) / (b - a), relaxation, rng)
-            scores[i] -= 2 * np.log(max(energy_distance(guess, snapshots[k]), 1e-6))
+            guesses.append(between(snapshots[a], snapshots[b], at, relaxation, rng))
+            scores[i] -= 2 * np.log(max(energy_distance(guesses[-1], snapshots[k]), 1e-6))
+        told[k] = np.stack(guesses)
     weights = np.exp(scores - scores.max())
-    return weights / weights.sum()
+    return weights / weights.sum(), told
+
+
+def relaxation_weights(snapshots: Mapping[float, np.ndarray]) -> np.ndarray:
+    """Shares of the mixture over `RELAXATIONS`, by how well each foretells the inner snapshots (`rehearse`)."""
+    return rehearse(snapshots)[0]
 
 
 def mixture(
     early: np.ndarray, late: np.ndarray, at: float, shares: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
     """Cells (n, d) at the share `at` of the way, drawn from `RELAXATIONS` in proportion to `shares`."""
-    populations = np.stack([between(early, late, at, r, rng) for r in RELAXATIONS])
+    return _drawn(np.stack([between(early, late, at, r, rng) for r in RELAXATIONS]), shares, rng)
+
+
+def _drawn(populations: np.ndarray, shares: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Cells (n, d), each from one of the populations (relaxation, n, d)."""
     chosen = rng.choice(len(shares), populations.shape[1], p=shares)
     return populations[chosen, np.arange(populations.shape[1])]
 
 
-def _known(snapshots: Sequence[np.ndarray | None], k: int) -> tuple[dict[int, np.ndarray], int, int]:
+def _known(snapshots: Sequence[np.ndarray | None], k: int) -> tuple[dict[float, np.ndarray], int, int]:
     """Snapshots other than `k`, thinned at random where large, and the nearest before and after it."""
-    known = {}
+    known: dict[float, np.ndarray] = {}
     for i, cells in enumerate(snapshots):
         if cells is not None and i != k:
             known[i] = np.asarray(cells, float)
@@ -128,7 +147,7 @@ def _known(snapshots: Sequence[np.ndarray | None], k: int) -> tuple[dict[int, np
                 known[i] = known[i][np.sort(chosen)]
     if not known or k < min(known) or k > max(known):
         raise ValueError(f"snapshot {k} has no snapshot on both sides (known: {sorted(known)})")
-    return known, max(i for i in known if i < k), min(i for i in known if i > k)
+    return known, int(max(i for i in known if i < k)), int(min(i for i in known if i > k))
 
 
 def predict_population(snapshots: Sequence[np.ndarray | None], k: int, seed: int = 0) -> np.ndarray:
@@ -151,34 +170,33 @@ def population_interval(
     inner snapshots that are left out in turn (not stretched where there is none).
     """
     known, before, after = _known(snapshots, k)
-    shares = relaxation_weights(known)
-    low, mid, high = _bounds(known, before, after, k, shares, level, seed)
-    wider = stretch(known, level, seed)
+    shares, told = rehearse(known)
+    at = (k - before) / (after - before)
+    cells = mixture(known[before], known[after], at, shares, np.random.default_rng(seed))
+    low, mid, high = _bounds(cells, level)
+    wider = stretch(known, shares, told, level)
     return mid + wider * (low - mid), mid + wider * (high - mid)
 
 
-def _bounds(
-    known: dict[int, np.ndarray],
-    early: int,
-    late: int,
-    middle: int,
+def _bounds(cells: np.ndarray, level: float) -> np.ndarray:
+    """Lower quantile, median and upper quantile (3, d)."""
+    return np.quantile(cells, [(1 - level) / 2, 0.5, (1 + level) / 2], axis=0)
+
+
+def stretch(
+    known: Mapping[float, np.ndarray],
     shares: np.ndarray,
-    level: float,
-    seed: int,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Lower quantile, median and upper quantile (d,) of the predicted cells."""
-    rng = np.random.default_rng(seed)
-    cells = mixture(known[early], known[late], (middle - early) / (late - early), shares, rng)
-    low, mid, high = np.quantile(cells, [(1 - level) / 2, 0.5, (1 + level) / 2], axis=0)
-    return low, mid, high
+    told: Mapping[float, np.ndarray],
+    level: float = 0.9,
+) -> float:
+    """How much wider than the predicted cells intervals must be to hold `level` of left-out inner snapshots.
 
-
-def stretch(known: dict[int, np.ndarray], level: float = 0.9, seed: int = 0) -> float:
-    """How much wider than the predicted cells intervals must be to hold `level` of left-out inner snapshots."""
-    shares = relaxation_weights(known)
+    `shares` and `told` are those of `rehearse`.
+    """
     needed = [np.ones(1)]
-    for a, j, b in _inner(known):
-        low, mid, high = _bounds(known, a, b, j, shares, level, seed)
+    for j, populations in told.items():
+        rng = np.random.default_rng(_INNER_SEED)
+        low, mid, high = _bounds(_drawn(populations, shares, rng), level)
         off = known[j] - mid
         needed.append((off / np.where(off > 0, high - mid, low - mid)).ravel())
     return max(1.0, float(np.quantile(np.concatenate(needed), level)))

@@ -157,16 +157,17 @@ def model_tensors(
     clock: np.ndarray,
 ) -> dict[str, np.ndarray]:
     """Everything a `TransportModel` needs beside its space."""
-    known: dict[int, np.ndarray] = dict(enumerate(snapshots))
+    known = dict(zip(times.tolist(), snapshots, strict=True))
+    shares, told = transport.rehearse(known)
     out: dict[str, Any] = {
         "times": times,
-        "shares": transport.relaxation_weights(known),
-        "stretch": np.array(transport.stretch(known)),
+        "shares": shares,
+        "stretch": np.array(transport.stretch(known, shares, told)),
         "drift.matrix": drift.matrix,
         "drift.offset": drift.offset,
         "drift.growth": drift.growth,
         "drift.noise": drift.noise,
         "clock": clock,
     }
-    out |= {f"snapshot.{k}": x for k, x in known.items()}
+    out |= {f"snapshot.{k}": x for k, x in enumerate(snapshots)}
     return out | {f"field.{k}": v.detach().numpy() for k, v in field.state_dict().items()}
