@@ -198,6 +198,10 @@ class _Part:
                     raise ScenarioError(
                         f"a measurement names the {what} '{name}', not there{did_you_mean(name, there)}"
                     )
+            for name in m.overrides:
+                if isinstance(name, str) and name not in ids:
+                    message = f"a measurement of '{m.observable}' names '{name}', not a parameter of the fit"
+                    raise ScenarioError(message + did_you_mean(name, ids))
         cells = np.array([known[m.experiment] for m in study.measurements], dtype=np.intp)
         times = np.array([m.time for m in study.measurements], dtype=float)
         asked = [np.unique(times[cells == c]) for c in range(len(study.experiments))]

@@ -61,6 +61,7 @@ def read_version2(
             if len(models) == 1 or row.get("modelId", "") in ("", model)
         ]
         experiments = _experiments(tables["experiment_files"], tables["condition_files"], aliases)
+        _check_targets(files, experiments, {p.id for p in parameters})
         network = _with_outputs(network, experiments, {p.id for p in parameters})
         points = tuple(each(own, lambda t, i, e=experiments: _measurement(t, i, observables, e)))
         measured = {m.experiment for m in points}
@@ -75,6 +76,14 @@ def read_version2(
 def _entity(name: str) -> str:
     """As a model's reader calls it: a parameter of a reaction is known by both names."""
     return name.replace("$", "").replace(".", "_")
+
+
+def _check_targets(files: Files, experiments: Mapping[str, Experiment], known: set[str]) -> None:
+    for e in experiments.values():
+        for name in (*e.initial, *(n for p in e.periods for n in p.changes)):
+            if name in known:
+                message = f"a condition of '{e.id}' sets '{name}', which the parameter table has too"
+                raise ScenarioError(Problem(str(files.file), message, None, "condition_files"))
 
 
 def _with_outputs(

@@ -125,6 +125,15 @@ def test_an_unknown_id_in_a_formula_is_named(tmp_path):
         load(write(tmp_path, VERSION_2, observables=text))
 
 
+def test_what_a_measurement_or_a_condition_may_not_name_is_told(tmp_path):
+    text = VERSION_1["measurements.tsv"].replace("scale\tsd", "scael\tsd")
+    with pytest.raises(ScenarioError, match="'scael', not a parameter of the fit; did you mean 'scale'"):
+        load(write(tmp_path, VERSION_1, measurements=text))
+    text = VERSION_2["conditions.tsv"].replace("dose\tfeed", "dose\tsd")
+    with pytest.raises(ScenarioError, match="sets 'sd', which the parameter table has too"):
+        load(write(tmp_path, VERSION_2, conditions=text))
+
+
 def test_no_file_is_fetched(tmp_path):
     text = VERSION_2["problem.yaml"].replace(
         "location: model.xml", "location: 'https://example.org/model.xml'"
