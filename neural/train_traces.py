@@ -59,7 +59,7 @@ def train_traces(
         "data": {"sha256": digest, "tracks": len(tracks), "frames": tracks.shape[1]},
         "split": {"test": f"a {_OUTER}th of the tracks left out in turn; choices by others left out of the rest"},
         "seeds": [seed],
-        "scores": scores,
+        "scores": {"left-out tracks": scores},
         "notes": list(spec.get("notes", [])),
     }  # fmt: skip
     weights.save(output, tensors, card)

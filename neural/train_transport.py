@@ -76,7 +76,7 @@ def train_transport(
             "early stopping": "a tenth of the matched pairs",
         },
         "seeds": [options["seed"]],
-        "scores": scores,
+        "scores": {"left-out snapshots": scores} if scores else {},
         "notes": list(spec.get("notes", [])),
     }
     weights.save(output, tensors, card)

@@ -63,7 +63,7 @@ def test_forecasts_beat_persistence_inside_their_intervals(trained):
 
 
 def test_card_has_scores_beside_controls(trained):
-    scores = TracesModel.load(trained).card.raw["scores"]
+    scores = TracesModel.load(trained).card.raw["scores"]["left-out tracks"]
     assert set(scores) == {"model", "persistence", "treatment mean", "ridge"}
     assert scores["model"]["ERK skill"] > 0 == scores["persistence"]["ERK skill"]
 

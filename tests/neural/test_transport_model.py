@@ -116,7 +116,7 @@ def test_space_leads_there_and_back(trained):
 
 
 def test_card_has_scores_beside_controls(trained):
-    scores = TransportModel.load(trained).card.raw["scores"]
+    scores = TransportModel.load(trained).card.raw["scores"]["left-out snapshots"]
     assert {"model", "flow, network", "flow, linear drift", "snapshot before"} <= set(scores)
     assert scores["model"]["energy distance"] < scores["snapshot before"]["energy distance"]
     assert "energy distance" in trained.with_suffix(".md").read_text()
@@ -179,3 +179,10 @@ def test_faults_are_told(folder, tmp_path, change, said):
     file.write_text(file.read_text().replace(*change))
     with pytest.raises(TrainingError, match=said):
         train(file, tmp_path / "w.safetensors")
+
+
+def test_intervals_hold_cells_of_a_snapshot_that_was_left_out(folder, tmp_path):
+    """The card's own coverage, on average over inner snapshots."""
+    found = train(training(folder, fit="{iterations: 2}"), tmp_path / "w.safetensors")
+    inside = TransportModel.load(found).card.raw["scores"]["left-out snapshots"]["model"]["inside 90 %"]
+    assert 0.75 < inside <= 1.0
