@@ -116,6 +116,17 @@ class Computed:
         own = self._densities(x, scales.unscaled(x, self.scales))
         return self.objective.log_priors(inner) | {self.names[k]: d for k, (d, _) in own.items()}
 
+    def prior_curvature(self, x: np.ndarray) -> np.ndarray:
+        """As `Objective.prior_curvature`."""
+        inner, step = self.objective.nominal.copy(), 1e-5
+        inner[self._stays] = x[: len(self._stays)]
+        found = np.zeros(len(x))
+        found[: len(self._stays)] = self.objective.prior_curvature(inner)[self._stays]
+        sides = [self._densities(x + d, scales.unscaled(x + d, self.scales)) for d in (-step, step)]
+        for k, (_, slope) in sides[0].items():
+            found[k] = max((slope - sides[1][k][1]) / (2 * step), 0.0)
+        return found
+
     def _densities(self, x: np.ndarray, values: np.ndarray) -> dict[int, tuple[float, float]]:
         """Log-density of each of `more` that has a prior, by its position, and its derivative by the scaled value."""
         found = {}

@@ -113,7 +113,8 @@ def test_a_prior_pulls_and_bends():
 def test_computed_parameters_pass_their_slopes_on():
     lin = {name: Parameter(name, value, 0.0, 10.0) for name, value in (("k", 1.0), ("a0", 2.0), ("s", 3.0))}
     objective = decay(values=5 * np.exp(-0.8 * TIMES), **lin)
-    weights = [Parameter("w", 0.7, -5, 5), Parameter("v", -0.4, -5, 5)]
+    prior = Prior("normal", (0.0, 0.5))
+    weights = [Parameter("w", 0.7, -5, 5, prior=prior), Parameter("v", -0.4, -5, 5)]
 
     def network(values):
         w, v, s = values
@@ -126,6 +127,8 @@ def test_computed_parameters_pass_their_slopes_on():
     found, h = whole(x, slopes=True), 1e-5
     rows = [(whole(x + h * u), whole(x - h * u)) for u in np.eye(3)]
     np.testing.assert_allclose(found.gradient, [(a.llh - b.llh) / (2 * h) for a, b in rows], rtol=1e-5)
+    np.testing.assert_allclose(whole.prior_curvature(x), [0.0, 4.0, 0.0], rtol=1e-5)
+    np.testing.assert_allclose(found.prior_gradient, [0.0, -0.7 * 4.0, 0.0], rtol=1e-9)
     back = whole(x, slopes=True, back=True)
     np.testing.assert_allclose(back.gradient, found.gradient, rtol=1e-5)
     by_row = np.stack([(a.residual - b.residual) / (2 * h) for a, b in rows], 1)
