@@ -15,10 +15,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cache
 
 import numpy as np
 from scipy.integrate import solve_ivp
-from scipy.interpolate import make_smoothing_spline
+from scipy.interpolate import CubicSpline
 
 #: nodes of a network that are asked for
 _NODES = 4
@@ -80,12 +81,37 @@ def wandering(rng: np.random.Generator, times: np.ndarray) -> np.ndarray:
 
 
 def smoothed(times: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Values and slopes (time, ...) of noisy series by smoothing splines."""
-    flat = values.reshape(len(times), -1)
-    found = [make_smoothing_spline(times, column) for column in flat.T]
-    level = np.stack([s(times) for s in found], 1).reshape(values.shape)
-    slope = np.stack([s.derivative()(times) for s in found], 1).reshape(values.shape)
-    return level, slope
+    """Values and slopes (time, ...) of noisy series by smoothing splines, each as smooth as cross-validation says.
+
+    Natural cubic splines in Reinsch's form (Green and Silverman 1994): on one grid all series share the
+    eigenvectors of the penalty, and the generalised cross-validation of a series is a sum over eigenvalues.
+    """
+    y = values.reshape(len(times), -1)
+    size, vectors = _penalty(tuple(times))
+    parts = vectors.T @ y
+    strengths = np.geomspace(1e-6, 1e3, 60)[:, None] / np.median(size[2:])
+    kept = 1 / (1 + strengths * size)  # (strength, eigenvector)
+    left = ((1 - kept)[:, :, None] * parts) ** 2
+    score = left.sum(1) / (len(times) - kept.sum(1))[:, None] ** 2
+    best = kept[score.argmin(0)].T
+    level = vectors @ (best * parts)
+    slope = CubicSpline(times, level, bc_type="natural").derivative()(times)
+    return level.reshape(values.shape), slope.reshape(values.shape)
+
+
+@cache
+def _penalty(times: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
+    """Eigenvalues and eigenvectors of a natural cubic spline's squared second derivative on a grid."""
+    h = np.diff(times)
+    n = len(times)
+    q, r = np.zeros((n, n - 2)), np.zeros((n - 2, n - 2))
+    for j in range(n - 2):
+        q[j, j], q[j + 1, j], q[j + 2, j] = 1 / h[j], -1 / h[j] - 1 / h[j + 1], 1 / h[j + 1]
+        r[j, j] = (h[j] + h[j + 1]) / 3
+        if j + 1 < n - 2:
+            r[j, j + 1] = r[j + 1, j] = h[j + 1] / 6
+    size, vectors = np.linalg.eigh(q @ np.linalg.solve(r, q.T))
+    return np.maximum(size, 0.0), vectors
 
 
 def _noisy(rng: np.random.Generator, values: np.ndarray, noise: float) -> np.ndarray:
@@ -300,7 +326,7 @@ _CASCADE = """
 model cascade
   compartment c = 1
   species A in c, B in c, C in c
-  A = {a}; B = {b}; C = {d}
+  A = 1; B = 1; C = 1
   supply: -> A; 0.6
   first: A -> B; {first}
   second: B -> C; 1.2 * B / (0.6 + B)
@@ -318,10 +344,10 @@ def _pathway(rng: np.random.Generator, noise: float, count: int, off: bool) -> P
     times = np.linspace(0, 12, 61)
     rows = []
     starts = rng.uniform(0.1, 2.5, (count, 3))
-    for start in starts:
-        text = _CASCADE.format(a=start[0], b=start[1], d=start[2], first=law)
-        found = load_model(text).simulate(times)
-        course = np.stack([found[n].values[0] for n in "ABC"], 1)
+    first = dict(zip("ABC", starts.T))
+    found = load_model(_CASCADE.format(first=law)).simulate(times, cells=count, initial=first)
+    for k in range(count):
+        course = np.stack([found[n].values[k] for n in "ABC"], 1)
         inert, own = wandering(rng, times), wandering(rng, times)
         correlated = course[:, 2] + 0.6 * course[:, 2].std() * (own - own.mean()) / own.std()
         whole = np.column_stack([course, inert, correlated])
