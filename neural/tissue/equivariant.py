@@ -1,6 +1,7 @@
 """An E(n)-equivariant layer: what turns with the tissue stays apart from what does not.
 
-    m_ij = φ_e(h_i, h_j, |x_j - x_i|², e_ij),   x_i' = x_i + mean_j (x_j - x_i) φ_x(m_ij),   h_i' = h_i + φ_h(h_i, Σ_j m_ij)
+    m_ij = φ_e(h_i, h_j, |x_j - x_i|², e_ij)
+    x_i' = x_i + mean_j (x_j - x_i) φ_x(m_ij),   h_i' = h_i + φ_h(h_i, Σ_j m_ij)
 
 (Satorras, Hoogeboom and Welling 2021, arXiv:2102.09844.) Rotating, mirroring or moving the places does the same to x'
 and nothing to h'. A torch-geometric layer, on any device.
@@ -52,11 +53,9 @@ class EquivariantLayer(MessagePassing):
         heard = self.propagate(
             edge_index, said=torch.cat([said, away * self.push(said)], 1), size=(len(h), len(h))
         )
-        degree = torch.zeros(len(h), dtype=h.dtype, device=h.device).index_add(
-            0, receiver, torch.ones_like(h[receiver, 0])
-        )
+        degree = torch.bincount(receiver, minlength=len(h)).clamp_min(1).to(h.dtype)
         summed, pushed = heard[:, : said.shape[1]], heard[:, said.shape[1] :]
-        return h + self.node(torch.cat([h, summed], 1)), x + pushed / degree.clamp_min(1)[:, None]
+        return h + self.node(torch.cat([h, summed], 1)), x + pushed / degree[:, None]
 
     def message(self, said: torch.Tensor) -> torch.Tensor:
         """What goes along one edge."""

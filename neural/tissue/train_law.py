@@ -156,11 +156,9 @@ def _read(fitted: FittedLaw) -> list[str]:
     """What the law says, for the card: signals by strength, and the formula of what the strongest does most."""
     said = [f"signals by strength: {', '.join(f'{n} {v:.3g}' for n, v in ranking(fitted))}"]
     strongest = ranking(fitted)[0][0]
-    sizes = {
-        t: np.ptp(effect(fitted, strongest, t).rate) / (fitted.noise[k] + 1e-300)
-        for k, t in enumerate(fitted.law.signals)
-    }
-    for t in sorted(sizes, key=lambda t: -sizes[t])[:1]:
-        e = effect(fitted, strongest, t)
-        said.append(f"hearing h of {strongest} adds to d{t}/dt: {e.formula} (R² {e.r2:.4f} of the curve)")
+    curves = {t: effect(fitted, strongest, t) for t in fitted.law.signals}
+    size = {t: np.ptp(e.rate) / (fitted.noise[k] + 1e-300) for k, (t, e) in enumerate(curves.items())}
+    state = max(size, key=size.__getitem__)
+    e = curves[state]
+    said.append(f"hearing h of {strongest} adds to d{state}/dt: {e.formula} (R² {e.r2:.4f} of the curve)")
     return said

@@ -40,7 +40,7 @@ def train_niche(
         "seeds": [seed],
         "scores": {"R² over left-out squares, mean over genes": scores},
         "notes": [
-            "near neighbours may share transcripts that were assigned to the wrong cell; plain means do not favour them",
+            "near neighbours may share transcripts of a wrongly drawn cell; plain means do not favour them",
             *spec.get("notes", []),
         ],
     }  # fmt: skip

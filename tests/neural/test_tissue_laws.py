@@ -96,7 +96,7 @@ def test_the_law_runs_on_where_it_never_was(contact):
 
 
 def test_order_of_cells_does_not_matter(contact):
-    where, rows, hearing, fitted, states = contact
+    where, _, hearing, fitted, states = contact
     order = np.random.default_rng(0).permutation(len(where))
     other, d = pairs_of(where[order], 12.0)
     moved = Hearing.of(other, torch.as_tensor(d), mean=True)
@@ -143,8 +143,8 @@ def table(path, where, times, states):
 def test_train_writes_a_law_that_says_what_it_found(tmp_path, contact):
     where, rows, _, _, _ = contact
     table(tmp_path / "tracks.csv", where, *course(1, where, mean_weight(rows)))
-    spec = {"training": 1, "kind": "law", "name": "found", "data": {"path": "tracks.csv"}, "signals": ["A", "B", "C", "D"],
-            "radius": 12.0}  # fmt: skip
+    spec = {"training": 1, "kind": "law", "name": "found", "data": {"path": "tracks.csv"}, "radius": 12.0}
+    spec["signals"] = ["A", "B", "C", "D"]
     (tmp_path / "law.yaml").write_text(yaml.safe_dump(spec))
     path = train(tmp_path / "law.yaml", tmp_path / "found.safetensors")
     fitted = load_law(path)
@@ -175,7 +175,7 @@ def test_tracks_that_move_are_refused(tmp_path, contact):
 
 
 def moving(seed, cells=50, frames=12, turn=None):
-    """Frames of two kinds: kind 1 is drawn to kind 0, kind 0 pushed off by kind 1; strength by the neighbour's signal."""
+    """Frames of two kinds: 1 is drawn to 0, which 1 pushes off; how strongly goes by the neighbour's signal."""
     rng = np.random.default_rng(seed)
     kinds = (rng.random(cells) < 0.5).astype(int)
     out = []
