@@ -35,6 +35,7 @@ _TABLE = Key(
         "path": Key((str,)),
         "values": Key((str,), required=False),
         "labels": Key((str,), required=False),
+        "descriptions": Key((str,), required=False),
     },
 )
 SCHEMA: dict[str, dict[str, Key]] = {
@@ -158,6 +159,7 @@ SCHEMA: dict[str, dict[str, Key]] = {
             keys={
                 "seed": Key((int,), required=False, low=0),
                 "hold_out": Key(_NUMBER, required=False, above=0),
+                "hold_out_by": Key((str,), required=False),
                 "hidden": Key((int,), required=False, low=1),
                 "layers": Key((int,), required=False, low=1),
                 "epochs": Key((int,), required=False, low=1),

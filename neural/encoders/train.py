@@ -27,6 +27,7 @@ class Cells:
     Attributes:
         tables: modality -> (cell, feature).
         states: a word for each cell, or None.
+        groups: which cells are held out together, a word for each cell, or None.
         below: what is known of the spaces that this one is built on, by modality.
         sha256: of the data.
     """
@@ -34,6 +35,7 @@ class Cells:
     modalities: tuple[Modality, ...]
     tables: dict[str, np.ndarray]
     states: np.ndarray | None
+    groups: np.ndarray | None
     below: dict[str, dict[str, Any]]
     sha256: str
 
@@ -53,9 +55,8 @@ def train_representation(
     fit = spec.get("fit", {})
     seed, share = int(fit.get("seed", 0)), float(fit.get("hold_out", _HOLD_OUT))
     rows = len(next(iter(cells.tables.values())))
-    order = np.random.default_rng(seed).permutation(rows)
-    held = max(1, round(share * rows))
-    test, train = np.sort(order[:held]), np.sort(order[held:])
+    test = held_out(cells.groups if cells.groups is not None else np.arange(rows), share, seed)
+    train = np.flatnonzero(~np.isin(np.arange(rows), test))
     method = spec.get("method", "vae")
     options = {k: fit[k] for k in _OPTIONS if k in fit} if method == "vae" else {}
     dimension = int(spec["space"]["components"])
@@ -80,7 +81,11 @@ def train_representation(
     )
     card = {
         "data": {"file": data.name, "sha256": cells.sha256, "cells": rows},
-        "split": {"training": len(train), "held out": len(test), "how": "cells at random"},
+        "split": {
+            "training": len(train),
+            "held out": len(test),
+            "how": f"whole groups of {fit['hold_out_by']}" if "hold_out_by" in fit else "cells at random",
+        },
         "seeds": [seed],
         "scores": held_out_scores(models, cells.modalities, cells.part(train), cells.part(test), seed),
         "below": cells.below,
@@ -123,9 +128,26 @@ def cells_of(spec: Mapping[str, Any], data: Path, beside: Path) -> Cells:
             modality = Modality(name, asked["kind"], tuple(map(str, chosen)))
         modalities.append(modality)
         tables[name] = values
-    states = spec["space"].get("states")
-    words = None if states is None else np.asarray(table.column(states)).astype(str)
-    return Cells(tuple(modalities), tables, words, below, table.sha256)
+    words = [
+        None if column is None else np.asarray(table.column(column)).astype(str)
+        for column in (spec["space"].get("states"), spec.get("fit", {}).get("hold_out_by"))
+    ]
+    return Cells(tuple(modalities), tables, words[0], words[1], below, table.sha256)
+
+
+def held_out(groups: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Rows of whole groups, drawn by the seed until they make `share` of all rows; some are always left to train on.
+
+    Raises:
+        ValueError: there is but one group.
+    """
+    names, which = np.unique(groups, return_inverse=True)
+    if len(names) < 2:
+        raise ValueError("there is but one group of cells, and none to hold out")
+    order = np.random.default_rng(seed).permutation(len(names))
+    sizes = np.cumsum(np.bincount(which)[order])
+    count = int(np.clip(np.searchsorted(sizes, share * len(groups)) + 1, 1, len(names) - 1))
+    return np.flatnonzero(np.isin(which, order[:count]))
 
 
 def _positions(table: Table, asked: str | list[str]) -> np.ndarray:

@@ -9,6 +9,7 @@ from neural.encoders.modalities import Scale
 from neural.encoders.pooling import pooled_names
 from neural.encoders.scores import held_out_scores, one_profile
 from neural.encoders.thinning import halves, per_molecule
+from neural.encoders.train import held_out
 from neural.errors import TrainingError, WeightsError
 from neural.training import load_training, train
 
@@ -352,6 +353,24 @@ def test_a_training_file_gives_weights_and_a_card_with_controls(folder, data):
     assert niche.space.scale == "tissue"
     assert niche.modalities[0].features == pooled_names(space.space.labels)
     assert niche.card["below"]["cells"]["space"] == "both"
+
+
+def test_whole_groups_are_held_out(folder):
+    groups = np.repeat(["a", "b", "c", "d", "e"], [50, 10, 40, 60, 40])
+    for seed in range(4):
+        rows = held_out(groups, 0.3, seed)
+        apart = set(groups[rows]) & set(np.delete(groups, rows))
+        assert not apart and 60 <= len(rows) < 120
+    assert len(held_out(groups, 0.99, 0)) < 200, "something is left to train on"
+    with pytest.raises(ValueError, match="but one group"):
+        held_out(np.array(["a", "a"]), 0.5, 0)
+    (folder / "both.yaml").write_text(FILE.replace("seed: 2", "seed: 2, hold_out_by: day"))
+    card = Representation.load(train(folder / "both.yaml")).card
+    assert card["split"]["how"] == "whole groups of day"
+    assert set(Representation.load(folder / "both.safetensors").space.reference_states) in (
+        {"mean", "first"},
+        {"mean", "second"},
+    )
 
 
 @pytest.mark.parametrize(
