@@ -1,11 +1,10 @@
-"""Loops over all voxels of a field: products with small dense matrices, signs.
+"""Loops over all voxels of a field: products with small dense matrices.
 
 Sums run in one order at any number of threads.
 """
 
 from __future__ import annotations
 
-import numpy as np
 
 from mechanistic.jit import njit, prange
 
@@ -47,17 +46,3 @@ def along_axis(u, matrix, out):
         line = out[o, k - o * n]
         line[:] = 0.0
         _accumulate(matrix[k - o * n], u[o], line, n)
-
-
-@njit(parallel=True)
-def any_negative(bits):
-    """Whether the sign is set in any of the numbers whose bits these are (n,) int64: of a minimum, only this is
-    quick."""
-    parts = (bits.size + 16383) // 16384
-    signs = np.zeros(parts, np.int64)
-    for k in prange(parts):
-        joined = 0
-        for i in range(k * 16384, min((k + 1) * 16384, bits.size)):
-            joined |= bits[i]
-        signs[k] = joined
-    return signs.min() < 0

@@ -28,11 +28,15 @@ _UNEVEN = ((0, 1, 0, 1), (1, 0, 1, 0))
 
 @dataclass
 class _Box:
-    """One of the boxes: its faces, loss, right-hand side and what it found, single precision."""
+    """One of the boxes, single precision: its faces (flat), what leaves by all of a voxel's faces, loss, one over the
+    two together, right-hand side and what it found."""
 
+    shape: tuple[int, int, int]
     faces: tuple[NDArray, NDArray, NDArray]
     around: tuple[bool, bool, bool]
+    leaving: NDArray
     loss: NDArray
+    inverse: NDArray
     right: NDArray
     found: NDArray
     ends: tuple[NDArray, NDArray]
@@ -68,6 +72,10 @@ class Multigrid:
         for box, coarse in zip(self._boxes, self._boxes[1:]):
             box.found.fill(0.0)  # of nothing all is left: so much for adding up
             self._below(box, box.loss, coarse.loss, coarse.found)
+        for box in self._boxes:
+            np.add(box.loss, box.leaving, out=box.inverse)
+            np.maximum(box.inverse, 1e-30, out=box.inverse)
+            np.reciprocal(box.inverse, out=box.inverse)
 
     def rest(self, u: Array, right: Array, out: Array | None = None, loss: Array | None = None) -> Array:
         """right − (loss − A) u, which is what makes u change; in `out` if given, which may not be u.
@@ -79,7 +87,9 @@ class Multigrid:
         fine, loss = self._fine, self._loss if loss is None else loss
         _fill(self._ends, u, fine.around)
         with threads_for(u.size, each=20_000):
-            kernels.rest(u, right, loss, fine.x, fine.y, fine.z, *self._ends, fine.around[0], out)
+            values, faces = (_flat(u, right, loss), _flat(fine.x, fine.y, fine.z))
+            ends = _flat(*self._ends)
+            kernels.rest(values[0], u.shape, *values[1:], *faces, *ends, fine.around[0], out.reshape(-1))
         return out
 
     def solve(
@@ -99,7 +109,7 @@ class Multigrid:
         mean = 0.0 if whole else float(left.mean())
         left -= mean
         direction, image, nothing = (np.zeros_like(u) for _ in range(3))
-        fine, flat = self._boxes[0], [a.reshape(-1) for a in (u, left, direction, image)]
+        fine, flat = self._boxes[0], _flat(u, left, direction, image)
         start = now = np.sqrt(product(left, left))
         fine.right[...] = left / max(now, 1e-300)  # single precision has a narrow range
         along = 1.0
@@ -145,19 +155,26 @@ class Multigrid:
                 self._below(box, box.right, below.right, below.found)
                 self._cycle(depth + 1, whole)
                 (ix, wx), (iy, wy), (iz, wz) = box.next
-                kernels.add_above(box.found, below.found, ix, wx, iy, wy, iz, wz)
+                found, added = _flat(box.found, below.found)
+                kernels.add_above(found, box.shape, added, ix, wx, iy, wy, iz, wz)
                 self._relax(box, self._colours[1])
 
     def _below(self, box: _Box, right: NDArray, out: NDArray, start: NDArray) -> None:
         """What is left of `found`, added up over the voxels of the next box; `start` is cleared."""
-        kernels.rest_below(
-            box.found, right, box.loss, *box.faces, *box.ends, box.around[0], out, start
-        )  # fmt: skip
+        found, right, loss, out, start = _flat(box.found, right, box.loss, out, start)
+        ends = _flat(*box.ends)
+        kernels.rest_below(found, box.shape, right, loss, *box.faces, *ends, box.around[0], out, start)
 
     def _relax(self, box: _Box, colours: tuple[int, ...]) -> None:
+        values, ends = _flat(box.right, box.loss, box.inverse), _flat(*box.ends)
         for colour in colours:
             _fill(box.ends, box.found, box.around)
-            kernels.relax(box.found, box.right, box.loss, *box.faces, *box.ends, box.around[0], colour)
+            found = box.found.reshape(-1)
+            kernels.relax(found, box.shape, *values, *box.faces, *ends, box.around[0], colour)
+
+
+def _flat(*arrays: NDArray) -> list[NDArray]:
+    return [a.reshape(-1) for a in arrays]
 
 
 def product(a: NDArray, b: NDArray) -> float:
@@ -178,8 +195,13 @@ def largest(u: NDArray) -> float:
 
 def _box(faces: Conductances) -> _Box:
     x, y, z = (np.ascontiguousarray(f, np.float32) for f in (faces.x, faces.y, faces.z))
-    loss, right, found = (np.zeros(faces.shape, np.float32) for _ in range(3))
-    return _Box((x, y, z), faces.around, loss, right, found, _no_ends(faces.shape, np.float32), [])
+    leaving = (x[:, :, :-1] + x[:, :, 1:]) + (y[:, :-1] + y[:, 1:])
+    if faces.shape[0] > 1:
+        leaving = leaving + (z[:-1] + z[1:])
+    loss, inverse, right, found = (np.zeros(faces.shape, np.float32) for _ in range(4))
+    flat = x.reshape(-1), y.reshape(-1), z.reshape(-1)
+    ends = _no_ends(faces.shape, np.float32)
+    return _Box(faces.shape, flat, faces.around, leaving, loss, inverse, right, found, ends, [])
 
 
 def _no_ends(shape: tuple[int, int, int], kind: type) -> tuple[NDArray, NDArray]:

@@ -1,8 +1,9 @@
 """Loops of the multigrid solver over voxels, a row at a time: relaxation, what is left, and passage between boxes.
 
 Faces come as in `Conductances`; `ys` (2, nz, nx) and `zs` (2, ny, nx) hold what lies beyond the first and the last row
-and layer: zeros, or copies of the other end where the box goes around. A row is written by one thread from values
-that no other thread writes at the time, so results do not depend on the number of threads.
+and layer: zeros, or copies of the other end where the box goes around. All arrays are flat, as Numba takes long to
+compile parts of arrays. A row is written by one thread from values that no other thread writes at the time, so results
+do not depend on the number of threads.
 """
 
 from __future__ import annotations
@@ -12,135 +13,124 @@ import numpy as np
 from mechanistic.jit import njit, prange
 
 _PART = 16384  # numbers that are added up in one go
-_LEAST = 1e-30
-
-
-@njit(parallel=True)
-def relax(e, right, loss, x, y, z, ys, zs, around, colour):
-    """Gauss and Seidel's step for the voxels of one colour of a chessboard: (loss − A) e = right there."""
-    nz, ny, nx = e.shape
-    blocks = min(nz * ny, 64)
-    for block in prange(blocks):
-        total, weight = np.empty(nx, e.dtype), np.empty(nx, e.dtype)
-        for row in range(block * nz * ny // blocks, (block + 1) * nz * ny // blocks):
-            k = row // ny
-            j = row - k * ny
-            here, given, lost = e[k, j], right[k, j], loss[k, j]
-            fx = x[k if x.shape[0] > 1 else 0, j if x.shape[1] > 1 else 0]
-            at = k if y.shape[0] > 1 else 0
-            low, high = y[at, j], y[at, j + 1]
-            before = e[k, j - 1] if j > 0 else ys[0, k]
-            after = e[k, j + 1] if j < ny - 1 else ys[1, k]
-            # few arrays a loop: the compiler then tells them apart, and takes several numbers at once
-            for i in range(nx):
-                total[i] = given[i] + (low[i] * before[i] + high[i] * after[i])
-            for i in range(nx):
-                weight[i] = lost[i] + ((low[i] + high[i]) + (fx[i] + fx[i + 1]))
-            if nz > 1:
-                at = j if z.shape[1] > 1 else 0
-                low, high = z[k, at], z[k + 1, at]
-                before = e[k - 1, j] if k > 0 else zs[0, j]
-                after = e[k + 1, j] if k < nz - 1 else zs[1, j]
-                for i in range(nx):
-                    total[i] += low[i] * before[i] + high[i] * after[i]
-                for i in range(nx):
-                    weight[i] += low[i] + high[i]
-            if nx > 1:
-                total[0] += fx[1] * here[1]
-                total[nx - 1] += fx[nx - 1] * here[nx - 2]
-                for i in range(1, nx - 1):
-                    total[i] += fx[i] * here[i - 1] + fx[i + 1] * here[i + 1]
-                if around:
-                    total[0] += fx[0] * here[nx - 1]
-                    total[nx - 1] += fx[nx] * here[0]
-            for i in range(nx):
-                total[i] /= max(weight[i], e.dtype.type(_LEAST))
-            for i in range((colour + k + j) & 1, nx, 2):
-                here[i] = total[i]
 
 
 @njit
-def _add_rest(out, u, k, j, right, loss, x, y, z, ys, zs, around):
-    """out (nx,) += right − (loss − A) u along row (k, j)."""
-    nz, ny, nx = u.shape
-    here, given, lost = u[k, j], right[k, j], loss[k, j]
-    fx = x[k if x.shape[0] > 1 else 0, j if x.shape[1] > 1 else 0]
-    at = k if y.shape[0] > 1 else 0
-    low, high = y[at, j], y[at, j + 1]
-    before = u[k, j - 1] if j > 0 else ys[0, k]
-    after = u[k, j + 1] if j < ny - 1 else ys[1, k]
+def _add_rest(out, to, u, row, shape, right, loss, x, y, z, ys, zs, around):
+    """out[to:to + nx] += right − (loss − A) u along a row of a box of the given shape."""
+    nz, ny, nx = shape
+    k = row // ny
+    j = row - k * ny
+    at = row * nx
+    # few arrays a loop: the compiler then tells them apart, and takes several numbers at once
     for i in range(nx):
-        out[i] += given[i] - lost[i] * here[i]
+        out[to + i] += right[at + i] - loss[at + i] * u[at + i]
+    before, b = (u, at - nx) if j > 0 else (ys, k * nx)
+    after, a = (u, at + nx) if j < ny - 1 else (ys, (nz + k) * nx)
+    face = ((k if y.size > (ny + 1) * nx else 0) * (ny + 1) + j) * nx
     for i in range(nx):
-        out[i] += low[i] * (before[i] - here[i]) + high[i] * (after[i] - here[i])
+        out[to + i] += y[face + i] * (before[b + i] - u[at + i])
+    face += nx
+    for i in range(nx):
+        out[to + i] += y[face + i] * (after[a + i] - u[at + i])
     if nz > 1:
-        at = j if z.shape[1] > 1 else 0
-        low, high = z[k, at], z[k + 1, at]
-        before = u[k - 1, j] if k > 0 else zs[0, j]
-        after = u[k + 1, j] if k < nz - 1 else zs[1, j]
+        before, b = (u, at - ny * nx) if k > 0 else (zs, j * nx)
+        after, a = (u, at + ny * nx) if k < nz - 1 else (zs, (ny + j) * nx)
+        wide = z.size > (nz + 1) * nx
+        face = (row if wide else k) * nx
         for i in range(nx):
-            out[i] += low[i] * (before[i] - here[i]) + high[i] * (after[i] - here[i])
+            out[to + i] += z[face + i] * (before[b + i] - u[at + i])
+        face += (ny if wide else 1) * nx
+        for i in range(nx):
+            out[to + i] += z[face + i] * (after[a + i] - u[at + i])
+    face = row * (nx + 1) if x.size > nx + 1 else 0
+    end = at + nx - 1
     if nx == 1:
-        out[0] -= (fx[0] + fx[1]) * here[0]
-    else:
-        first = here[nx - 1] if around else here.dtype.type(0)
-        last = here[0] if around else here.dtype.type(0)
-        out[0] += fx[0] * (first - here[0]) + fx[1] * (here[1] - here[0])
-        out[nx - 1] += fx[nx - 1] * (here[nx - 2] - here[nx - 1]) + fx[nx] * (last - here[nx - 1])
-        for i in range(1, nx - 1):
-            out[i] += fx[i] * (here[i - 1] - here[i]) + fx[i + 1] * (here[i + 1] - here[i])
+        out[to] -= (x[face] + x[face + 1]) * u[at]
+        return
+    zero = u[at] - u[at]
+    first, last = (u[end], u[at]) if around else (zero, zero)
+    out[to] += x[face] * (first - u[at]) + x[face + 1] * (u[at + 1] - u[at])
+    out[to + nx - 1] += x[face + nx - 1] * (u[end - 1] - u[end]) + x[face + nx] * (last - u[end])
+    for i in range(1, nx - 1):
+        out[to + i] += x[face + i] * (u[at + i - 1] - u[at + i]) + x[face + i + 1] * (
+            u[at + i + 1] - u[at + i]
+        )
 
 
 @njit(parallel=True)
-def rest(u, right, loss, x, y, z, ys, zs, around, out):
+def relax(e, shape, right, loss, inverse, x, y, z, ys, zs, around, colour):
+    """Gauss and Seidel's step for the voxels of one colour of a chessboard: (loss − A) e = right there.
+
+    inverse: one over the diagonal of loss − A.
+    """
+    ny, nx = shape[1], shape[2]
+    rows = shape[0] * ny
+    blocks = min(rows, 64)
+    for place in prange(blocks):
+        block = np.int64(place)
+        total = np.empty(nx, e.dtype)
+        for row in range(block * rows // blocks, (block + 1) * rows // blocks):
+            for i in range(nx):
+                total[i] = 0
+            _add_rest(total, 0, e, row, shape, right, loss, x, y, z, ys, zs, around)
+            at = row * nx
+            for i in range((colour + row // ny + row % ny) & 1, nx, 2):
+                e[at + i] += total[i] * inverse[at + i]
+
+
+@njit(parallel=True)
+def rest(u, shape, right, loss, x, y, z, ys, zs, around, out):
     """out = right − (loss − A) u: what comes to each voxel and does not stay in balance."""
-    nz, ny, nx = u.shape
-    for row in prange(nz * ny):
-        k = row // ny
-        j = row - k * ny
-        to = out[k, j]
-        for i in range(nx):
-            to[i] = 0.0
-        _add_rest(to, u, k, j, right, loss, x, y, z, ys, zs, around)
+    nx = shape[2]
+    for place in prange(shape[0] * shape[1]):
+        row = np.int64(place)
+        for i in range(row * nx, (row + 1) * nx):
+            out[i] = 0.0
+        _add_rest(out, row * nx, u, row, shape, right, loss, x, y, z, ys, zs, around)
 
 
 @njit(parallel=True)
-def rest_below(e, right, loss, x, y, z, ys, zs, around, out, start):
+def rest_below(e, shape, right, loss, x, y, z, ys, zs, around, out, start):
     """What is left of e summed up over each coarse voxel, in `out`; `start` is cleared."""
-    nz, ny, nx = e.shape
-    mz, my, mx = out.shape
-    for row in prange(mz * my):
-        above, beside = row // my, row - row // my * my
+    nz, ny, nx = shape
+    mz, my, mx = max(nz // 2, 1), max(ny // 2, 1), max(nx // 2, 1)
+    for place in prange(mz * my):
+        row = np.int64(place)
+        above = row // my
+        beside = row - above * my
         total = np.zeros(nx, e.dtype)
         for k in range(2 * above, 2 * above + 2 if above < mz - 1 else nz):
             for j in range(2 * beside, 2 * beside + 2 if beside < my - 1 else ny):
-                _add_rest(total, e, k, j, right, loss, x, y, z, ys, zs, around)
-        to, empty = out[above, beside], start[above, beside]
+                _add_rest(total, 0, e, k * ny + j, shape, right, loss, x, y, z, ys, zs, around)
+        to = row * mx
         for i in range(mx):
-            empty[i] = 0
-            to[i] = total[2 * i]
+            start[to + i] = 0
+            out[to + i] = total[2 * i]
             if nx > 1:
-                to[i] += total[2 * i + 1]
+                out[to + i] += total[2 * i + 1]
         if nx > 1 and nx & 1:
-            to[mx - 1] += total[nx - 1]
+            out[to + mx - 1] += total[nx - 1]
 
 
 @njit(parallel=True)
-def add_above(e, coarse, ix, wx, iy, wy, iz, wz):
+def add_above(e, shape, coarse, ix, wx, iy, wy, iz, wz):
     """e += coarse, linear between the middles of its voxels: each axis by two places (2, n) and their weights."""
-    nz, ny, nx = e.shape
-    for row in prange(nz * ny):
+    ny, nx = shape[1], shape[2]
+    my, mx = max(ny // 2, 1), max(nx // 2, 1)
+    for place in prange(shape[0] * ny):
+        row = np.int64(place)
         k = row // ny
         j = row - k * ny
-        a, b = coarse[iz[0, k], iy[0, j]], coarse[iz[0, k], iy[1, j]]
-        c, d = coarse[iz[1, k], iy[0, j]], coarse[iz[1, k], iy[1, j]]
+        a, b = (iz[0, k] * my + iy[0, j]) * mx, (iz[0, k] * my + iy[1, j]) * mx
+        c, d = (iz[1, k] * my + iy[0, j]) * mx, (iz[1, k] * my + iy[1, j]) * mx
         p, q = wz[0, k] * wy[0, j], wz[0, k] * wy[1, j]
         r, s = wz[1, k] * wy[0, j], wz[1, k] * wy[1, j]
-        line, here = np.empty(coarse.shape[2], e.dtype), e[k, j]
-        for i in range(line.size):
-            line[i] = (p * a[i] + q * b[i]) + (r * c[i] + s * d[i])
+        line = np.empty(mx, e.dtype)
+        for i in range(mx):
+            line[i] = (p * coarse[a + i] + q * coarse[b + i]) + (r * coarse[c + i] + s * coarse[d + i])
         for i in range(nx):
-            here[i] += wx[0, i] * line[ix[0, i]] + wx[1, i] * line[ix[1, i]]
+            e[row * nx + i] += wx[0, i] * line[ix[0, i]] + wx[1, i] * line[ix[1, i]]
 
 
 @njit

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mechanistic import _line_code, _line_sweeps
-from mechanistic._dense_kernels import along_axis, along_rows, any_negative
+from mechanistic._dense_kernels import along_axis, along_rows
 from mechanistic.jit import threads_for
 
 Array = NDArray[np.float64]
@@ -137,10 +137,8 @@ def mend(u: Array) -> None:
     A field that was not negative may have become so by the error of `Lines`; its total stays. Values further below
     zero are left: they were there before.
     """
-    with threads_for(u.size, each=50_000):
-        if not any_negative(u.reshape(-1).view(np.int64)):
-            return
-    if -_LEAST * float(u.max()) < float(u.min()) < 0.0:
+    least = float(u.min())
+    if least < 0.0 and least > -_LEAST * float(u.max()):
         total = float(np.sum(u))
         np.maximum(u, 0.0, out=u)
         u *= total / float(np.sum(u))

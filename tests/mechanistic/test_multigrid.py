@@ -103,19 +103,20 @@ def test_the_loops_are_those_of_the_matrix(shape, around):
     ends = _ends(u, faces.around)
     if shape[0] == 1:  # a layer has no faces above and below
         a += np.diag((faces.z[0] + faces.z[1]).ravel())
-    kernels.rest(u, right, loss, faces.x, faces.y, faces.z, *ends, faces.around[0], out)
+    flat = [v.reshape(-1) for v in (right, loss, faces.x, faces.y, faces.z, *ends)]
+    kernels.rest(u.reshape(-1), shape, *flat, faces.around[0], out.reshape(-1))
     expected = right.ravel() - loss.ravel() * u.ravel() + a @ u.ravel()
     np.testing.assert_allclose(out.ravel(), expected, rtol=1e-12, atol=1e-13)
 
-    e, weight = u.copy(), loss.ravel() - np.diag(a)
+    e, inverse = u.ravel().copy(), 1.0 / (loss.ravel() - np.diag(a))
     z, y, x = np.indices(shape)
-    kernels.relax(e, right, loss, faces.x, faces.y, faces.z, *ends, faces.around[0], 1)
-    moved = np.where(((x + y + z) % 2 == 1).ravel(), u.ravel() + expected / weight, u.ravel())
-    np.testing.assert_allclose(e.ravel(), moved, rtol=1e-12)
+    kernels.relax(e, shape, *flat[:2], inverse, *flat[2:], faces.around[0], 1)
+    moved = np.where(((x + y + z) % 2 == 1).ravel(), u.ravel() + expected * inverse, u.ravel())
+    np.testing.assert_allclose(e, moved, rtol=1e-12)
 
     below = faces.fewer().shape
     total, start = np.empty(below), np.ones(below)
-    kernels.rest_below(u, right, loss, faces.x, faces.y, faces.z, *ends, faces.around[0], total, start)
+    kernels.rest_below(u.reshape(-1), shape, *flat, faces.around[0], total.reshape(-1), start.reshape(-1))
     for axis in range(3):
         if shape[axis] > 1:
             out = np.add.reduceat(out, groups(shape[axis]), axis=axis)
@@ -130,7 +131,7 @@ def test_coarse_values_are_laid_linearly_between_their_middles():
     coarse = sum(np.expand_dims(m, tuple({0, 1, 2} - {2 - k})) for k, m in enumerate(middles))
     e = np.zeros(faces.shape)
     (ix, wx), (iy, wy), (iz, wz) = solver._boxes[0].next
-    kernels.add_above(e, np.ascontiguousarray(coarse), ix, wx, iy, wy, iz, wz)
+    kernels.add_above(e.reshape(-1), e.shape, coarse.ravel(), ix, wx, iy, wy, iz, wz)
     inside = [np.clip(np.arange(n) + 0.5, m[0], m[-1]) for n, m in zip((6, 5, 4), middles)]
     expected = sum(np.expand_dims(m, tuple({0, 1, 2} - {2 - k})) for k, m in enumerate(inside))
     np.testing.assert_allclose(e, expected, rtol=1e-6)
