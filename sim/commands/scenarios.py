@@ -89,7 +89,7 @@ def new(
 @app.command()
 def validate(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Scenarios, SBML, Antimony or training files.")
+        list[Path], typer.Argument(metavar="FILE...", help="Scenarios, models, experiments, training or sweep files.")
     ],
     allow_outside: Outside = False,
 ) -> None:
