@@ -36,6 +36,7 @@ class Choice:
         power: of `joined`; 1 adds up.
         common: variance of the common part over that of the own.
         diagonal: share of read-outs' covariance that is taken as independent.
+        alike: share of a drug's own profile that drugs have in common as their descriptions are alike.
     """
 
     penalty: float = 0.4
@@ -43,6 +44,7 @@ class Choice:
     power: float = 1.15
     common: float = 0.3
     diagonal: float = 0.5
+    alike: float = 0.0
 
 
 # tried one after the other, each with those before it as chosen
@@ -50,6 +52,7 @@ _TRIED: dict[str, tuple[float, ...]] = {
     "strength": (0.0, 0.5, 1.0),
     "penalty": (0.2, 0.4, 0.8),
     "power": (1.0, 1.15, 1.3),
+    "alike": (0.0, 0.3, 0.6, 0.9),
 }
 
 
@@ -84,16 +87,27 @@ class Fit:
     profiles: np.ndarray
     choice: Choice
     _on: np.ndarray
-    _weight: np.ndarray
+    _own: np.ndarray
     _inverse: np.ndarray
 
     @classmethod
-    def to(cls, on: np.ndarray, response: np.ndarray, strength: np.ndarray, choice: Choice) -> Fit:
-        """Fit to `on` (n, drug) and `response` (n, node)."""
+    def to(
+        cls,
+        on: np.ndarray,
+        response: np.ndarray,
+        strength: np.ndarray,
+        choice: Choice,
+        likeness: np.ndarray | None = None,
+    ) -> Fit:
+        """Fit to `on` (n, drug) and `response` (n, node); `likeness` (drug, drug) of drugs' descriptions."""
         weight = strength**choice.strength
-        kernel = on @ on.T + choice.common * np.outer(on @ weight, on @ weight)
+        own = np.eye(on.shape[1])
+        if likeness is not None:
+            own = (1 - choice.alike) * own + choice.alike * likeness
+        own = own + choice.common * np.outer(weight, weight)
+        kernel = on @ own @ on.T
         values, vectors = np.linalg.eigh(kernel)
-        from_rows = on.T + choice.common * np.outer(weight, on @ weight)
+        from_rows = own @ on.T
         given = np.maximum(on.sum(1, keepdims=True), 1.0)
         scaled = response / np.sqrt(given)
         covariance = scaled.T @ scaled / len(scaled)
@@ -108,7 +122,7 @@ class Fit:
             # what joining takes away is given back to the rows, and the sum fitted again
             target = response - (joined(on, profiles, choice.power) - on @ profiles)
         inverse = np.linalg.inv(kernel + choice.penalty * np.eye(len(on)))
-        return cls(profiles, choice, on, weight, inverse)
+        return cls(profiles, choice, on, own, inverse)
 
     def predict(self, on: np.ndarray) -> np.ndarray:
         """Responses (m, node)."""
@@ -116,10 +130,8 @@ class Fit:
 
     def covariance(self, on: np.ndarray) -> np.ndarray:
         """(m, m) of what is not known of the drugs in these conditions, in units where noise is `choice.penalty`."""
-        common = self.choice.common
-        cross = on @ self._on.T + common * np.outer(on @ self._weight, self._on @ self._weight)
-        own = on @ on.T + common * np.outer(on @ self._weight, on @ self._weight)
-        return own - cross @ self._inverse @ cross.T
+        cross = on @ self._own @ self._on.T
+        return on @ self._own @ on.T - cross @ self._inverse @ cross.T
 
     def spread(self, on: np.ndarray) -> np.ndarray:
         """(m,) how far a new measurement may be off, up to a factor: noise and what is not known of drugs."""
@@ -140,19 +152,28 @@ def _folds(on: np.ndarray, unseen: bool) -> Iterator[np.ndarray]:
 
 
 def _held_out(
-    on: np.ndarray, response: np.ndarray, strength: np.ndarray, choice: Choice, unseen: bool
+    on: np.ndarray,
+    response: np.ndarray,
+    strength: np.ndarray,
+    choice: Choice,
+    unseen: bool,
+    likeness: np.ndarray | None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Errors (k, node) of rows left out, and their spreads (k,)."""
     errors, spreads = [], []
     for out in _folds(on, unseen):
-        fit = Fit.to(on[~out], response[~out], strength, choice)
+        fit = Fit.to(on[~out], response[~out], strength, choice, likeness)
         errors.append(response[out] - fit.predict(on[out]))
         spreads.append(fit.spread(on[out]))
     return np.concatenate(errors), np.concatenate(spreads)
 
 
 def predict_responses(
-    given: np.ndarray, response: np.ndarray, asked: np.ndarray, level: float = 0.9
+    given: np.ndarray,
+    response: np.ndarray,
+    asked: np.ndarray,
+    level: float = 0.9,
+    likeness: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Responses to `asked`, with the half-width of their intervals.
 
@@ -160,6 +181,7 @@ def predict_responses(
         given: (n, drug) doses, 0 where a drug is not given; response: (n, node), 0 without drugs.
         asked: (m, drug) doses; drugs that no row of `given` has are allowed.
         level: of the intervals, conformal over the read-outs of left-out training rows.
+        likeness: (drug, drug) of drugs' descriptions (`neural.descriptions`), 1 on the diagonal, where there are any.
 
     Returns:
         mean (m, node) and half-width (m, node).
@@ -172,8 +194,8 @@ def predict_responses(
         raise ValueError(f"conditions {u.shape}, responses {y.shape} and asked {new.shape} do not fit")
     on, wanted, strength = (u != 0).astype(float), (new != 0).astype(float), strengths(u, new)
     unseen = bool((wanted.any(0) & ~on.any(0)).any())
-    chosen = calibrate(on, y, strength, unseen, level)
-    fit = Fit.to(on, y, strength, chosen.choice)
+    chosen = calibrate(on, y, strength, unseen, level, likeness)
+    fit = Fit.to(on, y, strength, chosen.choice, likeness)
     return fit.predict(wanted), chosen.width * fit.spread(wanted)[:, None] * chosen.node
 
 
@@ -192,17 +214,26 @@ class Calibration:
 
 
 def calibrate(
-    on: np.ndarray, response: np.ndarray, strength: np.ndarray, unseen: bool, level: float = 0.9
+    on: np.ndarray,
+    response: np.ndarray,
+    strength: np.ndarray,
+    unseen: bool,
+    level: float = 0.9,
+    likeness: np.ndarray | None = None,
 ) -> Calibration:
     """Choose by cross-validation, which leaves out whole drugs if drugs are asked for that no row has (`unseen`)."""
     choice = Choice()
     for name, values in _TRIED.items():
         if name == "power" and not (on.sum(1) > 1).any():
             continue  # drugs given alone say nothing of how drugs join
+        if name == "alike" and likeness is None:
+            continue
         tried = [replace(choice, **{name: v}) for v in values]
-        errors = [float((_held_out(on, response, strength, c, unseen)[0] ** 2).mean()) for c in tried]
+        errors = [
+            float((_held_out(on, response, strength, c, unseen, likeness)[0] ** 2).mean()) for c in tried
+        ]
         choice = tried[int(np.argmin(errors))]
-    off, spread = _held_out(on, response, strength, choice, unseen)
+    off, spread = _held_out(on, response, strength, choice, unseen, likeness)
     node = np.sqrt((off**2).mean(0) + (off**2).mean()) + 1e-300
     width = conformal_quantile(np.abs(off) / spread[:, None] / node, level)
     return Calibration(choice, node, width)

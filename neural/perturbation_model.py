@@ -31,6 +31,7 @@ class PerturbationModel:
         self.response_names: list[str] = card.decoder_names
         try:
             self._doses, self._response = tensors["doses"], tensors["response"]
+            self._likeness = tensors.get("likeness")
             self._modes = {
                 mode: Calibration(
                     Choice(**card.architecture[mode]),
@@ -41,6 +42,7 @@ class PerturbationModel:
             }
             fits = self._doses.shape[1] == len(self.condition_names)
             fits &= self._response.shape == (len(self._doses), len(self.response_names))
+            fits &= self._likeness is None or self._likeness.shape == (self._doses.shape[1],) * 2
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise WeightsError(file, f"the tensors do not fit the card's architecture ({error})") from None
         if not fits:
@@ -56,10 +58,12 @@ class PerturbationModel:
         name: str = "responses",
         unit: str = "1",
         more: Mapping[str, Any] | None = None,
+        likeness: np.ndarray | None = None,
     ) -> PerturbationModel:
         """Fit to conditions `doses` (n, drug), 0 where not given, and `response` (n, node), 0 without drugs.
 
-        `more` goes into the card. Raises ValueError for shapes that do not fit, or fewer than three conditions.
+        `likeness` (drug, drug) is that of drugs' descriptions; `more` goes into the card. Raises ValueError for
+        shapes that do not fit, or fewer than three conditions.
         """
         u, y = np.asarray(doses, float), np.asarray(response, float)
         if u.shape != (len(y), len(drugs)) or y.shape[1] != len(responses) or len(u) < 3:
@@ -67,9 +71,11 @@ class PerturbationModel:
         on, strength = (u != 0).astype(float), strengths(u)
         tensors, architecture = {"doses": u, "response": y}, {}
         for mode in _MODES:
-            found = calibrate(on, y, strength, mode == "unseen")
+            found = calibrate(on, y, strength, mode == "unseen", likeness=likeness)
             architecture[mode] = asdict(found.choice)
             tensors |= {f"{mode}.node": found.node, f"{mode}.width": np.array(found.width)}
+        if likeness is not None:
+            tensors["likeness"] = likeness
         card = {
             "kind": "perturbation",
             "name": name,
@@ -97,6 +103,8 @@ class PerturbationModel:
     def save(self, path: str | os.PathLike) -> str:
         """Write the weights; returns their sha256."""
         tensors = {"doses": self._doses, "response": self._response}
+        if self._likeness is not None:
+            tensors["likeness"] = self._likeness
         for mode, found in self._modes.items():
             tensors |= {f"{mode}.node": found.node, f"{mode}.width": np.array(found.width)}
         return weights.save(path, tensors, self.card.raw)
@@ -116,7 +124,7 @@ class PerturbationModel:
         asked = np.asarray(doses, float)
         fit = Fit.to(
             (self._doses != 0).astype(float), self._response, strengths(self._doses, asked),
-            self._modes["unseen"].choice,
+            self._modes["unseen"].choice, self._likeness,
         )  # fmt: skip
         return value_of_measuring(fit.covariance((asked != 0).astype(float)), fit.choice.penalty)
 
@@ -131,7 +139,7 @@ class PerturbationModel:
                 given = seen[:, k][seen[:, k] > 0]
                 name = self.condition_names[k]
                 if not len(given):
-                    said.append(f"{name} was never given")
+                    said.append(f"{name} was never given{self._nearest(int(k))}")
                 elif abs(row[k]) > given.max() * (1 + 1e-9):
                     said.append(f"{name} above {given.max():g}")
                 elif abs(row[k]) < given.min() * (1 - 1e-9):
@@ -141,6 +149,14 @@ class PerturbationModel:
             out.append("; ".join(said))
         return out
 
+    def _nearest(self, drug: int) -> str:
+        """Which drug that was given is most like this one, by its description."""
+        if self._likeness is None:
+            return ""
+        alike = np.where(np.abs(self._doses).max(0) > 0, self._likeness[drug], -1.0)
+        other = int(alike.argmax())
+        return f" (most like {self.condition_names[other]}, {alike[other]:.2f})"
+
     def _parts(self, asked: np.ndarray):
         """Rows that ask for drugs that some training row has, and rows that do not, each with its fit."""
         on, strength = (self._doses != 0).astype(float), strengths(self._doses, asked)
@@ -148,4 +164,4 @@ class PerturbationModel:
         for mode, rows in (("seen", np.flatnonzero(~new)), ("unseen", np.flatnonzero(new))):
             if len(rows):
                 found = self._modes[mode]
-                yield rows, Fit.to(on, self._response, strength, found.choice), found
+                yield rows, Fit.to(on, self._response, strength, found.choice, self._likeness), found

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from neural.descriptions import likeness, read_descriptions
 from neural.perturbation import predict_responses
 from neural.perturbation_model import PerturbationModel
-from neural.tables import read_measurements
+from neural.tables import Table, read_measurements
 from neural.uncertainty import coverage
 
 Progress = Callable[[int, int, str], None]
@@ -26,10 +27,13 @@ def train_perturbation(
     The fit takes seconds and keeps no checkpoint: `resume` starts it again, to the same bits.
     """
     u, y, drugs, responses, digest = conditions(spec, data)
+    alike = None
+    if "descriptions" in spec["data"]:
+        alike = likeness(read_descriptions(Path(spec["data"]["descriptions"]), drugs))
     scores = {}
     for what, folds in (("left-out conditions", list(_tenths(len(u)))), ("left-out drugs", list(_drugs(u)))):
         if folds:
-            scores[what] = _scores(u, y, folds, what, progress)
+            scores[what] = _scores(u, y, folds, what, progress, alike)
     more = {
         "data": {"sha256": digest, "conditions": len(u), "read-outs": len(responses)},
         "split": {
@@ -40,7 +44,7 @@ def train_perturbation(
         "scores": scores,
         "notes": list(spec.get("notes", [])),
     }
-    model = PerturbationModel.fit(u, y, drugs, responses, spec["name"], spec.get("unit", "1"), more)
+    model = PerturbationModel.fit(u, y, drugs, responses, spec["name"], spec.get("unit", "1"), more, alike)
     model.save(output)
     return model.card.raw
 
@@ -66,12 +70,23 @@ def conditions(spec: dict[str, Any], data: Path) -> tuple[np.ndarray, np.ndarray
         drugs = list(map(str, spec.get("drugs", [])))
         if not drugs:
             raise ValueError("name the columns of doses in 'drugs', or their array in data.labels")
-        u = np.stack([np.asarray(table.column(d), float) for d in drugs], 1)
+        # a drug that is only described has no column: it was never given
+        known = "descriptions" in where
+        u = np.stack([_doses(table, d, known) for d in drugs], 1)
         y, responses = table.matrix(where.get("values"), spec.get("responses"), leave=drugs)
     if len(u) != len(y) or not np.isfinite(u).all() or not np.isfinite(y).all():
         raise ValueError("doses and responses must be finite, a row for each condition")
     given = (u != 0).any(1)
     return u[given], y[given], drugs, responses, table.sha256
+
+
+def _doses(table: Table, drug: str, optional: bool) -> np.ndarray:
+    try:
+        return np.asarray(table.column(drug), float)
+    except KeyError:
+        if optional:
+            return np.zeros(table.rows)
+        raise
 
 
 def _tenths(n: int) -> Iterator[np.ndarray]:
@@ -87,16 +102,23 @@ def _drugs(u: np.ndarray) -> Iterator[np.ndarray]:
 
 
 def _scores(
-    u: np.ndarray, y: np.ndarray, folds: list[np.ndarray], what: str, progress: Progress | None
+    u: np.ndarray,
+    y: np.ndarray,
+    folds: list[np.ndarray],
+    what: str,
+    progress: Progress | None,
+    alike: np.ndarray | None,
 ) -> dict[str, dict[str, float]]:
     """Model, additive rule, ridge, mean and no effect on rows left out: rmse, r over all, r by read-out."""
     rules: dict[str, Callable[..., np.ndarray]] = {
         "additive": _additive, "ridge": _ridge, "mean": _mean, "no effect": _none,
     }  # fmt: skip
+    if alike is not None:
+        rules["model, drugs not described"] = lambda *a: predict_responses(*a)[0]
     guesses: dict[str, list[np.ndarray]] = {name: [] for name in ("model", *rules)}
     truth, widths = [], []
     for i, out in enumerate(folds):
-        mean, half = predict_responses(u[~out], y[~out], u[out])
+        mean, half = predict_responses(u[~out], y[~out], u[out], likeness=alike)
         guesses["model"].append(mean)
         widths.append(half)
         truth.append(y[out])

@@ -86,6 +86,14 @@ def load_training(path: str | os.PathLike, need_data: bool = True) -> Training:
                     "point this at your own copy",
                 )
             )
+    if not problems and "descriptions" in spec.get("data", {}):
+        told = file.parent / spec["data"]["descriptions"]
+        if need_data and not told.is_file():
+            line = lines["data.descriptions"]
+            problems.append(
+                (line, "data.descriptions", f"no such file (got {spec['data']['descriptions']!r})")
+            )
+        spec["data"]["descriptions"] = str(told)
     if problems:
         raise TrainingError(path, sorted(problems, key=lambda p: p[0] or 0))
     output = Path(os.path.normpath(file.parent / spec.get("output", f"{spec['name']}.safetensors")))

@@ -129,3 +129,53 @@ def test_other_kinds_are_refused(trained):
 
     with pytest.raises(WeightsError, match="kind 'perturbation'"):
         Manipulator.load(trained)
+
+
+def described(folder, count: int = 9, share: float = 1.0):
+    """Drugs of three targets; what a drug does is its target's, and `1 - share` its own. The last is never given."""
+    rng = np.random.default_rng(3)
+    target = np.eye(3)[np.arange(count) % 3]
+    profiles = share * target @ rng.normal(0, 1, (3, 8)) + (1 - share) * rng.normal(0, 1, (count, 8))
+    names = [f"d{k}" for k in range(count)]
+    given = np.repeat(np.eye(count)[:-1], 2, 0)
+    table = np.c_[given[:, :-1], given @ profiles + 0.05 * rng.standard_normal((len(given), 8))]
+    heads = [*names[:-1], *[f"r{k}" for k in range(8)]]
+    pd.DataFrame(table, columns=heads).to_csv(folder / "table.csv", index=False)
+    pd.DataFrame({"drug": names, **{f"t{k}": target[:, k] for k in range(3)}}).to_csv(
+        folder / "drugs.csv", index=False
+    )
+    (folder / "t.yaml").write_text(
+        "training: 1\nkind: perturbation\nname: made\ndata: {path: table.csv, descriptions: drugs.csv}\n"
+        f"drugs: [{', '.join(names)}]\n"
+    )
+    return train(folder / "t.yaml"), profiles[-1]
+
+
+def test_a_drug_never_given_is_foretold_from_its_target(tmp_path):
+    found, truth = described(tmp_path)
+    model = PerturbationModel.load(found)
+    new = np.eye(9)[-1:]
+    mean, half = model.predict(new)
+    assert np.sqrt(((mean[0] - truth) ** 2).mean()) < 0.4 * np.sqrt((truth**2).mean())
+    assert (np.abs(mean[0] - truth) < half[0]).mean() > 0.8
+    assert model.flags(new) == ["d8 was never given (most like d2, 1.00)"]
+    scores = model.card.raw["scores"]["left-out drugs"]
+    assert scores["model"]["rmse"] < 0.6 * scores["model, drugs not described"]["rmse"]
+
+
+def test_descriptions_that_say_nothing_are_not_believed(tmp_path):
+    found, _ = described(tmp_path, share=0.0)
+    model = PerturbationModel.load(found)
+    assert model.card.architecture["unseen"]["alike"] == 0.0
+    scores = model.card.raw["scores"]["left-out drugs"]
+    assert scores["model"]["rmse"] < 1.1 * scores["model, drugs not described"]["rmse"]
+
+
+def test_a_drug_without_description_is_named(tmp_path):
+    described(tmp_path)
+    (tmp_path / "drugs.csv").write_text("drug,t0\nd0,1\n")
+    with pytest.raises(TrainingError, match=r"drug 'd1' is not in drugs\.csv"):
+        train(tmp_path / "t.yaml")
+    (tmp_path / "drugs.csv").unlink()
+    with pytest.raises(TrainingError, match=r"data\.descriptions: no such file"):
+        load_training(tmp_path / "t.yaml")
