@@ -5,7 +5,6 @@ Sums run in one order at any number of threads.
 
 from __future__ import annotations
 
-
 from mechanistic.jit import njit, prange
 
 
