@@ -13,7 +13,17 @@ import sim
 PUBLIC = {
     sim: {"Scenario", "cells_at", "open_run", "run", "to_anndata"},
     mechanistic: {"PathwayModel", "PathwayState", "load_model"},
-    neural: {"Manipulator", "Representation", "ResponseNetwork", "TissueNetwork"},
+    neural: {
+        "MLPField",
+        "Manipulator",
+        "PerturbationModel",
+        "Representation",
+        "ResponseNetwork",
+        "TissueNetwork",
+        "TracesModel",
+        "TransportModel",
+        "solve",
+    },
 }
 
 #: parameters that calls outside the project use, in their order
@@ -42,6 +52,10 @@ CALLS = {
     "neural.Representation.encode": ["tables"],
     "neural.Representation.decode": ["ur"],
     "neural.Manipulator.evolve": ["ur", "times", "conditions"],
+    "neural.PerturbationModel.predict": ["doses"],
+    "neural.TracesModel.predict": ["past", "treatment"],
+    "neural.TransportModel.evolve": ["cells", "start", "end", "seed"],
+    "neural.solve": ["field", "y0", "times", "controls", "breaks"],
 }
 
 HEAVY = (
