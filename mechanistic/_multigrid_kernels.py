@@ -22,40 +22,38 @@ def _add_rest(out, to, u, row, shape, right, loss, x, y, z, ys, zs, around):
     k = row // ny
     j = row - k * ny
     at = row * nx
-    # few arrays a loop: the compiler then tells them apart, and takes several numbers at once
+    # parts of arrays, counted from 0, and few of them a loop: the compiler then takes several numbers at once
+    here, given, lost, to = u[at : at + nx], right[at : at + nx], loss[at : at + nx], out[to : to + nx]
     for i in range(nx):
-        out[to + i] += right[at + i] - loss[at + i] * u[at + i]
-    before, b = (u, at - nx) if j > 0 else (ys, k * nx)
-    after, a = (u, at + nx) if j < ny - 1 else (ys, (nz + k) * nx)
+        to[i] += given[i] - lost[i] * here[i]
     face = ((k if y.size > (ny + 1) * nx else 0) * (ny + 1) + j) * nx
+    low, high = y[face : face + nx], y[face + nx : face + 2 * nx]
+    before = u[at - nx : at] if j > 0 else ys[k * nx : (k + 1) * nx]
+    after = u[at + nx : at + 2 * nx] if j < ny - 1 else ys[(nz + k) * nx : (nz + k + 1) * nx]
     for i in range(nx):
-        out[to + i] += y[face + i] * (before[b + i] - u[at + i])
-    face += nx
-    for i in range(nx):
-        out[to + i] += y[face + i] * (after[a + i] - u[at + i])
+        to[i] += low[i] * (before[i] - here[i]) + high[i] * (after[i] - here[i])
     if nz > 1:
-        before, b = (u, at - ny * nx) if k > 0 else (zs, j * nx)
-        after, a = (u, at + ny * nx) if k < nz - 1 else (zs, (ny + j) * nx)
-        wide = z.size > (nz + 1) * nx
+        wide, layer = z.size > (nz + 1) * nx, ny * nx
         face = (row if wide else k) * nx
-        for i in range(nx):
-            out[to + i] += z[face + i] * (before[b + i] - u[at + i])
+        low = z[face : face + nx]
         face += (ny if wide else 1) * nx
+        high = z[face : face + nx]
+        before = u[at - layer : at - layer + nx] if k > 0 else zs[j * nx : (j + 1) * nx]
+        after = u[at + layer : at + layer + nx] if k < nz - 1 else zs[(ny + j) * nx : (ny + j + 1) * nx]
         for i in range(nx):
-            out[to + i] += z[face + i] * (after[a + i] - u[at + i])
+            to[i] += low[i] * (before[i] - here[i]) + high[i] * (after[i] - here[i])
     face = row * (nx + 1) if x.size > nx + 1 else 0
-    end = at + nx - 1
+    low, last = x[face : face + nx + 1], nx - 1
     if nx == 1:
-        out[to] -= (x[face] + x[face + 1]) * u[at]
+        to[0] -= (low[0] + low[1]) * here[0]
         return
-    zero = u[at] - u[at]
-    first, last = (u[end], u[at]) if around else (zero, zero)
-    out[to] += x[face] * (first - u[at]) + x[face + 1] * (u[at + 1] - u[at])
-    out[to + nx - 1] += x[face + nx - 1] * (u[end - 1] - u[end]) + x[face + nx] * (last - u[end])
-    for i in range(1, nx - 1):
-        out[to + i] += x[face + i] * (u[at + i - 1] - u[at + i]) + x[face + i + 1] * (
-            u[at + i + 1] - u[at + i]
-        )
+    zero = here[0] - here[0]
+    to[0] += low[0] * ((here[last] if around else zero) - here[0]) + low[1] * (here[1] - here[0])
+    to[last] += low[last] * (here[last - 1] - here[last]) + low[nx] * (
+        (here[0] if around else zero) - here[last]
+    )
+    for i in range(1, last):
+        to[i] += low[i] * (here[i - 1] - here[i]) + low[i + 1] * (here[i + 1] - here[i])
 
 
 @njit(parallel=True)
@@ -74,9 +72,9 @@ def relax(e, shape, right, loss, inverse, x, y, z, ys, zs, around, colour):
             for i in range(nx):
                 total[i] = 0
             _add_rest(total, 0, e, row, shape, right, loss, x, y, z, ys, zs, around)
-            at = row * nx
+            here, share = e[row * nx : (row + 1) * nx], inverse[row * nx : (row + 1) * nx]
             for i in range((colour + row // ny + row % ny) & 1, nx, 2):
-                e[at + i] += total[i] * inverse[at + i]
+                here[i] += total[i] * share[i]
 
 
 @njit(parallel=True)
@@ -122,15 +120,22 @@ def add_above(e, shape, coarse, ix, wx, iy, wy, iz, wz):
         row = np.int64(place)
         k = row // ny
         j = row - k * ny
-        a, b = (iz[0, k] * my + iy[0, j]) * mx, (iz[0, k] * my + iy[1, j]) * mx
-        c, d = (iz[1, k] * my + iy[0, j]) * mx, (iz[1, k] * my + iy[1, j]) * mx
+        at = (iz[0, k] * my + iy[0, j]) * mx
+        a = coarse[at : at + mx]
+        at = (iz[0, k] * my + iy[1, j]) * mx
+        b = coarse[at : at + mx]
+        at = (iz[1, k] * my + iy[0, j]) * mx
+        c = coarse[at : at + mx]
+        at = (iz[1, k] * my + iy[1, j]) * mx
+        d = coarse[at : at + mx]
         p, q = wz[0, k] * wy[0, j], wz[0, k] * wy[1, j]
         r, s = wz[1, k] * wy[0, j], wz[1, k] * wy[1, j]
         line = np.empty(mx, e.dtype)
         for i in range(mx):
-            line[i] = (p * coarse[a + i] + q * coarse[b + i]) + (r * coarse[c + i] + s * coarse[d + i])
+            line[i] = (p * a[i] + q * b[i]) + (r * c[i] + s * d[i])
+        here = e[row * nx : (row + 1) * nx]
         for i in range(nx):
-            e[row * nx + i] += wx[0, i] * line[ix[0, i]] + wx[1, i] * line[ix[1, i]]
+            here[i] += wx[0, i] * line[ix[0, i]] + wx[1, i] * line[ix[1, i]]
 
 
 @njit
