@@ -49,6 +49,13 @@ class Identifiability:
     sd: np.ndarray
     correlation: np.ndarray
 
+    def interval(self, x: np.ndarray, confidence: float = 0.95) -> tuple[np.ndarray, np.ndarray]:
+        """Ends of the intervals around `x`, on the parameters' scales; infinite where nothing is known."""
+        from scipy.stats import norm
+
+        half = float(norm.ppf(0.5 + 0.5 * confidence)) * self.sd * self.unit
+        return x - half, x + half
+
     @property
     def poor(self) -> tuple[Direction, ...]:
         """Directions that are hardly determined, the worst first."""
@@ -107,7 +114,7 @@ def _parts(names: Sequence[str], vector: np.ndarray) -> dict[str, float]:
     order = np.argsort(-np.abs(vector))
     sign = np.sign(vector[order[0]]) or 1.0
     shares = (vector * sign).tolist()
-    return {names[k]: shares[k] for k in order.tolist() if abs(shares[k]) >= _SHARE}
+    return {names[int(k)]: shares[int(k)] for k in order if abs(shares[int(k)]) >= _SHARE}
 
 
 @dataclass(frozen=True)

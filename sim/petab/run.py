@@ -14,7 +14,7 @@ from mechanistic.errors import IntegrationError
 from sim import interrupts
 from sim.errors import Interrupted, ScenarioError, SimulationError, StoreError
 from sim.fitting import scales
-from sim.fitting.identifiability import identifiability
+from sim.fitting.identifiability import Identifiability, identifiability
 from sim.fitting.multistart import Fits, fit_many
 from sim.fitting.objective import Evaluation
 from sim.fitting.optimize import Fit
@@ -89,7 +89,8 @@ def fitted(file: Path, request: FitRequest, output: Path | None, say: Callable[[
     if best.reason == "failed":
         raise SimulationError(f"{file}: none of {request.starts} starts could be simulated")
     found = objective(best.x, slopes=True)
-    warnings = _warnings(problem, best.x, found)
+    seen = _seen(problem, best.x, found)
+    warnings = [] if seen is None else seen.warnings()
     for line in warnings:
         say(line)
     values = dict(zip(objective.names, scales.unscaled(best.x, objective.scales)))
@@ -100,6 +101,8 @@ def fitted(file: Path, request: FitRequest, output: Path | None, say: Callable[[
         "parameters": {name: float(v) for name, v in values.items()},
         "hardly_determined": warnings,
     }
+    if seen is not None:
+        result["intervals"] = _intervals(problem, best.x, seen)
     if request.profiles:
         profiles = _profiles(problem, best.x, say)
         result["profiles"] = {p.name: _interval(problem, p) for p in profiles}
@@ -112,11 +115,25 @@ def fitted(file: Path, request: FitRequest, output: Path | None, say: Callable[[
     return json.dumps(result)
 
 
-def _warnings(problem: PetabProblem, x: np.ndarray, found: Evaluation) -> list[str]:
+def _seen(problem: PetabProblem, x: np.ndarray, found: Evaluation) -> Identifiability | None:
     if found.root is None:
-        return []
+        return None
     objective = problem.objective
-    return identifiability(objective, x, found, objective.prior_curvature(x)).warnings()
+    return identifiability(objective, x, found, objective.prior_curvature(x))
+
+
+def _intervals(problem: PetabProblem, x: np.ndarray, seen: Identifiability) -> dict[str, list[float | None]]:
+    """Of 95 % by Laplace's approximation, by value, cut at the bounds; null where nothing is known."""
+    objective = problem.objective
+    low, high = seen.interval(x)
+    ends = (
+        np.where(np.isfinite(low), np.maximum(low, objective.lower), low),
+        np.where(np.isfinite(high), np.minimum(high, objective.upper), high),
+    )
+    return {
+        name: [_by_value(problem, name, float(end[k])) for end in ends]
+        for k, name in enumerate(objective.names)
+    }
 
 
 def _profiles(problem: PetabProblem, x: np.ndarray, say: Callable[[str], None]) -> list[Profile]:

@@ -2,11 +2,11 @@
 
 import numpy as np
 import pytest
+from decays import TIMES, decay
 
 from sim.fitting.identifiability import identifiability, what_would_help
 from sim.fitting.parts import Parameter
 from sim.fitting.profiles import laplace_ensemble, profile
-from tests.sim.fitting.decays import TIMES, decay
 
 
 def test_what_is_seen_as_a_product_is_told():
@@ -33,6 +33,8 @@ def test_standard_deviations_are_those_of_linear_regression():
     expected = covariance[0, 1] / np.sqrt(covariance[0, 0] * covariance[1, 1])
     assert seen.correlation[0, 1] == pytest.approx(expected, rel=1e-6)
     assert seen.warnings() == []
+    low, high = seen.interval(objective.nominal)
+    np.testing.assert_allclose(high - low, 2 * 1.959964 * seen.sd / np.log(10), rtol=1e-6)
     drawn = laplace_ensemble(objective.nominal, found.root, objective.lower, objective.upper, 20_000, 3)
     by_log10 = covariance / np.log(10) ** 2
     np.testing.assert_allclose(np.cov(drawn.T), by_log10, rtol=0.05)

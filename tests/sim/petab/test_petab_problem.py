@@ -5,10 +5,10 @@ import math
 
 import numpy as np
 import pytest
+from petab_problems import VERSION_1, VERSION_2, table, write
 
 from sim.errors import ScenarioError
 from sim.petab import load
-from tests.sim.petab.problems import VERSION_1, VERSION_2, table, write
 
 
 def course(a: float, k: float, feed: float, time: float) -> float:

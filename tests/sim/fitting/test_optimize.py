@@ -1,6 +1,7 @@
 """The optimiser and its starts, on problems whose optimum is known."""
 
 import numpy as np
+from decays import TIMES, decay
 
 from sim.fitting.computed import Computed
 from sim.fitting.explore import fit_widely
@@ -8,7 +9,6 @@ from sim.fitting.multistart import fit_many, starting_points
 from sim.fitting.objective import Evaluation
 from sim.fitting.optimize import Stop, fit
 from sim.fitting.parts import Parameter, Prior
-from tests.sim.fitting.decays import TIMES, decay
 
 
 class Function:

@@ -4,12 +4,12 @@ import json
 
 import numpy as np
 import pytest
+from petab_problems import VERSION_1, VERSION_2, write
 
 from sim.errors import ScenarioError
 from sim.fitting import scales
 from sim.petab import load
 from sim.petab.run import FitRequest, fitted
-from tests.sim.petab.problems import VERSION_1, VERSION_2, write
 
 
 def test_a_fit_is_written_back_as_a_problem(tmp_path, cellweave):
@@ -24,6 +24,8 @@ def test_a_fit_is_written_back_as_a_problem(tmp_path, cellweave):
     rows = (out / "fit.tsv").read_text().splitlines()
     assert len(rows) == 3
     assert float(rows[1].split("\t")[1]) == pytest.approx(told["log_posterior"])
+    for name, (low, high) in told["intervals"].items():
+        assert low is None or low <= told["parameters"][name] <= high
     for name, interval in told["profiles"].items():
         ends = [interval[end] for end in ("lower", "upper")]
         kinds = ("flat", "one-sided", "bounded")
