@@ -165,7 +165,7 @@ def _driven(
     z = np.concatenate([r[0] for r in rows])
     group = np.repeat(np.arange(count), [len(r[0]) for r in rows])
     states = np.concatenate([r[2] for r in rows])
-    baseline = states.min(0)
+    baseline = states.mean(0)
 
     def rerun(function: Field, held: int | None) -> float:
         x, (inert, correlated) = tracks[0].copy(), states[0, variables:]
@@ -282,8 +282,8 @@ def _sigmoidal(rng: np.random.Generator, noise: float, count: int, size: int, of
             for _ in range(120):
                 seen = x.copy()
                 if held is not None:
-                    # knocked out for all that hear it, as an experiment does
-                    seen[held] = 0.0
+                    # held for all that hear it, as an experiment does
+                    seen[held] = states[:, held].mean()
                 x = x + 0.05 * (1 / (1 + np.exp(-(weights @ (2 * seen - 1)))) - x)
                 total += 0.05 * x[node]
             return total
@@ -301,7 +301,7 @@ def _sigmoidal(rng: np.random.Generator, noise: float, count: int, size: int, of
             group,
             _node(weights[i]),
             states,
-            np.full(size, 0.5),
+            states.mean(0),
             rerun_of(int(i)),
             f"network of {size}",
         )
@@ -360,7 +360,7 @@ def _pathway(rng: np.random.Generator, noise: float, count: int, off: bool) -> P
         return 1.5 * v[:, 0] / (0.7 + v[:, 0]) / (1 + v[:, 2] / 0.5)
 
     states = np.concatenate([r[2] for r in rows])
-    baseline = states.min(0)
+    baseline = states.mean(0)
 
     def rerun(function: Field, held: int | None) -> float:
         x, total, dt = starts[0].copy(), 0.0, 0.05
@@ -424,7 +424,7 @@ def _tissue(rng: np.random.Generator, noise: float, count: int, off: bool) -> Pr
         rows.append((heard(_inner(level)), _inner(notch).ravel(), heard(whole)))
         starts.append(start)
     states = np.concatenate([r[2] for r in rows])
-    baseline = states.min(0)
+    baseline = states.mean(0)
 
     def rerun(function: Field, held: int | None) -> float:
         state, total = starts[0].copy(), 0.0

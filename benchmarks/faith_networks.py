@@ -17,7 +17,7 @@ import torch
 MEMBERS = 6
 _HIDDEN = 8
 _PENALTIES = (1e-3, 1e-2, 5e-2)
-_STEPS = 250
+_STEPS = 300
 _MOST_ROWS = 600
 #: an input is kept if its weight is at least this share of the heaviest one's
 _KEPT = 0.08
@@ -90,7 +90,7 @@ def fitted(z: np.ndarray, y: np.ndarray, group: np.ndarray, seed: int, members: 
     again = [w.copy() for w in start]
     again[0] = again[0] * kept[None, :, None]
     last = _trained(
-        again, x * torch.tensor(kept.astype(float)), target, torch.tensor(weight), 1e-5 * strength[:members]
+        again, x * torch.tensor(kept.astype(float)), target, torch.tensor(weight), 1e-6 * strength[:members]
     )
     with torch.no_grad():
         last[0] *= torch.tensor(kept.astype(float))[None, :, None]
@@ -132,7 +132,7 @@ def _trained(
     for _ in range(_STEPS):
         optimizer.zero_grad()
         misfit = (weight * (_said(parameters, x) - target) ** 2).mean(1)
-        decay = 1e-5 * ((parameters[0] ** 2).sum((1, 2)) + (parameters[2] ** 2).sum(1))
+        decay = 1e-6 * ((parameters[0] ** 2).sum((1, 2)) + (parameters[2] ** 2).sum(1))
         (misfit + strength * _columns(parameters).sum(1) + decay).sum().backward()
         optimizer.step()
         plan.step()

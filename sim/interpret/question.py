@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from sim.scenario import Scenario
 
 #: seeds over which the effect of the coupling step is taken
-_STEP_SEEDS = 3
+_STEP_SEEDS = 2
 
 
 @dataclass(frozen=True)
