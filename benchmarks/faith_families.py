@@ -14,47 +14,14 @@ neighbour type that does nothing. All that a method is given are trajectories wi
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from functools import cache
 
 import numpy as np
+from faith_problem import Field, Problem, inner, noisy, smoothed, wandering
+from faith_tissues import forces, tissue
 from scipy.integrate import solve_ivp
-from scipy.interpolate import CubicSpline
 
 #: nodes of a network that are asked for
 _NODES = 4
-
-Field = Callable[[np.ndarray], np.ndarray]
-
-
-@dataclass
-class Problem:
-    """One hidden term.
-
-    Attributes:
-        name: of the family. inputs: names of what the network sees.
-        active: (input,) which truly drive the term. decoys: (input,) which are there to mislead.
-        z: (row, input) inputs and y: (row,) values of the term as they are known from noisy trajectories.
-        group: (row,) trajectory of each row.
-        truth: the term itself, (row, input) to (row,), written for numpy and torch alike.
-        states: (row, input) where the system truly is.
-        baseline: (input,) that attributions are taken against.
-        rerun: outcome of the system with another term in the hidden one's place, and an input held at its baseline
-            (None for none): what knocking out and running again sees.
-    """
-
-    name: str
-    inputs: list[str]
-    active: np.ndarray
-    decoys: np.ndarray
-    z: np.ndarray
-    y: np.ndarray
-    group: np.ndarray
-    truth: Callable
-    states: np.ndarray
-    baseline: np.ndarray
-    rerun: Callable[[Field, int | None], float]
-    kind: str = field(default="")
 
 
 def problems(
@@ -66,62 +33,10 @@ def problems(
         return [_predation(rng, noise, trajectories, off), _glycolysis(rng, noise, trajectories, off)]
     if family == "network":
         return _sigmoidal(rng, noise, trajectories, size, off)
-    return [
-        {"pathway": _pathway, "tissue": _tissue, "forces": _forces}[family](rng, noise, trajectories, off)
-    ]
+    return [{"pathway": _pathway, "tissue": tissue, "forces": forces}[family](rng, noise, trajectories, off)]
 
 
-# ---- what the families share
-
-
-def wandering(rng: np.random.Generator, times: np.ndarray) -> np.ndarray:
-    """A smooth series in time that nothing drives, between about 0 and 2."""
-    phases, rates = rng.uniform(0, 2 * np.pi, 3), rng.uniform(0.3, 1.6, 3)
-    return 1 + 0.33 * np.sin(rates[:, None] * times + phases[:, None]).sum(0)
-
-
-def smoothed(times: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Values and slopes (time, ...) of noisy series by smoothing splines, each as smooth as cross-validation says.
-
-    Natural cubic splines in Reinsch's form (Green and Silverman 1994): on one grid all series share the
-    eigenvectors of the penalty, and the generalised cross-validation of a series is a sum over eigenvalues.
-    """
-    y = values.reshape(len(times), -1)
-    size, vectors = _penalty(tuple(times))
-    parts = vectors.T @ y
-    strengths = np.geomspace(1e-6, 1e3, 60)[:, None] / np.median(size[2:])
-    kept = 1 / (1 + strengths * size)  # (strength, eigenvector)
-    left = ((1 - kept)[:, :, None] * parts) ** 2
-    score = left.sum(1) / (len(times) - kept.sum(1))[:, None] ** 2
-    best = kept[score.argmin(0)].T
-    level = vectors @ (best * parts)
-    slope = CubicSpline(times, level, bc_type="natural").derivative()(times)
-    return level.reshape(values.shape), slope.reshape(values.shape)
-
-
-@cache
-def _penalty(times: tuple[float, ...]) -> tuple[np.ndarray, np.ndarray]:
-    """Eigenvalues and eigenvectors of a natural cubic spline's squared second derivative on a grid."""
-    h = np.diff(times)
-    n = len(times)
-    q, r = np.zeros((n, n - 2)), np.zeros((n - 2, n - 2))
-    for j in range(n - 2):
-        q[j, j], q[j + 1, j], q[j + 2, j] = 1 / h[j], -1 / h[j] - 1 / h[j + 1], 1 / h[j + 1]
-        r[j, j] = (h[j] + h[j + 1]) / 3
-        if j + 1 < n - 2:
-            r[j, j + 1] = r[j + 1, j] = h[j + 1] / 6
-    size, vectors = np.linalg.eigh(q @ np.linalg.solve(r, q.T))
-    return np.maximum(size, 0.0), vectors
-
-
-def _noisy(rng: np.random.Generator, values: np.ndarray, noise: float) -> np.ndarray:
-    """Values with noise in proportion to the spread of each series."""
-    return values + noise * values.std(0, keepdims=True) * rng.normal(size=values.shape)
-
-
-def _inner(array: np.ndarray) -> np.ndarray:
-    """Without the ends, where the slopes of splines are poor."""
-    return array[3:-3]
+# ---- (a)
 
 
 def _driven(
@@ -156,9 +71,9 @@ def _driven(
         near = course[:, decoy_of]
         correlated = near + 0.6 * near.std() * (own - own.mean()) / own.std()
         whole = np.column_stack([course, inert, correlated])
-        level, change = smoothed(times, _noisy(rng, whole, noise))
+        level, change = smoothed(times, noisy(rng, whole, noise))
         value = stated(change[:, : course.shape[1]], level[:, : course.shape[1]])
-        rows.append((_inner(level), _inner(value), whole))
+        rows.append((inner(level), inner(value), whole))
         tracks.append(course[0])
     variables = len(names)
     inputs = [*names, "inert", "correlated"]
@@ -194,9 +109,6 @@ def _driven(
         rerun,
         kind,
     )
-
-
-# ---- (a)
 
 
 def _predation(rng: np.random.Generator, noise: float, count: int, off: bool) -> Problem:
@@ -266,9 +178,9 @@ def _sigmoidal(rng: np.random.Generator, noise: float, count: int, size: int, of
             return 1 / (1 + np.exp(-(weights @ (2 * x - 1)))) - x + 0.3 * np.tanh(shift) * np.cos(2 * _t)
 
         course = solve_ivp(slope, (0, times[-1]), start, t_eval=times, rtol=1e-7, atol=1e-9).y.T
-        level, change = smoothed(times, _noisy(rng, course, noise))
+        level, change = smoothed(times, noisy(rng, course, noise))
         push = 0.3 * np.tanh(shift)[None] * np.cos(2 * times)[:, None]
-        rows.append((_inner(level), _inner(change + level - push), course))
+        rows.append((inner(level), inner(change + level - push), course))
     z = np.concatenate([r[0] for r in rows])
     values = np.concatenate([r[1] for r in rows])
     states = np.concatenate([r[2] for r in rows])
@@ -351,8 +263,8 @@ def _pathway(rng: np.random.Generator, noise: float, count: int, off: bool) -> P
         inert, own = wandering(rng, times), wandering(rng, times)
         correlated = course[:, 2] + 0.6 * course[:, 2].std() * (own - own.mean()) / own.std()
         whole = np.column_stack([course, inert, correlated])
-        level, change = smoothed(times, _noisy(rng, whole, noise))
-        rows.append((_inner(level), _inner(0.6 - 0.1 * level[:, 0] - change[:, 0]), whole))
+        level, change = smoothed(times, noisy(rng, whole, noise))
+        rows.append((inner(level), inner(0.6 - 0.1 * level[:, 0] - change[:, 0]), whole))
 
     def term(v):
         if off:
@@ -387,119 +299,4 @@ def _pathway(rng: np.random.Generator, noise: float, count: int, off: bool) -> P
         baseline,
         rerun,
         "pathway",
-    )
-
-
-# ---- (d)
-
-
-def _tissue(rng: np.random.Generator, noise: float, count: int, off: bool) -> Problem:
-    """A ring of cells; hidden: how Notch answers to neighbours. Signals: their Delta, their Notch, an inert mark."""
-    cells, times = 12, np.linspace(0, 10, 51)
-    near = np.roll(np.eye(cells), 1, 1) / 2 + np.roll(np.eye(cells), -1, 1) / 2
-
-    def answer(v):
-        return (0.4 + 0.0 * v[:, 0]) if off else v[:, 0] ** 2 / (0.1 + v[:, 0] ** 2)
-
-    def slope(_t, state):
-        notch, delta = state[:cells], state[cells:]
-        hidden = answer((near @ delta)[:, None])
-        return np.concatenate([hidden - notch, 1 / (1 + 10 * notch**2) - delta])
-
-    rows, starts = [], []
-    # a trajectory here is a tissue; some are enough, each has many cells
-    for _ in range(max(2, count // 4)):
-        start = rng.uniform(0, 1, 2 * cells)
-        course = solve_ivp(slope, (0, times[-1]), start, t_eval=times, rtol=1e-7, atol=1e-9).y.T
-        mark = np.stack([wandering(rng, times) for _ in range(cells)], 1)
-        other = np.stack([wandering(rng, times) for _ in range(cells)], 1)
-        whole = np.concatenate([course, mark, other], 1)
-        level, change = smoothed(times, _noisy(rng, whole, noise))
-
-        def heard(w: np.ndarray) -> np.ndarray:
-            parts = [w[:, k * cells : (k + 1) * cells] @ near.T for k in (1, 0, 2, 3)]
-            return np.stack(parts, 2).reshape(-1, 4)
-
-        notch = change[:, :cells] + level[:, :cells]
-        rows.append((heard(_inner(level)), _inner(notch).ravel(), heard(whole)))
-        starts.append(start)
-    states = np.concatenate([r[2] for r in rows])
-    baseline = states.mean(0)
-
-    def rerun(function: Field, held: int | None) -> float:
-        state, total = starts[0].copy(), 0.0
-        for _ in range(100):
-            notch, delta = state[:cells], state[cells:]
-            seen = np.stack([near @ delta, near @ notch, np.ones(cells), np.ones(cells)], 1)
-            if held is not None:
-                seen[:, held] = baseline[held]
-            push = np.concatenate([function(seen) - notch, 1 / (1 + 10 * notch**2) - delta])
-            state = np.clip(state + 0.1 * push, 0, 10)
-            total += 0.1 * state[:cells].mean()
-        return total
-
-    return Problem(
-        "tissue",
-        ["neighbours' Delta", "neighbours' Notch", "neighbours' mark", "neighbours of the inert type"],
-        np.array([not off, False, False, False]),
-        np.array([False, True, True, True]),
-        np.concatenate([r[0] for r in rows]),
-        np.concatenate([r[1] for r in rows]),
-        np.repeat(np.arange(len(rows)), len(rows[0][0])),
-        answer,
-        states,
-        baseline,
-        rerun,
-        "tissue",
-    )
-
-
-# ---- (e)
-
-
-def _forces(rng: np.random.Generator, noise: float, count: int, off: bool) -> Problem:
-    """Predators chase, prey flee; hidden: the speed of a predator along x by what is near it on either side.
-
-    A cell hears each type as the sum of exp(-r) over its neighbours, ahead minus behind. Prey draw it, other
-    predators push it off a little, the third type does nothing, and so does what stays close to the prey.
-    """
-    rows = []
-    for _ in range(count):
-        place = rng.uniform(-4, 4, (4, 10))
-        place[3] = place[0] + 0.5 * rng.normal(size=10)  # companions of the prey
-        me = rng.uniform(-3, 3, 40)
-        gap = place[:, None, :] - me[None, :, None]
-        heard = (np.sign(gap) * np.exp(-np.abs(gap))).sum(2).T
-        rows.append(heard)
-    states = np.concatenate(rows)
-    pull, push = (0.0, 0.0) if off else (1.0, -0.7)
-
-    def speed(v):
-        return pull * v[:, 0] + push * v[:, 1] + 0.0 * v[:, 2]
-
-    truth = speed(states)
-    spread = truth.std() or 1.0
-    z = states + noise * states.std(0) * rng.normal(size=states.shape)
-    y = truth + noise * spread * rng.normal(size=len(truth))
-    baseline = np.zeros(4)
-
-    def rerun(function: Field, held: int | None) -> float:
-        seen = states[:200].copy()
-        if held is not None:
-            seen[:, held] = 0.0
-        return float(np.mean(np.abs(function(seen))))
-
-    return Problem(
-        "forces",
-        ["prey", "predators", "inert type", "companions of the prey"],
-        np.array([not off, not off, False, False]),
-        np.array([False, False, True, True]),
-        z,
-        y,
-        np.repeat(np.arange(count), 40),
-        speed,
-        states,
-        baseline,
-        rerun,
-        "forces",
     )
