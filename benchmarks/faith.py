@@ -156,7 +156,9 @@ class Scores:
         top = int(np.argmax(share))
         self.first.append(bool(problem.active[top]))
         clear = problem.active & (effect != 0)
-        self.sign += list((np.sign(said.signed) == np.sign(effect))[clear])
+        # a knock-out moves the outcome of the whole system, whose sign is not the term's
+        if method != "ablation":
+            self.sign += list((np.sign(said.signed) == np.sign(effect))[clear])
         if np.ptp(said.strength) > 0:
             self.spearman.append(float(spearmanr(said.strength, size).statistic))
         self.decoys += list(said.claimed[problem.decoys])
@@ -194,9 +196,10 @@ def _truth(problem: Problem):
     return lambda z: np.asarray(problem.truth(z), float)
 
 
-def analytic(problem: Problem, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Signed effect for one unit and mean size (input,) of the truth's own integrated gradients at `rows`."""
-    found = integrated(_term(problem, problem.truth), rows)[0][:, 0]
+def analytic(problem: Problem, rows: np.ndarray, method: str) -> tuple[np.ndarray, np.ndarray]:
+    """Signed effect for one unit and mean size (input,) of the truth at `rows`, by the method's own definition."""
+    explain = sloped if method == "gradients" else integrated
+    found = explain(_term(problem, problem.truth), rows)[0][:, 0]
     return _slope(found, rows, problem.baseline), np.abs(found).mean(0)
 
 
@@ -217,8 +220,8 @@ def judged(
             network = fitted(problem.z, problem.y, problem.group, seed)
             still = fitted(silent.z, silent.y, silent.group, seed)
             seen, quiet = _sample(problem, rng), _sample(silent, rng)
-            effect, amount = analytic(problem, seen)
             for m in methods:
+                effect, amount = analytic(problem, seen, m)
                 scores[m].add(problem, attributed(problem, network, m, seen, rng), m, effect, amount)
                 scores[m].add_null(attributed(silent, still, m, quiet, rng), problem.active)
     return scores
