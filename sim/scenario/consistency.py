@@ -8,7 +8,7 @@ from pathlib import Path as FilePath
 
 from sim.scenario.files import CSV, MODELS, TABLES, WEIGHTS, FileProblem
 from sim.scenario.instruments import Fluorescence, image_fault
-from sim.scenario.references import Fault
+from sim.scenario.names import Fault
 from sim.scenario.schema import ScenarioSpec
 from sim.scenario.space import FieldSpec, PermeableFace
 from sim.scenario.units import (

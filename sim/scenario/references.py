@@ -6,207 +6,15 @@ declaration is found from its uses. Ids inside models and weights are not known 
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator
-from typing import NamedTuple, Protocol
+from collections.abc import Iterator
 
-from sim.errors import escaped
 from sim.scenario.cells import CellType
 from sim.scenario.dynamics import RepresentationSpace
 from sim.scenario.instruments import INCUCYTE, Cytometer, Fluorescence, Incucyte, Instrument, Stain
+from sim.scenario.names import COLUMNS, FAMILIES, Fault, Names, Where, nearest_hint, unknown_family
 from sim.scenario.schema import ScenarioSpec
 from sim.scenario.yaml_text import Path
 from sim.spelling import nearest, one_of
-
-
-class Fault(NamedTuple):
-    """What is wrong at a path of the scenario; `at_key` if the key itself is, not its value."""
-
-    path: Path
-    message: str
-    at_key: bool = False
-
-
-#: quantities whose names are fixed, by family
-_FIXED = {
-    "cell": (
-        "volume",
-        "pressure",
-        "radius",
-        "living",
-        "dead",
-        "apoptotic",
-        "necrotic",
-        "phase_time",
-        "damage",
-        "calcified",
-    ),
-    "clock": ("time",),
-    "spring": ("count",),
-    "rate": (
-        "division",
-        "death",
-        "lysis",
-        "clearance",
-        "growth",
-        "arrest",
-        "release",
-        "necrosis",
-        "damage",
-        "repair",
-        "attachment",
-        "detachment",
-    ),
-    "motility": ("speed", "bias", "persistence"),
-    "mechanics": ("adhesion", "repulsion"),
-}
-#: one quantity of each field
-_OF_FIELDS = (
-    "field",
-    "gradient",
-    "internal",
-    "inside",
-    "uptake",
-    "secretion",
-    "saturation",
-    "export",
-    "permeability",
-    "chemotaxis",
-)
-#: one quantity of each cell type, of what happens between two cells
-_OF_TYPES = ("contact", "attack", "phagocytosis", "fusion", "transform")
-_OF_ANY_TYPE = {"contact": ("live", "dead"), "phagocytosis": ("dead",)}
-_OF_TISSUE = ("neighbours", "tissue", "message")
-FAMILIES = (*_OF_FIELDS, "pathway", "ur", "decoder", "condition", "exit", *_OF_TYPES, *_FIXED, *_OF_TISSUE)
-COLUMNS = ("type", "position", "volume", "phase")
-
-_PARTS = re.compile(r"([A-Za-z_]\w*)(?:\.(.*))?", re.ASCII | re.DOTALL)
-_COUNT = re.compile(r"count\((.*)\)")
-_MEAN = re.compile(r"(?:mean|sum)\((.*)\)")
-
-
-class Where(Protocol):
-    """Gives the line of the key at a path."""
-
-    def __call__(self, path: Path) -> int: ...
-
-
-class Names:
-    """The declared names of a scenario and the lookups that report what is missing."""
-
-    def __init__(self, spec: ScenarioSpec, key_line: Where):
-        self.spec, self.key_line = spec, key_line
-        self.spaces: dict[str, Path] = {name: ("representations", name) for name in spec.representations}
-        for name, cell in spec.cells.items():
-            if cell.representation is not None:
-                self.spaces.setdefault(cell.representation.space, ("cells", name, "representation", "space"))
-
-    def declared(self, kind: str) -> dict[str, Path]:
-        """Name -> path of its declaration, for field, cell type, pathway, manipulator, instrument, space."""
-        spec = self.spec
-        at: dict[str, tuple[Path, Iterable[str]]] = {
-            "field": (("space", "fields"), spec.space.fields),
-            "cell type": (("cells",), spec.cells),
-            "vessel": (("space", "vessels"), spec.space.vessels),
-            "region": (("space", "regions"), spec.space.regions),
-            "pathway": (("pathways",), spec.pathways),
-            "manipulator": (("manipulators",), spec.manipulators),
-            "instrument": (("instruments",), spec.instruments),
-        }
-        if kind == "space":
-            return self.spaces
-        base, names = at[kind]
-        return {name: (*base, name) for name in names}
-
-    def missing(self, kind: str, name: str) -> str | None:
-        """None where `name` is declared, else what to say."""
-        declared = self.declared(kind)
-        if name in declared:
-            return None
-        message = f"no {kind} '{escaped(name)}' is declared"
-        found = nearest(name, declared)
-        if found:
-            return f"{message}; did you mean '{escaped(found)}' (line {self.key_line(declared[found])})?"
-        return f"{message}; there is {', '.join(list(declared)[:8]) or f'no {kind}'}"
-
-    def check(self, kind: str, name: str, path: Path, at_key: bool = False) -> Iterator[Fault]:
-        message = self.missing(kind, name)
-        if message:
-            yield Fault(path, message, at_key=at_key)
-
-    def quantity(self, name: str, path: Path, cells: tuple[str, ...] | None = None) -> Iterator[Fault]:
-        """Faults of the name of a quantity, used for these cell types (all if None)."""
-        match = _PARTS.fullmatch(name)
-        family, rest = match.groups() if match else (name, None)
-        if family not in FAMILIES:
-            yield Fault(path, _unknown_family(family, rest))
-        elif not rest:
-            yield Fault(path, f"is not complete; write {family}.NAME")
-        elif family in _OF_FIELDS:
-            yield from self.check("field", rest, path)
-        elif family in _OF_TYPES:
-            if rest not in _OF_ANY_TYPE.get(family, ()):
-                yield from self.check("cell type", rest, path)
-        elif family == "exit":
-            phases = {p for c in self.spec.cells.values() if c.cycle is not None for p in c.cycle.programme}
-            if rest not in phases:
-                hint = _dym(rest, phases, before="exit.")
-                yield Fault(path, f"no cell type has a phase '{escaped(rest)}'{hint}")
-        elif family == "pathway":
-            yield from self._pathway(rest, path, cells)
-        elif family == "ur":
-            yield from self.check("space", rest.partition("[")[0], path)
-        elif family in _FIXED:
-            allowed = _FIXED[family]
-            if rest not in allowed:
-                hint = _dym(rest, allowed, before=f"{family}.")
-                yield Fault(path, f"no such quantity; {family} has {one_of(allowed)}{hint}")
-        elif family in ("decoder", "condition"):
-            if not self.spec.manipulators and not (family == "decoder" and self.spec.representations):
-                yield Fault(path, f"{family}.* comes from the weights of a manipulator, and none is declared")
-        elif self.spec.tissue is None:
-            yield Fault(path, f"{family}.* needs the section tissue, which says who is a neighbour")
-        elif family == "neighbours":
-            yield from self._neighbours(rest, path)
-
-    def _pathway(self, rest: str, path: Path, cells: tuple[str, ...] | None) -> Iterator[Fault]:
-        pathway, _, species = rest.partition(".")
-        message = self.missing("pathway", pathway)
-        if message:
-            yield Fault(path, message)
-        elif not species:
-            yield Fault(path, f"is not complete; write pathway.{pathway}.SPECIES")
-        else:
-            for name in cells or ():
-                cell = self.spec.cells.get(name)
-                if cell is not None and pathway not in cell.pathways and not self._misspelt(pathway, cell):
-                    yield Fault(
-                        path,
-                        f"cell type '{name}' has no pathway '{pathway}'; add it to cells.{name}.pathways",
-                    )
-
-    def _misspelt(self, pathway: str, cell: CellType) -> bool:
-        """True where the cell type lists an undeclared name close to `pathway`, which is told of there."""
-        return nearest(pathway, [p for p in cell.pathways if p not in self.spec.pathways]) is not None
-
-    def _neighbours(self, rest: str, path: Path) -> Iterator[Fault]:
-        count, mean = _COUNT.fullmatch(rest), _MEAN.fullmatch(rest)
-        if count:
-            yield from self.check("cell type", count.group(1), path)
-        elif mean:
-            yield from self.quantity(mean.group(1), path)
-        else:
-            yield Fault(path, "unknown quantity; write neighbours.count(TYPE) or neighbours.mean(QUANTITY)")
-
-
-def _dym(word: str, allowed: Iterable[str], rest: str | None = None, before: str = "") -> str:
-    found = nearest(word, allowed)
-    return f"; did you mean '{before}{found}{'.' + escaped(rest, 60) if rest else ''}'?" if found else ""
-
-
-def _unknown_family(family: str, rest: str | None) -> str:
-    starts = one_of(f + "." for f in FAMILIES)
-    return f"unknown quantity; names start with {starts}{_dym(family, FAMILIES, rest)}"
 
 
 def reference_faults(spec: ScenarioSpec, key_line: Where) -> Iterator[Fault]:
@@ -356,7 +164,7 @@ def _instrument(names: Names, at: Path, instrument: Instrument) -> Iterator[Faul
             if channel not in INCUCYTE:
                 yield Fault(
                     (*at, "channels", i),
-                    f"no such channel; {instrument.kind} has {one_of(INCUCYTE)}{_dym(channel, INCUCYTE)}",
+                    f"no such channel; {instrument.kind} has {one_of(INCUCYTE)}{nearest_hint(channel, INCUCYTE)}",
                 )
         return
     if not isinstance(instrument, Fluorescence):
@@ -392,7 +200,7 @@ def _measured(names: Names) -> Iterator[Fault]:
             path = ("measurements", "channels", channel)
             yield Fault(
                 path,
-                f"no such channel; the instrument has {one_of(allowed)}{_dym(channel, allowed)}",
+                f"no such channel; the instrument has {one_of(allowed)}{nearest_hint(channel, allowed)}",
                 at_key=True,
             )
 
@@ -402,12 +210,12 @@ def _stored(names: Names, pattern: str, path: Path) -> Iterator[Fault]:
     if not dot:
         if "*" not in pattern and pattern not in COLUMNS:
             allowed = (*COLUMNS, *(f + ".*" for f in FAMILIES))
-            hint = _dym(pattern, COLUMNS)
+            hint = nearest_hint(pattern, COLUMNS)
             yield Fault(path, f"unknown quantity of a cell; use {', '.join(allowed)}{hint}")
     elif "*" not in pattern:
         yield from names.quantity(pattern, path)
     elif family not in FAMILIES and "*" not in family:
-        yield Fault(path, _unknown_family(family, rest))
+        yield Fault(path, unknown_family(family, rest))
     elif family in ("pathway", "ur") and "*" not in rest.split(".")[0]:
         kind = "pathway" if family == "pathway" else "space"
         yield from names.check(kind, rest.split(".")[0].split("[")[0], path)

@@ -14,8 +14,9 @@ from pydantic import PrivateAttr, ValidationError
 from sim.errors import Problem, ScenarioError
 from sim.scenario import files, overrides
 from sim.scenario.consistency import consistency_faults, file_faults
+from sim.scenario.names import Fault
 from sim.scenario.problems import in_file_order, problem_at, schema_problems
-from sim.scenario.references import Fault, reference_faults
+from sim.scenario.references import reference_faults
 from sim.scenario.schema import ScenarioSpec
 from sim.scenario.yaml_text import MOST_BYTES, Document, Path, read_yaml
 from sim.scenario.yaml_write import write_yaml
