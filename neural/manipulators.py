@@ -207,7 +207,7 @@ class Manipulator:
     def flags(self, conditions: np.ndarray) -> list[str]:
         """A word for each row (n, c) on which the training wells have no say; empty where they have."""
         top = [c["range"][1] for c in self.card.raw["conditions"]]
-        together = int(self.card.raw.get("data", {}).get("taught_together", 2))
+        together = int(self.card.raw.get("data", {}).get("drugs_together", 1))
         out = []
         for row in np.asarray(conditions, float):
             said = [

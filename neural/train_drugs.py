@@ -263,6 +263,8 @@ def card_of(
             "replicates": wells.curves.shape[1],
             "hours": float(wells.time[-1] / 60.0),
             "in_use": list(spec["data"].get("in_use", wells.experiments)),
+            # measured alone; pairs are learned of where a rule taught them
+            "drugs_together": 2 if fit.plan.taught else 1,
         },
         "split": {
             "training": "control and single-drug wells, each measured curve once",

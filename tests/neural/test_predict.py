@@ -63,3 +63,18 @@ def test_wrong_tables_name_line_and_column(tmp_path, text, line, column, message
 def test_a_missing_table_is_named(tmp_path):
     with pytest.raises(TrainingError, match="cannot be read"):
         read_conditions(tmp_path / "none.csv", ["erlotinib"])
+
+
+def test_what_the_wells_have_no_say_in_is_flagged(tmp_path):
+    """Doses above the range, more drugs together than were learned of; and a gain for every condition."""
+    table = tmp_path / "c.csv"
+    table.write_text("erlotinib,thz1,lcl161\n0.1,0,0\n9,0,0\n0.1,0.1,0\n0.1,0.1,1\n")
+    found = predict_table(WEIGHTS, table, every=36.0).groupby("condition").first()
+    assert found["flag"].tolist() == [
+        "",
+        "erlotinib above 0.33333",
+        "",
+        "3 drugs together, at most 2 were learned of",
+    ]
+    assert found["gain"].between(0, 1).all()
+    assert found["gain"].nunique() > 1
