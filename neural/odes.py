@@ -69,7 +69,9 @@ def solve(
     held = controls[None] if controls is not None and controls.dim() == 2 else controls
     if method == "dopri5" or not isinstance(field, MLPField):
         return _by_torchdiffeq(field, y0, at, held, breaks, first, rtol, atol)
-    plan = _Plan(at, tuple(float(b) for b in breaks), first, Tolerance(rtol, atol), block)
+    plan = _Plan(
+        at, tuple(float(b) for b in breaks), first, Tolerance(rtol, atol), block, torch.is_grad_enabled()
+    )
     given = held if held is not None else y0.new_zeros(0)
     return _Solve.apply(plan, y0, given, *field.parts())  # type: ignore[return-value]
 
@@ -100,6 +102,8 @@ class _Plan:
     start: float
     tolerance: Tolerance
     block: int
+    # torch's own flag is off inside a Function
+    reverse: bool
 
     @property
     def end(self) -> float:
@@ -135,7 +139,7 @@ class _Solve(torch.autograd.Function):
     @staticmethod
     def forward(ctx, plan: _Plan, y0: torch.Tensor, controls: torch.Tensor, *parts: torch.Tensor):
         n, d = y0.shape
-        reverse = any(ctx.needs_input_grad[1:])
+        reverse = plan.reverse and any(ctx.needs_input_grad[1:])
         parts = tuple(p.detach() for p in parts)
         out = torch.empty(plan.times.shape[-1], n, d, dtype=y0.dtype, device=y0.device)
         courses = []

@@ -117,6 +117,24 @@ def test_memory_for_the_way_back_grows_neither_with_outputs_nor_without_bound_in
     assert kept(10, 1.0) < kept(10, 300.0) <= bound
 
 
+def test_nothing_is_kept_where_no_gradient_is_wanted(monkeypatch):
+    kept = []
+    forward = block_course.BlockCourse.forward
+
+    def watched(self, *arguments, **named):
+        forward(self, *arguments, **named)
+        kept.append(self.kept_bytes)
+
+    monkeypatch.setattr(block_course.BlockCourse, "forward", watched)
+    f = field()
+    with torch.no_grad():
+        quiet = solve(f, states(), TIMES)
+    assert kept == [0]
+    loud = solve(f, states(), TIMES)
+    assert kept[1] > 0
+    assert torch.equal(quiet, loud)
+
+
 def test_error_falls_with_the_tolerance():
     f, y0 = field(), states()
     with torch.no_grad():
