@@ -14,9 +14,10 @@ from mechanistic.errors import IntegrationError
 from sim import interrupts
 from sim.errors import Interrupted, ScenarioError, SimulationError, StoreError
 from sim.fitting import scales
+from sim.fitting.candidates import species_to_measure, what_to_measure
 from sim.fitting.identifiability import Identifiability, identifiability
 from sim.fitting.multistart import Fits, fit_many
-from sim.fitting.objective import Evaluation
+from sim.fitting.objective import Evaluation, Objective
 from sim.fitting.optimize import Fit
 from sim.fitting.profiles import Profile, profile
 from sim.petab.problem import PetabProblem, load
@@ -90,7 +91,7 @@ def fitted(file: Path, request: FitRequest, output: Path | None, say: Callable[[
         raise SimulationError(f"{file}: none of {request.starts} starts could be simulated")
     found = objective(best.x, slopes=True)
     seen = _seen(problem, best.x, found)
-    warnings = [] if seen is None else seen.warnings()
+    warnings = [] if seen is None else [*seen.warnings(), *_advice(problem, best.x, found, seen)]
     for line in warnings:
         say(line)
     values = dict(zip(objective.names, scales.unscaled(best.x, objective.scales)))
@@ -120,6 +121,20 @@ def _seen(problem: PetabProblem, x: np.ndarray, found: Evaluation) -> Identifiab
         return None
     objective = problem.objective
     return identifiability(objective, x, found, objective.prior_curvature(x))
+
+
+def _advice(problem: PetabProblem, x: np.ndarray, found: Evaluation, seen: Identifiability) -> list[str]:
+    """What to measure, where parameters can change together unseen."""
+    objective = problem.objective
+    if not seen.poor or not isinstance(objective, Objective):
+        return []
+    try:
+        studies = [species_to_measure(study) for study in objective.studies]
+        ranked = what_to_measure(objective, x, seen, found, studies)
+    except IntegrationError:
+        return []
+    better = [h for h in ranked[:1] if h.gain > 0 and math.isfinite(h.sd)]
+    return [f"to measure {h.candidate} would help most (relative sd {h.sd:.3g} then)" for h in better]
 
 
 def _intervals(problem: PetabProblem, x: np.ndarray, seen: Identifiability) -> dict[str, list[float | None]]:

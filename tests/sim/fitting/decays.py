@@ -7,6 +7,11 @@ from sim.fitting.objective import Objective, Study
 from sim.fitting.parts import Experiment, Measurement, Observable, Parameter, Period
 
 DECAY = read_network("model m; k = 1; a0 = 2; A = a0; A' = -k*A; end")
+CHAIN = read_network("""model chain
+  compartment c = 1; species A in c, B in c, C in c; A = a0; B = 0; C = 0; a0 = 2; k = 1; q = 0.5; s = 3
+  first: A -> B; c*k*A
+  second: B -> C; c*q*B
+end""")
 TIMES = np.array([0.0, 0.5, 1.0, 2.0, 4.0])
 
 

@@ -1,11 +1,15 @@
 """What measurements determine, on a decay of which only the product of two parameters is seen."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from decays import TIMES, decay
+from decays import CHAIN, TIMES, decay
 
+from sim.fitting.candidates import species_to_measure, what_to_measure
 from sim.fitting.identifiability import identifiability, what_would_help
-from sim.fitting.parts import Parameter
+from sim.fitting.objective import Objective, Study
+from sim.fitting.parts import Experiment, Measurement, Observable, Parameter, Period
 from sim.fitting.profiles import laplace_ensemble, profile
 
 
@@ -76,3 +80,23 @@ def test_a_rate_of_which_only_the_end_is_seen_has_one_bound():
     k = 10**found.lower
     misfit = 0.5 * ((2 * np.exp(-3 * k)) ** 2 + (2 * np.exp(-4 * k)) ** 2) / 0.05**2
     assert misfit == pytest.approx(1.92, rel=0.1)
+
+
+def test_the_species_to_measure_is_named():
+    parameters = [Parameter(n, v, 1e-3, 1e3, "log10") for n, v in (("k", 1.0), ("a0", 2.0), ("s", 3.0))]
+    points = tuple(Measurement("y", "e", float(t), 6 * np.exp(-t)) for t in TIMES)
+    study = Study(
+        CHAIN, (Experiment("e", (Period(0.0),)),), (Observable("y", ["*", "s", "A"], 0.05),), points
+    )
+    objective = Objective(parameters, [study])
+    found = objective(slopes=True)
+    seen = identifiability(objective, objective.nominal, found)
+    best, *_ = what_to_measure(objective, objective.nominal, seen, found, [species_to_measure(study)])
+    # any species without the unknown scale would do; one error of a tenth remains
+    assert best.candidate.split()[0] in ("A", "B", "C")
+    assert 0.05 < best.sd < 0.2
+    late, *_ = what_to_measure(
+        objective, objective.nominal, seen, found,
+        [replace(study, measurements=(Measurement("y", "e", 3.0, 0.0),))],
+    )  # fmt: skip
+    assert late.gain == pytest.approx(0.0, abs=1e-3)
