@@ -197,6 +197,7 @@ SCHEMA: dict[str, dict[str, Key]] = {
         **_COMMON,
         "data": _TABLE,
         "signals": Key((list,)),
+        "quantities": Key((dict,), required=False),
         "radius": Key(_NUMBER, above=0),
         "dims": Key((int,), required=False, low=2),
         "mean": Key((int,), required=False, low=0),

@@ -16,9 +16,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from neural.tissue.law_network import LawNetwork
     from neural.tissue.network import TissueNetwork
 
-__all__ = ["TissueNetwork"]
+__all__ = ["LawNetwork", "TissueNetwork"]
 
 
 def __getattr__(name: str) -> Any:
@@ -27,4 +28,8 @@ def __getattr__(name: str) -> Any:
         from neural.tissue.network import TissueNetwork
 
         return TissueNetwork
+    if name == "LawNetwork":
+        from neural.tissue.law_network import LawNetwork
+
+        return LawNetwork
     raise AttributeError(f"module 'neural.tissue' has no attribute {name!r}")

@@ -46,6 +46,8 @@ class TissueNetwork:
         from neural.tissue.pairlaw import PairLaw
 
         a = card.architecture
+        if a.get("form") == "factored":
+            raise WeightsError(file, "holds a factored law; read it with neural.tissue.LawNetwork")
         self.card = card
         self._tensors = dict(tensors)
         self.message_names: list[str] = card.message_names

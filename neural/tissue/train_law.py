@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from neural import weights
+from neural.errors import WeightsError
 from neural.tables import read_measurements
 from neural.tissue.factored import FactoredLaw, Hearing, rk4
 from neural.tissue.fit_law import FittedLaw, Tracks, fit_law
@@ -58,14 +59,21 @@ def train_law(
         "unexplained": fitted.unexplained,
         "covariance": fitted.covariance.numpy(),
     }
+    quantities = spec.get("quantities", {})
+    nodes = [{"name": quantities.get(s, s)} for s in signals]
     card = {
-        "kind": "law",
+        "kind": "tissue" if "quantities" in spec else "law",
         "name": spec["name"],
         "architecture": {
-            "signals": list(signals), "radius": float(spec["radius"]), "by_distance": radius is not None,
-            "mean": bool(spec.get("mean", 1)), "itself": bool(spec.get("itself", 0)), "pieces": law.pieces,
-            "features": law.mix.shape[1], "pull": law.pull,
+            "form": "factored", "signals": list(signals), "nodes": nodes,
+            "edges": [{"name": "distance", "unit": "um"}], "radius": float(spec["radius"]),
+            "by_distance": radius is not None, "mean": bool(spec.get("mean", 1)),
+            "itself": bool(spec.get("itself", 0)), "pieces": law.pieces, "features": law.mix.shape[1],
+            "pull": law.pull,
         },
+        "messages": [
+            {"name": f"d{s}", "unit": "1/min", "meaning": f"what neighbours add to the rate of {s}"} for s in signals
+        ],
         "data": {"sha256": digest, "cells": tracks.states.shape[1], "frames": frames},
         "split": {"test": f"the last {frames - seen} frames"},
         "seeds": [seed],
@@ -77,13 +85,20 @@ def train_law(
 
 
 def load_law(path: str | os.PathLike) -> FittedLaw:
-    """Read weights of kind "law".
+    """Read weights of kind "law", or of a tissue network that was made of one.
 
     Raises:
-        WeightsError: the file fails a check of `neural.weights.read_card` or is of another kind.
+        WeightsError: the file fails a check of `neural.weights.read_card` or holds no law.
     """
-    card, tensors = weights.load(path, "law")
-    a = card.architecture
+    card, tensors = weights.load(path)
+    if card.architecture.get("form") != "factored":
+        raise WeightsError(path, f"these are weights of kind '{card.kind}' that hold no law of neighbours")
+    return law_of(card, tensors)
+
+
+def law_of(card: weights.Card, tensors: dict[str, np.ndarray]) -> FittedLaw:
+    """The law in checked tensors."""
+    a, tensors = card.architecture, dict(tensors)
     radius = float(a["radius"]) if a["by_distance"] else None
     law = FactoredLaw(
         a["signals"], torch.as_tensor(tensors["low"]), torch.as_tensor(tensors["high"]), radius,

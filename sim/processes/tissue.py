@@ -59,7 +59,8 @@ class TissueSettings:
 
 
 class TissueProcess(Process):
-    """One message per cell from its neighbours' features (torch-geometric), always of the present state."""
+    """Messages of each cell from its neighbours' features, by a pair law or a learned one, always of the present
+    state."""
 
     kind = "quasi-steady"
 
@@ -70,16 +71,19 @@ class TissueProcess(Process):
         self.node_inputs: tuple[str, ...] = tuple(q["name"] for q in settings.card.architecture["nodes"])
         self.message_names = tuple(settings.card.message_names)
         self.readouts = tuple(
-            Quantity(f"tissue.{m}", "1", f"{m} as the tissue network sees it", "readout")
-            for m in self.message_names
+            Quantity(
+                f"tissue.{m['name']}", m["unit"], f"{m['name']} as the tissue network sees it", "readout"
+            )
+            for m in settings.card.raw["messages"]
         )
         self.reads = ("cell.position", "cell.living", *self.node_inputs)
 
     def prepare(self, streams) -> None:
-        from neural.tissue import TissueNetwork
+        from neural.tissue import LawNetwork, TissueNetwork
 
         super().prepare(streams)
-        self.network = TissueNetwork.load(self.settings.weights)
+        kind = LawNetwork if self.settings.card.architecture.get("form") == "factored" else TissueNetwork
+        self.network = kind.load(self.settings.weights)
         self._seen: tuple[int, np.ndarray] | None = None
 
     def advance(self, state, signals, dt: float) -> None:

@@ -1,0 +1,60 @@
+"""A learned law as a scenario's tissue network: what neighbours add to the rate of each state, told as messages."""
+
+from __future__ import annotations
+
+import os
+
+import numpy as np
+import torch
+
+from neural import weights
+from neural.errors import WeightsError
+from neural.threads import one_thread
+from neural.tissue.factored import Hearing
+from neural.tissue.graph import Rows
+from neural.tissue.train_law import law_of
+
+
+class LawNetwork:
+    """The messages of a factored law, `d<state>` [1/min] for each of its states.
+
+    Attributes:
+        card: what the weights file says about itself.
+        message_names: outputs, one column each.
+        node_inputs: the quantities that are the law's signals; edge_inputs: `distance` [um].
+        radius: neighbours within it were heard in training [um].
+    """
+
+    def __init__(self, path: str | os.PathLike):
+        card, tensors = weights.load(path, "tissue")
+        if card.architecture.get("form") != "factored":
+            raise WeightsError(path, "holds no factored law; read it with neural.TissueNetwork")
+        self.card = card
+        self.message_names: list[str] = card.message_names
+        self.node_inputs: list[str] = [q["name"] for q in card.architecture["nodes"]]
+        self.edge_inputs = ["distance"]
+        self.radius = float(card.architecture["radius"])
+        self.fitted = law_of(card, tensors)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> LawNetwork:
+        """Read weights of kind "tissue" that hold a law.
+
+        Raises:
+            WeightsError: the file fails a check of `neural.weights.read_card` or holds something else.
+        """
+        return cls(path)
+
+    def forward_numpy(
+        self, x: np.ndarray, indptr: np.ndarray, indices: np.ndarray, edge_attr: np.ndarray
+    ) -> np.ndarray:
+        """Messages (n, state) [1/min] of signals x (n, signal) over a neighbour list in compressed rows.
+
+        Signals beyond the range of the training data count as at its edge. The same bits for any number of threads.
+        """
+        a, law = self.card.architecture, self.fitted.law
+        distance = torch.from_numpy(np.ascontiguousarray(np.asarray(edge_attr, np.float64)[:, 0]))
+        hearing = Hearing.of(Rows(indptr, indices), distance, bool(a["mean"]), bool(a["itself"]))
+        with one_thread(), torch.no_grad():
+            s = torch.from_numpy(np.asarray(x, np.float64)).clamp(law.low, law.high)
+            return law.effects(law.heard(s, hearing)).sum(-2).numpy()
