@@ -85,7 +85,9 @@ def _modalities(card: Card) -> dict[str, dict]:
     return {m["name"]: m for m in card.architecture["modalities"]}
 
 
-def _reads(findings: Findings, name: str, spec: RepresentationSpace, card: Card) -> dict[str, tuple[str, ...]]:
+def _reads(
+    findings: Findings, name: str, spec: RepresentationSpace, card: Card
+) -> dict[str, tuple[str, ...]]:
     known, out = _modalities(card), {}
     for modality, features in spec.reads.items():
         at = ("representations", name, "reads", modality)
