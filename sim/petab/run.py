@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from mechanistic.errors import IntegrationError
+from mechanistic.errors import IntegrationError, ModelError
 from sim import interrupts
-from sim.errors import Interrupted, ScenarioError, SimulationError, StoreError
+from sim.errors import Interrupted, Problem, ScenarioError, SimulationError, StoreError
 from sim.fitting import scales
 from sim.fitting.candidates import species_to_measure, what_to_measure
 from sim.fitting.identifiability import Identifiability, identifiability
@@ -45,10 +46,8 @@ def evaluated(file: Path, *, gradient: bool, output: Path | None) -> str:
         StoreError: `output` cannot be written.
     """
     problem = load(file)
-    try:
+    with _in_words(file):
         found = problem.objective(slopes=gradient, back=gradient)
-    except IntegrationError as error:
-        raise SimulationError(f"{file}: {error}") from None
     if output is not None:
         write(output / "simulations.tsv", problem.simulations(found))
     return json.dumps(told(problem, found))
@@ -76,11 +75,12 @@ def fitted(file: Path, request: FitRequest, output: Path | None, say: Callable[[
     interrupts.guard(True)
     kept = None if output is None else output / "fit.jsonl"
     try:
-        fits = fit_many(
-            objective, request.starts, request.seed,
-            steps=request.explore, file=kept, resume=request.resume,
-            go_on=lambda: not interrupts.requested(), report=report,
-        )  # fmt: skip
+        with _in_words(file):
+            fits = fit_many(
+                objective, request.starts, request.seed,
+                steps=request.explore, file=kept, resume=request.resume,
+                go_on=lambda: not interrupts.requested(), report=report,
+            )  # fmt: skip
     finally:
         interrupts.guard(False)
     if interrupts.requested() and len(fits.fits) < request.starts:
@@ -114,6 +114,18 @@ def fitted(file: Path, request: FitRequest, output: Path | None, say: Callable[[
         write(output / "fit.tsv", table_of(problem, fits))
         write_problem(problem.files, values, output / "fitted")
     return json.dumps(result)
+
+
+@contextmanager
+def _in_words(file: Path) -> Iterator[None]:
+    """Errors of the engine as those of the command."""
+    try:
+        yield
+    except IntegrationError as error:
+        raise SimulationError(f"{file}: {error}") from None
+    except ModelError as error:
+        where = str(file) if error.file.startswith("<") else error.file
+        raise ScenarioError(Problem(where, p.message, p.line, p.key) for p in error.problems) from None
 
 
 def _seen(problem: PetabProblem, x: np.ndarray, found: Evaluation) -> Identifiability | None:

@@ -152,3 +152,20 @@ def test_validate_takes_a_problem(tmp_path, cellweave):
     )
     assert bad.code == 2
     assert "conditions.tsv:3: fead: 'fead' is not in the model; did you mean 'feed'?" in bad.err
+
+
+def test_what_has_no_derivative_is_told(tmp_path, cellweave):
+    event = """<listOfEvents><event id="late" useValuesFromTriggerTime="true">
+      <trigger initialValue="true" persistent="true"><math xmlns="http://www.w3.org/1998/Math/MathML">
+        <apply><lt/><ci>A</ci><cn>0.5</cn></apply></math></trigger>
+      <delay><math xmlns="http://www.w3.org/1998/Math/MathML"><cn>1</cn></math></delay>
+      <listOfEventAssignments><eventAssignment variable="feed">
+        <math xmlns="http://www.w3.org/1998/Math/MathML"><cn>0.1</cn></math></eventAssignment>
+      </listOfEventAssignments></event></listOfEvents>"""
+    text = VERSION_2["model.xml"].replace("</listOfReactions>", f"</listOfReactions>{event}")
+    file = write(tmp_path, VERSION_2, model=text)
+    plain = cellweave("petab", file)
+    assert plain.code == 0, plain.err
+    sloped = cellweave("petab", file, "--gradient")
+    assert sloped.code == 2
+    assert "late: sensitivities through a delay of an event are not supported" in sloped.err
