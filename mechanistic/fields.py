@@ -136,9 +136,9 @@ class DiffusionSolver(OnGrid):
         amounts balance.
         """
         loss, right = self.decay + rate.reshape(u.shape), self._inflow + gain.reshape(u.shape)
-        # what the steady field is found without counts once per exchange in a step, as the two are taken in turn
+        # what the steady field is found without counts up to half the exchange of a step, as the two are taken in turn
         most = float(rate.max()) * dt
-        goal, closer = _STEADY * min(most * most, 1.0), 0.2 / max(most, 1.0)
+        goal, closer = _STEADY * min(max(most * most, 0.01), 1.0), 2.0 / max(most, 10.0)
         steady = u.copy()
 
         def enough(_: float, last: float, first: float) -> bool:
