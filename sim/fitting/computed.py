@@ -8,7 +8,7 @@ import numpy as np
 
 from sim.errors import ScenarioError
 from sim.fitting import scales
-from sim.fitting.objective import Evaluation, Objective
+from sim.fitting.objective import Evaluation, Objective, Study
 from sim.fitting.parts import Parameter
 from sim.fitting.priors import log_prior, share
 from sim.spelling import did_you_mean
@@ -107,6 +107,10 @@ class Computed:
                 rows = getattr(result, name)
                 setattr(result, name, outer(rows, rows[:, self._to] @ jacobian))
         return result
+
+    @property
+    def studies(self) -> tuple[Study, ...]:
+        return self.objective.studies
 
     def log_priors(self, x: np.ndarray | None = None) -> dict[str, float]:
         """The log-density of every estimated parameter that has a prior."""

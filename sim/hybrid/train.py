@@ -165,14 +165,14 @@ def _study(job: HybridTraining, hybrid: Hybrid, rows: list[tuple[str, float, str
 
 
 def _learned(job: HybridTraining, model: PathwayModel) -> list[Parameter]:
-    values = {p.id: p.value for p in model.network.parameters}
+    values = {p.id: p.value for p in model.network.parameters if p.value is not None}
     found = []
     for name, (low, high) in job.learn.items():
-        if values.get(name) is None:
+        if name not in values:
             raise TrainingError(
                 job.file, [(None, f"learn.{name}", "is no parameter with a value in the model")]
             )
-        found.append(Parameter(name, float(np.clip(values[name], low, high)), low, high, "log10"))
+        found.append(Parameter(name, min(max(values[name], low), high), low, high, "log10"))
     return found
 
 
