@@ -46,7 +46,7 @@ Array = NDArray[np.float64]
 T = TypeVar("T")
 _KEPT_STEP_SIZES = 16
 _LITTLE_EXCHANGE = 0.035  # in a step: exchange and diffusion in turn are then right to 1e-4
-# The last correction, relative to its largest value, of the steady field that a step with cells leans on: where
+# The last correction, relative to the largest value, of the steady field that a step with cells leans on: where
 # exchange is fast beside the step, and in any case
 _STEADY, _LEAST_STEADY = 1e-4, 1e-8
 _SHORTEST_SUBSTEP = 2.0**-12  # of a step
@@ -139,10 +139,10 @@ class DiffusionSolver(OnGrid):
         # what the steady field is found without counts up to half the exchange of a step, as the two are taken in turn
         most = float(rate.max()) * dt
         goal, closer = _STEADY * min(max(most * most, 0.01), 1.0), 2.0 / max(most, 10.0)
-        steady = u.copy()
+        steady, before = u.copy(), largest(u)
 
         def enough(_: float, last: float, first: float) -> bool:
-            scale = largest(steady)
+            scale = max(largest(steady), before)
             return last <= _LEAST_STEADY * scale or last <= min(goal * scale, closer * first)
 
         self._multigrid.lose(loss)
