@@ -99,6 +99,7 @@ class DifferentiableTissue(torch.nn.Module):
         self.carries = torch.nn.Parameter(carries.detach().double().clone())
         self.field, self.mechanics, self.periodic = field, mechanics, periodic
         self._near = VerletList(0.15 * radius)
+        self._known: tuple[DiffusionSolver, float, np.ndarray, np.ndarray] | None = None
 
     def forward(self, start: TissueState, steps: int) -> TissueState:
         """The state after `steps` steps."""
@@ -143,9 +144,16 @@ class DifferentiableTissue(torch.nn.Module):
         if part.export is not None:
             given = part.export(s) * (self.dt / part.solver.grid.voxel_volume)
             flat = flat + torch.zeros_like(flat).index_add(0, voxel, given)
-        out = _Diffuse.apply(flat.reshape(u.shape), part.solver, self.dt)
+        out = _Diffuse.apply(flat.reshape(u.shape), part.solver, self.dt, *self._response(part.solver))
         assert isinstance(out, torch.Tensor)
         return out
+
+    def _response(self, solver: DiffusionSolver) -> tuple[np.ndarray, np.ndarray]:
+        """After a step: what faces bring into an empty field, and what is left of a field of ones without that."""
+        if self._known is None or self._known[0] is not solver or self._known[1] != self.dt:
+            brought = solver.step(np.zeros(solver.grid.shape), self.dt)
+            self._known = solver, self.dt, brought, solver.step(np.ones(solver.grid.shape), self.dt) - brought
+        return self._known[2:]
 
     def _move(self, x: torch.Tensor, rows: Rows) -> torch.Tensor:
         m = self.mechanics
@@ -197,19 +205,15 @@ class _Diffuse(torch.autograd.Function):
     """exp(L dt) u, and what faces bring. L is symmetric on even voxels, so its reverse is itself without the faces."""
 
     @staticmethod
-    def forward(ctx: Any, u, solver, dt):
-        ctx.how = solver, dt
+    def forward(ctx: Any, u, solver, dt, brought, of_one):
+        ctx.how = solver, dt, brought, of_one
         return torch.from_numpy(solver.step(u.detach().numpy().copy(), dt))
 
     @staticmethod
     def backward(ctx: Any, *grads: torch.Tensor):
-        solver, dt = ctx.how
+        solver, dt, brought, of_one = ctx.how
         pull = grads[0].numpy()
-        brought = solver.step(np.zeros_like(pull), dt)
-        # the solver keeps fields from falling below zero, which a gradient may: so both signs go by themselves
-        up, down = (solver.step(np.ascontiguousarray(part), dt) for part in (pull.clip(0), (-pull).clip(0)))
-        return (
-            torch.from_numpy(up - down if not brought.any() else (up - brought) - (down - brought)),
-            None,
-            None,
-        )
+        # the solver keeps fields from falling below zero, which a gradient may: so it is lifted before, and let down after
+        low = min(float(pull.min()), 0.0)
+        back = solver.step(pull - low, dt) - brought + low * of_one
+        return torch.from_numpy(back), None, None, None, None

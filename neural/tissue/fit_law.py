@@ -199,7 +199,7 @@ def _first_reach(law: FactoredLaw, tracks: Sequence[Tracks]) -> None:
     loud = torch.stack(
         [_heard(law, torch.as_tensor(t.states)[None], t).flatten(0, -2).amax(0) for t in tracks]
     )
-    law.carries /= loud.amax(0).clamp_min(1e-9)[:, None]
+    law.carries.div_(loud.amax(0).clamp_min(1e-9)[:, None])
 
 
 def _improve_reach(

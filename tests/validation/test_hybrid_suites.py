@@ -1,4 +1,4 @@
-"""Hybrids beside published results: gradients on a stiff cascade with an event, hidden terms of real and made-up data."""
+"""Hybrids beside published results: gradients on a stiff cascade with an event, hidden terms found again."""
 
 import sys
 import tarfile
