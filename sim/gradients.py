@@ -213,7 +213,7 @@ class _Diffuse(torch.autograd.Function):
     def backward(ctx: Any, *grads: torch.Tensor):
         solver, dt, brought, of_one = ctx.how
         pull = grads[0].numpy()
-        # the solver keeps fields from falling below zero, which a gradient may: so it is lifted before, and let down after
+        # the solver keeps fields from falling below zero, which a gradient may: it is lifted before, let down after
         low = min(float(pull.min()), 0.0)
         back = solver.step(pull - low, dt) - brought + low * of_one
         return torch.from_numpy(back), None, None, None, None
