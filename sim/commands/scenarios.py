@@ -89,7 +89,8 @@ def new(
 @app.command()
 def validate(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="Scenarios, models, experiments, training or sweep files.")
+        list[Path],
+        typer.Argument(metavar="FILE...", help="Scenarios, models, experiments, training or sweep files."),
     ],
     allow_outside: Outside = False,
 ) -> None:
