@@ -36,6 +36,9 @@ class PetabProblem:
         """Ids of the estimated weights of networks, by "network.layer.array"; none where there are no networks."""
         return {}
 
+    def write_networks(self, x: np.ndarray, folder: Path) -> None:
+        """Puts the weights at the scaled values `x` into the files of arrays of a copy of the problem in `folder`."""
+
     def simulations(self, found: Evaluation) -> str:
         """The measurement table with what was simulated in place of what was measured."""
         columns: list[str] = []

@@ -113,6 +113,7 @@ def fitted(file: Path, request: FitRequest, output: Path | None, say: Callable[[
         write(output / "simulations.tsv", problem.simulations(found))
         write(output / "fit.tsv", table_of(problem, fits))
         write_problem(problem.files, values, output / "fitted")
+        problem.write_networks(best.x, output / "fitted")
     return json.dumps(result)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from mechanistic.errors import ModelError
 from mechanistic.joining import joined, names_in
 from mechanistic.network import ReactionNetwork
 from mechanistic.parts import Tree
+from neural.sciml import read_arrays, write_arrays
 from sim.errors import Problem, ScenarioError
 from sim.fitting.computed import Computed
 from sim.fitting.objective import Objective, Study
@@ -26,7 +28,14 @@ from sim.fitting.spans import Settings
 from sim.hybrid.inline import CannotInline, inlined
 from sim.petab.common import Transform, replaced
 from sim.petab.problem import PetabProblem
-from sim.petab.sciml_tables import Hybridization, Part, input_array, read_hybridization, taken_apart
+from sim.petab.sciml_tables import (
+    Hybridization,
+    Part,
+    extension,
+    input_array,
+    read_hybridization,
+    taken_apart,
+)
 from sim.petab.tables import Files
 from sim.petab.version2 import read_version2
 
@@ -53,6 +62,13 @@ class SciMLProblem(PetabProblem):
             for layer, group in part.weights.items()
             for array, own in group.items()
         }
+
+    def write_networks(self, x: np.ndarray, folder: Path) -> None:
+        weights = self.weights(x)
+        for name in (extension(self.files) or {}).get("array_files") or []:
+            arrays = read_arrays(folder / name)
+            fitted = {network: weights.get(network, own) for network, own in arrays.parameters.items()}
+            write_arrays(folder / name, fitted, arrays.inputs)
 
     def weights(self, x: np.ndarray | None = None) -> dict[str, dict[str, dict[str, np.ndarray]]]:
         """All weights by network, layer and array, at the scaled values `x`; at the nominal ones where None."""

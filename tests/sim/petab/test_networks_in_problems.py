@@ -128,3 +128,15 @@ def test_a_fault_is_told(folder, file, old, new, says):
     (folder / file).write_text(text.replace(old, new))
     with pytest.raises(ScenarioError, match=says):
         load(folder / "problem.yaml")
+
+
+def test_fitted_weights_are_written_back(folder):
+    problem = load(folder / "problem.yaml")
+    x = problem.objective.nominal + 0.25
+    expected = problem.weights(x)
+    problem.write_networks(x, folder)
+    again = load(folder / "problem.yaml")
+    assert np.all(again.weights()["before"]["first"]["weight"] == expected["before"]["first"]["weight"])
+    assert np.all(again.weights()["inside"]["layer1"]["bias"] == expected["inside"]["layer1"]["bias"])
+    # what the tables fix stays fixed
+    assert np.all(expected["inside"]["layer2"]["bias"] == 0.1)
