@@ -147,7 +147,7 @@ class Multigrid:
             box.found.fill(0.0)
         if box.found.size == 1 and not whole:
             return  # any value will do
-        with threads_for(box.found.size, each=4_000):
+        with threads_for(box.found.size, each=20_000):
             self._relax(box, self._colours[0])
             if depth + 1 < len(self._boxes):
                 below = self._boxes[depth + 1]
