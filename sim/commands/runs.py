@@ -47,7 +47,7 @@ def explain(
         float | None, typer.Option(help="For counterfactual: the value that the outcome is to pass.")
     ] = None,
     samples: Annotated[int, typer.Option(min=2, help="Points of the designs of morris and sobol.")] = 16,
-    seeds: Annotated[int, typer.Option(min=2, help="Paired runs of each variant.")] = 4,
+    seeds: Annotated[int, typer.Option(min=2, help="Paired runs of each variant.")] = 3,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="EXPLAIN.zarr", help="Store it, and draw a page.")
     ] = None,

@@ -48,7 +48,7 @@ def explain(
     scenario: Scenario,
     outcome: str,
     methods: Sequence[str] = DEFAULT,
-    seeds: int = 4,
+    seeds: int = 3,
     say: Callable[[str], None] | None = None,
     over: Sequence[str] = (),
     threshold: float | None = None,

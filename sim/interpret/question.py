@@ -60,7 +60,7 @@ class Question:
         self,
         scenario: Scenario,
         outcome: str,
-        seeds: int = 4,
+        seeds: int = 3,
         over: Mapping[str, Range] | None = None,
         threshold: float | None = None,
         samples: int = 16,
