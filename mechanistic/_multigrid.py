@@ -71,7 +71,8 @@ class Multigrid:
         self._boxes[0].loss[...] = loss
         for box, coarse in zip(self._boxes, self._boxes[1:]):
             box.found.fill(0.0)  # of nothing all is left: so much for adding up
-            self._below(box, box.loss, coarse.loss, coarse.found)
+            with threads_for(box.found.size, each=20_000):
+                self._below(box, box.loss, coarse.loss, coarse.found)
         for box in self._boxes:
             np.add(box.loss, box.leaving, out=box.inverse)
             np.maximum(box.inverse, 1e-30, out=box.inverse)
