@@ -1,7 +1,7 @@
 """The sweep file: which scenario, over which values, which outcomes.
 
 sweep: 1
-scenario: quickstart.yaml          # beside this file, or a shipped one
+scenario: mine.yaml                # a file beside this one, or the name of a shipped scenario
 over:                              # every combination; each name becomes a dimension
   dose: {key: "perturbations[0].to", values: [0 uM, 0.1 uM, 1 uM]}
   pathway.egfr.k_mek: [0.5, 1, 2]
@@ -23,6 +23,7 @@ from pydantic import Field, ValidationError
 
 from sim.errors import Problem, ScenarioError, escaped
 from sim.interpret.over import scenario_key
+from sim.library import shipped
 from sim.scenario import Scenario
 from sim.scenario.files import FileProblem, read_regular, resolve
 from sim.scenario.problems import problem_at, schema_problems
@@ -208,11 +209,11 @@ class _Checker:
     # ---- parts
 
     def _scenario(self) -> Scenario:
-        folder = Path(self.document.file).absolute().parent
+        folder, name = Path(self.document.file).absolute().parent, self.spec.scenario
+        if name in shipped() and not (folder / name).exists():
+            name = f"{name}.yaml"
         try:
-            path = resolve(
-                self.spec.scenario, folder, extensions=(".yaml", ".yml"), allow_outside=self.allow_outside
-            )
+            path = resolve(name, folder, extensions=(".yaml", ".yml"), allow_outside=self.allow_outside)
         except FileProblem as problem:
             self._fault(("scenario",), str(problem))
             self._stop()

@@ -94,3 +94,11 @@ def test_several_faults_are_told_together(file):
 def test_a_file_that_is_no_yaml_is_told_by_its_line(file):
     with pytest.raises(ScenarioError, match=r"doses.yaml:3"):
         load_sweep(file("sweep: 1\nscenario: a\nover: {[\n"))
+
+
+def test_a_shipped_scenario_goes_by_its_name(file):
+    by_name, by_file = (
+        load_sweep(file(f"sweep: 1\nscenario: {name}\nover: {{cells.pc9.count: [2, 3]}}\n")).scenario.file
+        for name in ("quickstart", "quickstart.yaml")
+    )
+    assert by_name == by_file
