@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -91,6 +91,7 @@ class PathwayProcess(Process):
         )
         self.memory = f"integrator.{settings.name}.events"
         self._unstarted = fresh_memory(network.events, 1)[0]
+        self._followed: dict[str, tuple[str, ...]] = {}
         if network.events:
             what = f"triggers and waiting events of {settings.name}"
             self.states += (Quantity(self.memory, "1", what, width=len(self._unstarted)),)
@@ -194,15 +195,16 @@ class PathwayProcess(Process):
         values = np.full(len(state), np.nan)
         rows = np.flatnonzero(self.members(state))
         if rows.size:
-            # a species needs no driven input; asking for one here would let two cells wait for each other
-            inputs = None if short in self.network.state_ids else signals
-            values[rows] = self.model.observe(self._cells(state, inputs, rows), (short,))[:, 0]
+            cells = self._cells(state, signals, rows, set(self.follows(name)))
+            values[rows] = self.model.observe(cells, (short,))[:, 0]
         return values
 
     def follows(self, name: str) -> tuple[str, ...]:
         prefix = f"pathway.{self.settings.name}."
-        needed = _needed_at_once(self.network, name.removeprefix(prefix))
-        return tuple(f"{prefix}{i}" for i in self.settings.active if i in needed)
+        if name not in self._followed:
+            needed = _needed_at_once(self.network, name.removeprefix(prefix))
+            self._followed[name] = tuple(f"{prefix}{i}" for i in self.settings.active if i in needed)
+        return self._followed[name]
 
     def compartment_size(self, species: str) -> float:
         """Size of the compartment of a species in the model's unit, 1 for what is no species."""
@@ -218,18 +220,20 @@ class PathwayProcess(Process):
         volume = self._scale(state, rows) * self.compartment_size(species)
         state[self.block][rows, column] = change(state[self.block][rows, column] / volume) * volume
 
-    def _cells(self, state, signals, rows: np.ndarray):
-        """The rows as the pathway engine takes them."""
+    def _cells(self, state, signals, rows: np.ndarray, asked: Collection[str] | None = None):
+        """The rows as the pathway engine takes them.
+
+        `asked` are the inputs that matter; the others stay as stored, since to ask for what does not matter could
+        let two cells wait for each other.
+        """
         from mechanistic.model import PathwayState
 
         active = self.active
-        names = [f"pathway.{self.settings.name}.{i}" for i in active]
-        if signals is None:
-            parameters = (
-                np.stack([state[n][rows] for n in names], axis=1) if names else np.empty((len(rows), 0))
-            )
-        else:
-            parameters = signals.stack(names)[rows]
+        parameters = np.empty((len(rows), len(active)))
+        for k, i in enumerate(active):
+            name = f"pathway.{self.settings.name}.{i}"
+            source = signals if asked is None or name in asked else state
+            parameters[:, k] = source[name][rows]
         time = np.full(len(rows), state.time / self.settings.minutes_per_unit)
         return PathwayState(
             amounts=state[self.block][rows],

@@ -242,3 +242,18 @@ def test_a_coupling_sets_off_an_event(folder):
     advance(simulation, 18)
     # k = 4 - E passes 1 once, and stays above
     assert np.all(simulation.signals["pathway.q.n"] == 100)
+
+
+def test_cells_may_hear_of_each_other_what_a_rule_says_at_once(tmp_path):
+    (tmp_path / "inhibition.ant").write_text("D = 1; heard = 0; shown := 2*D; D' = -heard*D")
+    signals = started(
+        scene(
+            "pathways: {q: {model: inhibition.ant, time_unit: min}}",
+            "tissue: {neighbours: {radius: 25 um}}",
+            "couplings: [{from: neighbours.mean(pathway.q.shown), to: pathway.q.heard}]",
+            cells=QUIET.replace("random: {}", "hexagonal: {spacing: 12 um}"),
+            folder=tmp_path,
+        )
+    ).signals
+    assert np.array_equal(signals["pathway.q.shown"], [2, 2, 2])
+    assert np.array_equal(signals["pathway.q.heard"], [2, 2, 2])
