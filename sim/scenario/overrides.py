@@ -42,6 +42,9 @@ def apply(document: Document, given: Mapping[str, str]) -> dict[Path, str]:
                 raise ValueError("the key is empty")
             path = _put(document.data, path, _value(text))
             overridden[path] = text
+            # what stood below it in the file is there no more
+            for gone in [p for p in document.marks if p[: len(path)] == path and p != path]:
+                del document.marks[gone]
         except ValueError as error:
             name = f"--set {escaped(key, 60)}={escaped(text, 40)}"
             problems.append(Problem(document.file, str(error), None, name))

@@ -143,6 +143,11 @@ def test_override_at_fault_is_named(monolayer: Path, key: str, value: str, messa
     assert message in line
 
 
+def test_a_list_may_be_replaced_by_a_shorter_one(monolayer: Path):
+    assert len(Scenario.load(monolayer).outputs.cells) > 1
+    assert list(Scenario.load(monolayer, overrides={"outputs.cells": "[type]"}).outputs.cells) == ["type"]
+
+
 def test_problems_of_others_have_file_line_and_value(monolayer: Path):
     s = Scenario.load(monolayer)
     lines = monolayer.read_text().splitlines()
