@@ -309,8 +309,8 @@ def _rows(quick: bool, threads: int) -> Iterator[dict]:
     for dims in (2, 3):
         for n in counts:
             yield _hours(n, dims)
-    if not quick:  # that of few cells is lost in what was in use before them
-        yield _row(f"memory, {many:.0e} cells with oxygen, 3-D", bytes_per_cell(many, 3), "bytes a cell")
+    if not quick:  # that of fewer cells is lost in what was in use before them
+        yield _row("memory, 1e+06 cells with oxygen, 3-D", bytes_per_cell(1_000_000, 3), "bytes a cell")
     few = 1_000 if quick else 10_000
     for name, seconds in by_layer(few):
         yield _row(f"an hour of {few:.0e} cells, 2-D, with {name or 'mechanics and fields'}", seconds, "s")

@@ -93,15 +93,23 @@ def bytes_per_cell(n: int, dims: int) -> float:
 
 def _growth(n: int, dims: int) -> int:
     """Bytes, see `bytes_per_cell`."""
-    import resource
-
     simulation(2_000, dims).step(_STEP)
-    scale = 1 if sys.platform == "darwin" else 1024
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = _most_in_use()
     ready = simulation(n, dims)
     for _ in range(2):
         ready.step(_STEP)
-    return scale * (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+    return _most_in_use() - before
+
+
+def _most_in_use() -> int:
+    """Bytes that this process has had in use at most."""
+    import resource
+
+    status = Path("/proc/self/status")
+    if status.exists():  # what getrusage says on Linux begins with what the parent had
+        (line,) = (w for w in status.read_text().splitlines() if w.startswith("VmHWM:"))
+        return 1024 * int(line.split()[1])
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
 
 
 def by_layer(n: int) -> Iterator[tuple[str, float]]:
