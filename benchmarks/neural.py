@@ -15,7 +15,6 @@ from __future__ import annotations
 import argparse
 import copy
 import importlib
-import json
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -36,6 +35,7 @@ _uncover()
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
+from table import show  # noqa: E402
 
 from neural.odes import dosing, solve  # noqa: E402
 from neural.vector_fields import MLPField  # noqa: E402
@@ -210,17 +210,7 @@ def main() -> None:
     options = parser.parse_args()
     torch.set_num_threads(1)
     rows = _rows(*((512, 64, 1) if options.quick else (10_000, 256, 4)))
-    if options.json:
-        print(json.dumps(list(rows), indent=1))
-        return
-    for row in rows:
-        error = f"  error {row['error']:.1e}" if "error" in row else ""
-        print(f"{row['name']:<70} {row['value']:>10.3g} {row['unit']}{error}", flush=True)
-        if "peer" in row:
-            error = f", error {row['peer_error']:.1e}" if "peer_error" in row else ""
-            print(
-                f"{'':4}{row['ratio']:.3g} times {row['peer']} ({row['peer_value']:.3g}{error})", flush=True
-            )
+    show(rows, options.json, 70)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ CPU times of this process, the least of several taken in turn, unless a row says
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import tarfile
@@ -27,6 +26,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from table import show
 
 from mechanistic import jit, load_model
 from mechanistic.model import PathwayModel
@@ -247,17 +247,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="two models and few cells, under a minute")
     options = parser.parse_args()
     jit.set_threads(1)
-    if options.json:
-        print(json.dumps(list(_rows(options.quick)), indent=1))
-        return
-    for row in _rows(options.quick):
-        error = f"  error {row['error']:.1e}" if "error" in row else ""
-        print(f"{row['name']:<66} {row['value']:>10.3g} {row['unit']}{error}", flush=True)
-        if "peer" in row:
-            error = f", error {row['peer_error']:.1e}" if "peer_error" in row else ""
-            print(
-                f"{'':4}{row['ratio']:.3g} times {row['peer']} ({row['peer_value']:.3g}{error})", flush=True
-            )
+    show(_rows(options.quick), options.json, 66)
 
 
 if __name__ == "__main__":

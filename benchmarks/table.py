@@ -1,0 +1,21 @@
+"""Rows of a benchmark for people, each beside its peer, or all of them as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+
+
+def show(rows: Iterable[dict], as_json: bool, width: int) -> None:
+    """Prints rows as they come, names in `width` columns; as JSON all at once."""
+    if as_json:
+        print(json.dumps(list(rows), indent=1))
+        return
+    for row in rows:
+        error = f"  error {row['error']:.1e}" if "error" in row else ""
+        print(f"{row['name']:<{width}} {row['value']:>10.3g} {row['unit']}{error}", flush=True)
+        if "peer" in row:
+            error = f", error {row['peer_error']:.1e}" if "peer_error" in row else ""
+            print(
+                f"{'':4}{row['ratio']:.3g} times {row['peer']} ({row['peer_value']:.3g}{error})", flush=True
+            )
