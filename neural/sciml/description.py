@@ -7,7 +7,7 @@ The file is YAML (PEtab-SciML's network format). A step is one of torch.fx's: "p
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from itertools import pairwise
@@ -63,6 +63,32 @@ class Description:
     def output(self) -> Any:
         """What the last step names: one step, or a list of them."""
         return self.steps[-1].arguments[0]
+
+    def walk(self, inputs: Iterable[Any], call: Callable[[Step, list], Any]) -> Any:
+        """What the last step names, each layer and function on the way computed by `call(step, arguments)`.
+
+        Args:
+            inputs: one for each of `self.inputs`, in order, in whatever form `call` takes.
+        """
+        values: dict[str, Any] = {}
+        waiting = iter(inputs)
+        for step in self.steps:
+            if step.operation == "placeholder":
+                values[step.name] = next(waiting)
+                continue
+            arguments = [_looked_up(values, a) for a in step.arguments]
+            if step.operation == "output":
+                return arguments[0]
+            values[step.name] = call(step, arguments)
+        raise AssertionError("a description ends with its output")
+
+
+def _looked_up(values: Mapping[str, Any], argument: Any) -> Any:
+    if isinstance(argument, str):
+        return values[argument]
+    if isinstance(argument, list | tuple):
+        return [_looked_up(values, part) for part in argument]
+    return argument
 
 
 def read_description(path: str | os.PathLike) -> Description:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from neural.errors import TrainingError, WeightsError
-from neural.sciml.description import Description, read_description
+from neural.sciml.description import Description, Step, read_description
 from neural.sciml.functions import FUNCTIONS, options_of
 from neural.sciml.layers import make
 
@@ -65,21 +65,12 @@ class SciMLNetwork(torch.nn.Module):
         """
         if len(inputs) != len(self.description.inputs):
             raise ValueError(f"needs {len(self.description.inputs)} inputs (got {len(inputs)})")
-        values: dict[str, Any] = {}
-        waiting = iter(inputs)
-        for step in self.description.steps:
-            if step.operation == "placeholder":
-                values[step.name] = next(waiting)
-                continue
-            arguments = [_looked_up(values, a) for a in step.arguments]
-            if step.operation == "call_module":
-                values[step.name] = self.layers[step.target](*arguments)
-            elif step.operation == "output":
-                return arguments[0]
-            else:
-                function = FUNCTIONS[step.target].call
-                values[step.name] = function(*arguments, **options_of(step.options))
-        raise AssertionError("a description ends with its output")
+        return self.description.walk(inputs, self._computed)
+
+    def _computed(self, step: Step, arguments: list) -> Any:
+        if step.operation == "call_module":
+            return self.layers[step.target](*arguments)
+        return FUNCTIONS[step.target].call(*arguments, **options_of(step.options))
 
     # ---- weights
 
@@ -118,11 +109,3 @@ class SciMLNetwork(torch.nn.Module):
 
     def _refuse(self, message: str) -> None:
         raise WeightsError(self.description.file, message)
-
-
-def _looked_up(values: Mapping[str, Any], argument: Any) -> Any:
-    if isinstance(argument, str):
-        return values[argument]
-    if isinstance(argument, list | tuple):
-        return [_looked_up(values, part) for part in argument]
-    return argument

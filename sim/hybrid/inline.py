@@ -18,6 +18,7 @@ from sim.hybrid.activations import ACTIVATIONS, OVER_ALL
 
 if TYPE_CHECKING:
     from neural.sciml import Description
+    from neural.sciml.description import Step
 
 MOST_WEIGHTS = 5000
 _NOTHING = ("Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "AlphaDropout")
@@ -90,22 +91,16 @@ class _Writer:
         }
 
     def write(self, inputs: list[np.ndarray]) -> Inlined:
-        values: dict[str, Any] = {}
-        waiting = iter(inputs)
-        for step in self.description.steps:
-            if step.operation == "placeholder":
-                values[step.name] = next(waiting)
-                continue
-            arguments = [_looked_up(values, a) for a in step.arguments]
-            if step.operation == "output":
-                found = arguments[0] if isinstance(arguments[0], list) else [arguments[0]]
-                return Inlined(self.weights, self.rules, [_objects(f) for f in found])
-            if step.operation == "call_module":
-                found = self._layer(step.target, arguments)
-            else:
-                found = self._function(step.target, arguments, step.options)
-            values[step.name] = self._named(step.name, found)
-        raise AssertionError("a description ends with its output")
+        found = self.description.walk(inputs, self._computed)
+        outputs = found if isinstance(found, list) else [found]
+        return Inlined(self.weights, self.rules, [_objects(f) for f in outputs])
+
+    def _computed(self, step: Step, arguments: list) -> np.ndarray:
+        if step.operation == "call_module":
+            found = self._layer(step.target, arguments)
+        else:
+            found = self._function(step.target, arguments, step.options)
+        return self._named(step.name, found)
 
     def _weight_ids(self, array: str, shape: tuple[int, ...]) -> np.ndarray:
         ids = np.empty(shape, dtype=object)
@@ -184,14 +179,6 @@ def _objects(values: Any) -> np.ndarray:
     for i, value in enumerate(values):
         found[i] = value
     return found
-
-
-def _looked_up(values: Mapping[str, Any], argument: Any) -> Any:
-    if isinstance(argument, str):
-        return values[argument]
-    if isinstance(argument, list | tuple):
-        return [_looked_up(values, part) for part in argument]
-    return argument
 
 
 def _each(function: Callable[..., Tree], *arrays: np.ndarray) -> np.ndarray:
