@@ -2,32 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
+import importlib
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sim import interrupts
 from sim.build import plan
-from sim.errors import Interrupted, ScenarioError, SimulationError, StoreError, escaped
+from sim.errors import Interrupted, ScenarioError, SimulationError, StoreError
 from sim.store.disk import require_space
 from sim.store.lock import Lock
 from sim.sweeping.form import Sweep
 from sim.sweeping.member import Order, run_member
 from sim.sweeping.parts import Parts, gathered, write_dataset
-
-if TYPE_CHECKING:
-    from distributed import Client
-
-#: a member whose worker dies is given to another one so often
-RETRIES = 2
-#: seconds between two looks at the signals
-_PATIENCE = 0.5
-#: seconds for workers to come
-_START = 60
+from sim.workers import check_scheduler, cores, pool
 
 
 @dataclass(frozen=True)
@@ -65,10 +56,7 @@ def sweep(
         StoreError: disk, lock, or no scheduler at the address.
         Interrupted: by a signal; finished members are kept and the dataset has them.
     """
-    if scheduler != "local" and not scheduler.startswith(("tcp://", "tls://")):
-        raise ScenarioError(
-            f"--scheduler {escaped(scheduler)}: must be local or an address like tcp://host:8786"
-        )
+    check_scheduler(scheduler)
     say = say or (lambda _text: None)
     if os.path.lexists(output) and not resume:
         raise ScenarioError(f"{output}: exists; use --resume, or another -o")
@@ -109,32 +97,27 @@ def _locked(
     say(f"{len(members)} runs, {earlier} of them finished before")
     failed: dict[str, str] = {}
     finished = earlier
-    stopped = 0
-    interrupts.guard(True)
     if waiting:
-        orders = {
-            m.name: Order(
-                wanted.scenario.text,
-                str(Path(wanted.scenario.file).absolute()),
-                m.values,
-                m.seed,
-                wanted.outcomes,
-                allow_outside,
-            )
+        file = str(Path(wanted.scenario.file).absolute())
+        orders = (
+            (m.name, Order(wanted.scenario.text, file, m.values, m.seed, wanted.outcomes, allow_outside))
             for m in waiting
-        }
-        with _client(scheduler, min(workers or os.cpu_count() or 1, len(waiting))) as client:
-            for name, result in _results(client, orders):
-                if name is None:
-                    stopped = interrupts.requested()
-                    break
+        )
+        with pool(scheduler, min(workers or cores(), len(waiting))) as crowd:
+            # what the dataset is written with is loaded while the workers start: no stop waits for it
+            importlib.import_module("zarr")
+            for name, result in crowd.run(run_member, orders):
                 parts.keep(name, result)
+                # from the first finished member on there is something to tell of
+                interrupts.guard(True)
                 if result["status"] == "failed":
                     failed[name] = result["log"].splitlines()[0] if result["log"] else "failed"
                     say(f"run {name} failed: {failed[name]}")
                 else:
                     finished += 1
                 say(f"{finished + len(failed)} of {len(members)} runs")
+    # a signal after the last member has nothing to stop
+    stopped = interrupts.requested() if finished + len(failed) < len(members) else 0
     complete = not stopped and not failed
     status = "complete" if complete else "interrupted" if stopped else "failed members"
     write_dataset(gathered(wanted, parts, {**attrs, "status": status}), output)
@@ -143,77 +126,6 @@ def _locked(
     if complete:
         parts.remove()
     return Swept(output, finished - earlier, failed, earlier)
-
-
-def _results(client: Client, orders: dict[str, Order]) -> Iterator[tuple[str | None, dict[str, Any]]]:
-    """Names and results as they come; (None, {}) where a signal asks to stop."""
-    from distributed import TimeoutError as NothingYet
-    from distributed import as_completed
-
-    futures = {
-        name: client.submit(run_member, order, key=f"member-{name}", pure=False, retries=RETRIES)
-        for name, order in orders.items()
-    }
-    names = {f.key: n for n, f in futures.items()}
-    left = set(names)
-    while left:
-        if interrupts.requested():
-            client.cancel(list(futures.values()), force=True)
-            yield None, {}
-            return
-        batch = [f for n, f in futures.items() if f.key in left]
-        waiting = as_completed(batch, timeout=_PATIENCE)
-        with contextlib.suppress(NothingYet, TimeoutError):
-            for future in waiting:
-                left.discard(future.key)
-                yield names[future.key], _result(future)
-                if interrupts.requested():
-                    break
-
-
-def _result(future: Any) -> dict[str, Any]:
-    """What a worker gave back; a member that killed its workers has failed."""
-    try:
-        return future.result()
-    except Exception as error:
-        return {"status": "failed", "log": f"{type(error).__name__}: {error}"}
-
-
-@contextlib.contextmanager
-def _client(scheduler: str, workers: int) -> Iterator[Client]:
-    import logging
-
-    import dask
-    from distributed import Client, LocalCluster
-
-    settings = {
-        "distributed.scheduler.allowed-failures": RETRIES,
-        "distributed.admin.log-format": "%(message)s",
-    }
-    with dask.config.set(settings):
-        if scheduler != "local":
-            try:
-                client = Client(scheduler, timeout=_START)
-            except (OSError, TimeoutError) as error:
-                raise StoreError(
-                    f"--scheduler {escaped(scheduler)}: no Dask scheduler answers ({error})"
-                ) from None
-            with client:
-                yield client
-            return
-        with (
-            LocalCluster(
-                n_workers=workers,
-                threads_per_worker=1,
-                processes=True,
-                dashboard_address=None,  # pyright: ignore[reportArgumentType]
-                host="127.0.0.1",
-                silence_logs=logging.CRITICAL,
-                memory_limit=0,
-            ) as cluster,
-            Client(cluster, timeout=_START) as client,
-        ):
-            yield client
 
 
 def _require_same(output: Path, identity: dict[str, str]) -> None:

@@ -1,6 +1,10 @@
 """The numbers of a sweep are those of single runs, whoever computes them and however often it was stopped."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from contextlib import nullcontext
 
 import numpy as np
@@ -99,12 +103,13 @@ def test_resume_runs_only_what_is_left_and_a_damaged_member_again(file, tmp_path
     (parts.folder / "0-0.npz").write_bytes((parts.folder / "0-0.npz").read_bytes()[:50])
     seen = []
 
-    def here(_client, orders):
-        seen.extend(orders)
-        yield from ((name, run_member(o)) for name, o in orders.items())
+    class Here:
+        def run(self, function, orders):
+            for name, o in orders:
+                seen.append(name)
+                yield name, function(o)
 
-    monkeypatch.setattr(runner, "_results", here)
-    monkeypatch.setattr(runner, "_client", lambda *_a: nullcontext())
+    monkeypatch.setattr(runner, "pool", lambda *_a: nullcontext(Here()))
     with pytest.raises(ScenarioError, match="use --resume"):
         sweep(found, output)
     result = sweep(found, output, resume=True)
@@ -139,3 +144,44 @@ def test_a_member_that_fails_is_told_and_the_others_are_there(file, tmp_path):
 def test_a_scheduler_that_is_none_is_refused(file, tmp_path):
     with pytest.raises(ScenarioError, match="must be local or an address"):
         sweep(load_sweep(file), tmp_path / "out.zarr", scheduler="slurm")
+
+
+def test_a_scheduler_at_an_address_loses_nothing_when_a_worker_is_killed(file, tmp_path):
+    """A cluster of two processes at tcp://; one is killed as soon as the first member is there."""
+    from distributed import LocalCluster
+
+    found = load_sweep(file)
+    killed = []
+    with LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None, host="127.0.0.1") as cluster:
+
+        def kill_one(text):
+            if text.startswith("1 of 4") and not killed:
+                killed.append(next(iter(cluster.workers.values())).pid)
+                os.kill(killed[0], signal.SIGKILL)
+
+        address = cluster.scheduler_address
+        result = sweep(found, tmp_path / "out.zarr", scheduler=address, say=kill_one)
+    assert address.startswith("tcp://") and killed
+    assert (result.done, result.failed) == (4, {})
+    with xr.open_zarr(tmp_path / "out.zarr") as there:
+        got = there.load()
+    parts = kept(found, tmp_path / "here.zarr")
+    xr.testing.assert_identical(got.drop_attrs(), gathered(found, parts, {}).drop_attrs())
+
+
+def test_term_waits_for_no_member_and_what_is_finished_is_kept(file, tmp_path):
+    """All members but the first would take hours: only a sweep that lets go of them ends at all."""
+    text = SWEEP.replace(
+        '{dose: {key: "perturbations[0].to", values: [0 uM, 2 uM]}}', "{time.stop: [1 h, 100000 h]}"
+    )
+    file.write_text(text.replace("[3, 4]", "1"))
+    command = [sys.executable, "-m", "sim", "sweep", file, "-o", tmp_path / "out.zarr", "--workers", "2"]
+    run = subprocess.Popen([str(c) for c in command], stderr=subprocess.PIPE, text=True)
+    assert run.stderr is not None
+    assert any("1 of 2 runs" in line for line in run.stderr)
+    run.send_signal(signal.SIGTERM)
+    said = run.stderr.read()
+    assert run.wait(timeout=120) == 143 and "--resume" in said and "Traceback" not in said
+    with xr.open_zarr(tmp_path / "out.zarr") as there:
+        assert there["status"].values.ravel().tolist() == ["done", "waiting"]
+        assert there.attrs["status"] == "interrupted"

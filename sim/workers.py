@@ -1,0 +1,166 @@
+"""Many jobs on the processes of this machine, or of a Dask scheduler: results as they come, a stop that waits for none.
+
+with pool("local", 4) as workers:
+    for name, result in workers.run(function, orders):    # orders: (name, argument), taken as workers become free
+        ...
+    if interrupts.requested(): ...                     # the loop ends at a signal, and running jobs are killed
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import queue
+import signal
+import time
+import uuid
+from collections.abc import Callable, Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from sim import interrupts
+from sim.errors import ScenarioError, StoreError, escaped
+
+if TYPE_CHECKING:
+    from distributed import Client, Future, LocalCluster
+
+#: a job whose worker dies is given to another one so often
+RETRIES = 2
+#: seconds between two looks at the signals
+_PATIENCE = 0.25
+#: seconds for workers to come
+_START = 60
+#: jobs that wait at the scheduler for each worker, and seconds between two looks at how many there are
+_AHEAD, _COUNT_EVERY = 4, 5.0
+
+
+class Workers:
+    """Runs jobs; made by `pool`."""
+
+    def __init__(self, client: Client, cluster: LocalCluster | None):
+        self._client = client
+        self._cluster = cluster
+        self._done: queue.Queue[tuple[str, Future]] = queue.Queue()
+        self._pending: dict[str, Future] = {}
+        self._room, self._counted = 0, -float("inf")
+        # others may use the same scheduler, with names like ours
+        self._mark = uuid.uuid4().hex
+
+    def run(
+        self, function: Callable[[Any], dict[str, Any]], orders: Iterable[tuple[str, Any]]
+    ) -> Iterator[tuple[str, dict[str, Any]]]:
+        """Names and what `function` gave, in the order in which they come.
+
+        A job that fails, or kills its workers, comes as {"status": "failed", "log": why}. Where a signal asks to
+        stop, the iteration ends at once.
+        """
+        waiting = iter(orders)
+        while True:
+            free = max(self._most() - len(self._pending), 0)
+            for name, order in itertools.islice(waiting, free):
+                self._submit(name, function, order)
+            if interrupts.requested():
+                self.abandon()
+                return
+            if not self._pending:
+                return
+            with contextlib.suppress(queue.Empty):
+                name, future = self._done.get(timeout=_PATIENCE)
+                if self._pending.pop(name, None) is not None:
+                    yield name, _result(future)
+
+    def abandon(self) -> None:
+        """Let go of everything that is not finished; processes of this machine are killed."""
+        if self._cluster is not None:
+            for nanny in self._cluster.workers.values():
+                nanny.close_gracefully("stopped")  # else it starts another one
+                with contextlib.suppress(ProcessLookupError, TypeError):
+                    os.kill(nanny.pid, signal.SIGKILL)
+        else:
+            self._client.cancel(list(self._pending.values()), force=True)
+        self._pending.clear()
+
+    # ---- parts
+
+    def _submit(self, name: str, function: Callable, order: Any) -> None:
+        future = self._client.submit(
+            function, order, key=f"cellweave-{self._mark}-{name}", pure=False, retries=RETRIES
+        )
+        self._pending[name] = future
+        future.add_done_callback(lambda f, name=name: self._done.put((name, f)))
+
+    def _most(self) -> int:
+        """How many jobs may be under way; workers of a scheduler come and go."""
+        now = time.monotonic()
+        if now - self._counted > _COUNT_EVERY:
+            self._counted = now
+            self._room = max(_AHEAD * sum(self._client.nthreads().values()), _AHEAD)
+        return self._room
+
+
+def _result(future: Future) -> dict[str, Any]:
+    try:
+        return future.result()
+    except Exception as error:
+        return {"status": "failed", "log": f"{type(error).__name__}: {error}"}
+
+
+@contextlib.contextmanager
+def pool(scheduler: str = "local", count: int | None = None) -> Iterator[Workers]:
+    """Processes to run jobs on.
+
+    Args:
+        scheduler: `local`, or the address of a Dask scheduler (tcp://host:port) whose workers see the same files.
+        count: processes of `local`; all cores by default.
+
+    Raises:
+        ScenarioError: the scheduler is none.
+        StoreError: none answers at the address.
+    """
+    check_scheduler(scheduler)
+    import logging
+
+    import dask
+    from distributed import Client, LocalCluster
+
+    settings = {
+        "distributed.scheduler.allowed-failures": RETRIES,
+        "distributed.admin.log-format": "%(message)s",
+    }
+    with dask.config.set(settings):
+        if scheduler != "local":
+            try:
+                client = Client(scheduler, timeout=_START)
+            except (OSError, TimeoutError) as error:
+                raise StoreError(
+                    f"--scheduler {escaped(scheduler)}: no Dask scheduler answers ({error})"
+                ) from None
+            with client:
+                yield Workers(client, None)
+            return
+        with (
+            LocalCluster(
+                n_workers=count or cores(),
+                threads_per_worker=1,
+                processes=True,
+                dashboard_address=None,  # pyright: ignore[reportArgumentType]
+                host="127.0.0.1",
+                silence_logs=logging.CRITICAL,
+                memory_limit=0,
+            ) as cluster,
+            Client(cluster, timeout=_START) as client,
+        ):
+            yield Workers(client, cluster)
+
+
+def check_scheduler(scheduler: str) -> None:
+    """Raises `ScenarioError` for what is neither `local` nor an address."""
+    if scheduler != "local" and not scheduler.startswith(("tcp://", "tls://")):
+        raise ScenarioError(
+            f"--scheduler {escaped(scheduler)}: must be local or an address like tcp://host:8786"
+        )
+
+
+def cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0))
