@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -13,7 +13,8 @@ from mechanistic.network import ReactionNetwork
 from mechanistic.solvers import discrete_adjoint_driver as driver
 from mechanistic.solvers.discrete_adjoint import build
 from mechanistic.solvers.discrete_adjoint_back import Round, pull_cells
-from mechanistic.solvers.discrete_adjoint_jumps import Jump, Jumps, Moment
+from mechanistic.solvers.discrete_adjoint_jumps import Jump, Jumps, Moments
+from mechanistic.solvers.roots import roots
 from mechanistic.solvers.rosenbrock import DENSE, STAGES
 
 _KEPT = 32  # steps that are taken again at once: what they keep should fit the processor's cache
@@ -130,10 +131,11 @@ class Follower:
         constants = np.zeros((cells, len(self.equations.constants)))
         for entry in reversed(tape.entries):
             if isinstance(entry, Jump):
-                c, (low, high) = entry.cell, entry.outputs
-                before, by = self.jumps.pulled(entry, lam[c, :n] + weights[c, low:high].sum(0))
+                c = entry.before.cells
+                lam[c, :n] += _read_at(weights, c, entry.outputs)
                 # time itself is given: what depends on it is in the jump
-                lam[c, :n], lam[c, n:] = before, 0.0
+                lam[c, :n], by = self.jumps.pulled(entry, lam[c, :n])
+                lam[c, n:] = 0.0
                 constants[c] += by
                 continue
             order = np.argsort(-entry.count, kind="stable")
@@ -166,24 +168,21 @@ class _Run:
 
     def to_the_end(self, triggers: np.ndarray | None) -> None:
         cells = self.cells
-        if self.jumps.needed:
-            for c in range(len(cells.state)):
-                self._begin(c, None if triggers is None else triggers[c])
-        cells.course[:, 0] = cells.state
         everyone = np.arange(len(cells.state))
+        if self.jumps.needed and len(everyone):
+            jump, self.triggers = self.jumps.begin(self._moments(everyone), triggers)
+            self._accept(jump, np.tile([0, 1], (len(everyone), 1)))
+        cells.course[:, 0] = cells.state
         self._first_steps(everyone)
         running = everyone if len(self.grid) > 1 and self.states else everyone[:0]
         if not self.states:
             cells.course[:] = cells.course[:, :1]
         while len(running):
             status = self._advance(running, self.code)
-            for c in running[status >= driver.TOO_MANY_STEPS]:
-                raise self._failed(int(c))
-            turned = running[status == driver.SWITCHED]
-            for c in turned:
-                self._turned(int(c))
-            for c in running[(status == driver.DONE) & (cells.following[running] < len(self.grid))]:
-                self._jumped(int(c), int(self.due[c]))
+            self._check(running)
+            due = running[(status == driver.DONE) & (cells.following[running] < len(self.grid))]
+            self._turned(running[status == driver.SWITCHED])
+            self._jumped(due, self.due[due])
             running = running[cells.following[running] < len(self.grid)]
 
     def _advance(self, which: np.ndarray, code: driver.Code) -> np.ndarray:
@@ -210,84 +209,86 @@ class _Run:
 
     # ---- where things turn
 
-    def _moment(self, c: int) -> Moment:
-        cells, switched = self.cells, self.code.switched
-        constants = cells.fixed[c, 1 : 1 + len(self.follower.equations.constants)]
-        return Moment(
-            float(cells.time[c]), cells.state[c, : self.states].copy(), constants, cells.fixed[c, switched:].copy()
-        )  # fmt: skip
+    def _moments(self, which: np.ndarray) -> Moments:
+        cells, first = self.cells, self.code.switched
+        constants = cells.fixed[:, 1 : 1 + len(self.follower.equations.constants)]
+        state, on = cells.state[which, : self.states], cells.fixed[which, first:]
+        return Moments(which, cells.time[which], state, on, constants)
 
-    def _begin(self, c: int, triggers: np.ndarray | None) -> None:
-        m = self._moment(c)
-        jump, self.triggers[c] = self.jumps.begin(m.time, m.state, m.constants, c, 0, triggers)
-        self._accept(c, jump, (0, 1))
-
-    def _turned(self, c: int) -> None:
-        """A watched switch turns within the next step: steps to where the first of them does."""
-        cells, n = self.cells, self.states
-        m, h = self._moment(c), float(cells.h[c])
-        full = cells.state[c, : self.rows].copy()
-
-        def gap(size: float, k: int) -> float:
-            if size <= 0.0:
-                return float(self.jumps.gaps(m)[k])
-            new = driver.one_step(self.code, full, cells.fixed[c], size)
-            return float(self.jumps.gaps(Moment(m.time + size, new[:n], m.constants, m.on))[k])
-
-        found = []
-        for k in range(self.code.sided):
-            end = gap(h, k)
-            if (end > 0) != (m.on[k] > 0):
-                found.append((_root(lambda size, k=k: gap(size, k), h, m.on[k] > 0), k))
-        if not found:
-            raise IntegrationError(
-                f"cell {c} at time {m.time:g}: a condition turns back and forth", c, m.time
-            )
-        size, k = min(found)
-        if size > 0.0:
-            cells.stop[c], cells.h[c] = m.time + size, size
-            if cells.stop[c] > m.time:
-                self._advance(np.array([c]), self.code._replace(sided=0))
-                if cells.status[c] >= driver.TOO_MANY_STEPS:
-                    raise self._failed(c)
-        self._jumped(c, k)
-
-    def _jumped(self, c: int, k: int) -> None:
-        m = self._moment(c)
-        near = m.time - self.last[c] <= _NEAR * (self.grid[-1] - self.grid[0])
-        self.idle[c], self.last[c] = (self.idle[c] + 1 if near else 0), m.time
-        if self.idle[c] > _MOST_NEAR:
-            raise self._endless(c, m.time)
-        jump, self.triggers[c] = self.jumps.turn(m, k, self.triggers[c], c)
-        f = int(self.cells.following[c])
-        beyond = f
-        while beyond < len(self.grid) and self.grid[beyond] <= m.time:
-            beyond += 1
-        following, other = self.jumps.next_time(jump.after)
-        if following <= m.time:
-            # another switch turns at this time too: what is asked for now is read after it
-            self._accept(c, jump, (f, f))
-            self._jumped(c, other)
+    def _turned(self, which: np.ndarray) -> None:
+        """In each of these a watched switch turns within the next step: steps to where the first of them does."""
+        if not len(which):
             return
-        self._accept(c, jump, (f, beyond))
-        self._first_steps(np.array([c]))
+        cells, m, sided = self.cells, self._moments(which), self.code.sided
+        full, fixed, h = cells.state[which, : self.rows], cells.fixed[which], cells.h[which]
 
-    def _accept(self, c: int, jump: Jump, outputs: tuple[int, int]) -> None:
-        cells, n = self.cells, self.states
-        jump = Jump(c, jump.turned, jump.before, jump.after, jump.fired, outputs)
-        constants = len(self.follower.equations.constants)
+        def gaps(rows: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+            """(row, switch) at the end of steps of these sizes."""
+            after = driver.steps(self.code, full[rows], fixed[rows], sizes)[:, : self.states]
+            own = m.of(rows)
+            return self.jumps.gaps(Moments(own.cells, own.time + sizes, after, own.on, own.constants))
+
+        everyone = np.arange(len(which))
+        begin, end, held = self.jumps.gaps(m), gaps(everyone, h), m.on > 0
+        row, k = np.nonzero((end[:, :sided] > 0) != held[:, :sided])
+        none = np.setdiff1d(everyone, row)
+        if len(none):
+            c, time = int(which[none[0]]), float(m.time[none[0]])
+            raise IntegrationError(f"cell {c} at time {time:g}: a condition turns back and forth", c, time)
+        size = np.zeros(len(row))
+        # what is on the other side already turns now
+        ahead = np.flatnonzero(((begin[row, k] > 0) == held[row, k]) & (begin[row, k] != 0.0))
+        r, s = row[ahead], k[ahead]
+        size[ahead] = roots(
+            lambda x, some: gaps(r[some], x)[np.arange(len(x)), s[some]], h[r], begin[r, s], end[r, s]
+        )
+        first = np.lexsort((k, size, row))
+        first = first[np.unique(row[first], return_index=True)[1]]
+        size, k = size[first], k[first]
+        later = which[size > 0]
+        cells.stop[later], cells.h[later] = cells.time[later] + size[size > 0], size[size > 0]
+        later = later[cells.stop[later] > cells.time[later]]
+        if len(later):
+            self._advance(later, self.code._replace(sided=0))
+            self._check(later)
+        self._jumped(which, k)
+
+    def _jumped(self, which: np.ndarray, k: np.ndarray) -> None:
+        """Switch k turns in each of these, and so on as long as others turn at the same time."""
+        cells = self.cells
+        while len(which):
+            m = self._moments(which)
+            near = m.time - self.last[which] <= _NEAR * (self.grid[-1] - self.grid[0])
+            self.idle[which], self.last[which] = np.where(near, self.idle[which] + 1, 0), m.time
+            endless = np.flatnonzero(self.idle[which] > _MOST_NEAR)
+            if len(endless):
+                raise self._endless(int(which[endless[0]]), float(m.time[endless[0]]))
+            jump, self.triggers[which] = self.jumps.turn(m, k, self.triggers[which])
+            following, other = self.jumps.next_time(jump.after)
+            # what is asked for now is read after all that turns at this time
+            again, low = following <= m.time, cells.following[which]
+            high = np.maximum(low, np.searchsorted(self.grid, m.time, side="right"))
+            self._accept(jump, np.stack([low, np.where(again, low, high)], 1))
+            self._first_steps(which[~again])
+            which, k = which[again], other[again]
+
+    def _accept(self, jump: Jump, outputs: np.ndarray) -> None:
+        """Takes over what happened; outputs: (row, 2) first, beyond the last that are read after it."""
+        cells, n, which = self.cells, self.states, jump.before.cells
+        jump = replace(jump, outputs=outputs)
         if self.follower.transposed:
             self.tape.entries.append(jump)
         else:
-            along = cells.fixed[c, 1 + constants : 1 + 2 * constants]
-            tangent = cells.state[c, self.rows : self.rows + n]
-            cells.state[c, self.rows : self.rows + n] = self.jumps.tangent(jump, tangent, along)
-        cells.state[c, :n] = jump.after.state
-        cells.fixed[c, self.code.switched :] = jump.after.on
-        low, high = outputs
-        cells.course[c, low:high] = cells.state[c]
-        cells.following[c] = max(cells.following[c], high)
-        cells.stop[c], self.due[c] = self.jumps.next_time(jump.after)
+            constants = len(self.follower.equations.constants)
+            along = cells.fixed[which, 1 + constants : 1 + 2 * constants]
+            tangents = cells.state[which, self.rows : self.rows + n]
+            cells.state[which, self.rows : self.rows + n] = self.jumps.tangent(jump, tangents, along)
+        cells.state[which, :n] = jump.after.state
+        cells.fixed[which, self.code.switched :] = jump.after.on
+        for c, (low, high) in zip(which, outputs):
+            cells.course[c, low:high] = cells.state[c]
+        cells.following[which] = np.maximum(cells.following[which], outputs[:, 1])
+        cells.stop[which], self.due[which] = self.jumps.next_time(jump.after)
 
     # ---- helpers
 
@@ -296,12 +297,7 @@ class _Run:
         cells, n = self.cells, self.states
         if not n or not len(which):
             return
-        count = len(self.follower.equations.constants)
-        state = cells.state[which, :n]
-        rows = cells.fixed[which]
-        inputs = [cells.time[which], 1.0, *state.T, *rows[:, 1 : 1 + count].T]
-        inputs += list(rows[:, self.code.switched :].T)
-        rate = np.stack([np.broadcast_to(np.abs(r), len(which)) for r in self.jumps.all_rates(inputs)], 1)
+        state, rate = cells.state[which, :n], np.abs(self.jumps.rates(self._moments(which)))
         if not np.all(np.isfinite(rate)):
             row, i = np.argwhere(~np.isfinite(rate))[0]
             c, name = int(which[row]), self.follower.network.state_ids[i]
@@ -318,25 +314,31 @@ class _Run:
             wait = self.grid[np.minimum(cells.following[which], len(self.grid) - 1)] - cells.time[which]
             cells.h[which] = np.minimum(cells.h[which], np.where(wait > 0, _SHARE * wait, np.inf))
 
+    def _check(self, which: np.ndarray) -> None:
+        """Raises what failed in the first of these that did."""
+        failed = which[self.cells.status[which] >= driver.TOO_MANY_STEPS]
+        if len(failed):
+            raise self._failed(int(failed[0]))
+
     def _failed(self, c: int) -> IntegrationError:
-        cells, m = self.cells, self._moment(c)
+        cells, m = self.cells, self._moments(np.array([c]))
+        time = float(m.time[0])
         if self.idle[c] > _FEW_NEAR:
-            return self._endless(c, m.time)
+            return self._endless(c, time)
         reason = _REASONS[int(cells.status[c])]
-        rate = np.abs(self.jumps.rates(m)) / (np.abs(m.state) + 1e-300)
+        rate = np.abs(self.jumps.rates(m)[0]) / (np.abs(m.state[0]) + 1e-300)
         name = self.follower.network.state_ids[int(np.argmax(np.where(np.isfinite(rate), rate, np.inf)))]
-        message = f"cell {c} at time {m.time:g}: {reason} ('{name}' changes fastest)"
-        return IntegrationError(message, c, m.time, name)
+        message = f"cell {c} at time {time:g}: {reason} ('{name}' changes fastest)"
+        return IntegrationError(message, c, time, name)
 
     def _endless(self, c: int, time: float) -> IntegrationError:
         return IntegrationError(f"cell {c}: conditions turn without end near time {time:g}", c, time)
 
 
-def _root(gap, h: float, held: bool) -> float:
-    """Where `gap` crosses 0 between 0 and h; 0 where it is on the other side of it already."""
-    from scipy.optimize import brentq
-
-    first = gap(0.0)
-    if (first > 0) != held or first == 0.0:
-        return 0.0
-    return float(brentq(gap, 0.0, h, xtol=1e-15 * h, rtol=8.9e-16))  # pyright: ignore[reportArgumentType]
+def _read_at(weights: np.ndarray, cells: np.ndarray, outputs: np.ndarray) -> np.ndarray:
+    """(row, state_ids): what is asked of the outputs (row, 2) of these cells together."""
+    found = np.zeros((len(cells), weights.shape[2]))
+    for row in np.flatnonzero(outputs[:, 1] > outputs[:, 0]):
+        low, high = outputs[row]
+        found[row] = weights[cells[row], low:high].sum(0)
+    return found

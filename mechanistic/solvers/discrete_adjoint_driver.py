@@ -90,6 +90,11 @@ class _Room(NamedTuple):
     weights: np.ndarray
 
 
+def _room(code: Code) -> _Room:
+    block, weights = aligned(int(code.places[SIZE])), np.zeros(code.dense.shape[1])
+    return _Room(block, block.ctypes.data, np.zeros(LANES, np.int64), np.zeros(LANES), weights)
+
+
 def load(block, places, lane, state, fixed):
     """Puts a cell's state and constants into a lane."""
     for i in range(len(state)):
@@ -258,24 +263,32 @@ def record_cells(
     """
 
     def run(parts) -> None:
-        block = aligned(int(code.places[SIZE]))
-        room = _Room(
-            block, block.ctypes.data, np.zeros(LANES, np.int64), np.zeros(LANES), np.zeros(code.dense.shape[1]),
-        )  # fmt: skip
-        go = _record.on(room, code, cells, grid, rtol, atol, grow, most)
+        go = _record.on(_room(code), code, cells, grid, rtol, atol, grow, most)
         for first, end in parts:
             go(first, end)
 
     share_out(run, len(cells.state), each=_CELLS_A_THREAD)
 
 
-def one_step(code: Code, state: np.ndarray, fixed: np.ndarray, h: float) -> np.ndarray:
-    """The new (rows,) after one step of size h."""
-    places = code.places
-    block = aligned(int(places[SIZE]))
-    for lane in range(LANES):
-        load(block, places, lane, state, fixed)
-        block[places[H] + lane] = h
-    call_code(code.prepare, block.ctypes.data)
-    call_code(code.step, block.ctypes.data)
-    return block[places[W] : places[W] + places[ROWS] * LANES : LANES].copy()
+@compiled
+def _step_each(room, code, state, fixed, sizes, result):
+    block, places = room.block, code.places
+    for group in range((len(sizes) + LANES - 1) // LANES):
+        first = group * LANES
+        for lane in range(LANES):
+            k = min(first + lane, len(sizes) - 1)
+            load(block, places, lane, state[k], fixed[k])
+            block[places[H] + lane] = sizes[k]
+        call_code(code.prepare, room.address)
+        call_code(code.step, room.address)
+        for lane in range(min(LANES, len(sizes) - first)):
+            for i in range(places[ROWS]):
+                result[first + lane, i] = block[places[W] + i * LANES + lane]
+
+
+def steps(code: Code, state: np.ndarray, fixed: np.ndarray, sizes: np.ndarray) -> np.ndarray:
+    """The new (row, rows) after one step of each size (row,), from `state` and `fixed` as `Cells` has them."""
+    result = np.empty((len(sizes), int(code.places[ROWS])))
+    state, fixed, sizes = (np.ascontiguousarray(a) for a in (state, fixed, sizes))
+    _step_each(_room(code), code, state, fixed, sizes, result)
+    return result

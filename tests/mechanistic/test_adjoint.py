@@ -17,7 +17,7 @@ from mechanistic.codegen.switched import SwitchedSystem
 from mechanistic.errors import IntegrationError, ModelError
 from mechanistic.solvers import discrete_adjoint_back as back
 from mechanistic.solvers import discrete_adjoint_driver as driver
-from mechanistic.solvers.discrete_adjoint_jumps import Jump, Jumps, Moment
+from mechanistic.solvers.discrete_adjoint_jumps import Jump, Jumps, Moments
 
 FALL = """model m; compartment c = 1; height = 10; speed = 0; g = 9.81; r = 0.8
 height' = speed; speed' = -g; bounce: at height < 0, fromTrigger=false: speed = -r*speed, height = 0; end"""
@@ -183,13 +183,30 @@ def test_a_condition_that_is_only_touched_is_refused():
     model = load_model("model m; x = 1; v = -2; k = 1; n = 0; x' = v; v' = 2*k; E: at x < 0: n = n + 1; end")
     jumps = Jumps(SwitchedSystem(model.network))
     at = {name: i for i, name in enumerate(model.network.state_ids)}
-    state, along = np.zeros(len(at)), np.zeros(len(model.network.settable_ids))
-    touched = Moment(1.0, state, along + 1.0, np.zeros(1))
-    jump = Jump(2, 0, touched, touched, (), (0, 0))
+    state, along = np.zeros((1, len(at))), np.zeros((1, len(model.network.settable_ids)))
+    touched = Moments(np.array([2]), np.ones(1), state, np.zeros((1, 1)), np.ones((3, along.shape[1])))
+    jump = Jump(np.zeros(1, int), touched, touched, (), np.zeros((1, 2), int))
     with pytest.raises(IntegrationError, match="cell 2 at time 1: a condition is touched and not crossed"):
         jumps.tangent(jump, state, along)
-    state[at["v"]] = -1.0
-    np.testing.assert_allclose(jumps.tangent(jump, np.ones(len(at)), along), 1.0)
+    state[0, at["v"]] = -1.0
+    np.testing.assert_allclose(jumps.tangent(jump, np.ones_like(state), along), 1.0)
+
+
+def test_a_rate_that_ends_where_an_event_begins():
+    """X rises to the level, at which an event lifts it and its rate ends: nothing of the rise remains."""
+    text = "model m; X = x0; x0 = 1; a = 2; top = 5; lift = 3; n = 0; X' = piecewise(a, X <= top, 0); n' = X;"
+    model = load_model(text + "E: at X >= top: X = X + lift; end")
+    times, parameters = [1.0, 4.0], ("x0", "a", "top", "lift")
+    found = model.sensitivities(times, parameters, rtol=1e-10)
+    np.testing.assert_allclose(found["X"].values[0], [[1, 1, 0, 0], [0, 0, 1, 1]], atol=1e-12)
+    # n = (top^2 - x0^2) / (2 a) + (top + lift) (t - (top - x0) / a)
+    np.testing.assert_allclose(found["n"].values[0, 1], [3.5, 5.0, 0.5, 2.0], rtol=1e-9)
+    run = model.adjoint(times, parameters, outputs=("X", "n"), rtol=1e-10)
+    weights = np.array([[[0.3, -1.0], [2.0, 0.7]]])
+    slopes = np.stack([found["X"].values[0], found["n"].values[0]], -1)
+    np.testing.assert_allclose(
+        run.gradient(weights)[0], np.einsum("to,tpo->p", weights[0], slopes), rtol=1e-9
+    )
 
 
 def test_a_ball_that_bounces_ever_faster_is_refused():
