@@ -30,7 +30,7 @@ from mechanistic.fields import Boundary, DiffusionSolver, Grid, exchange
 from mechanistic.jit import njit, prange
 from mechanistic.random import stream_key, uniforms
 from sim.agents import mechanics
-from sim.agents._cell_list import spatial_order
+from sim.agents._bins import spatial_order
 from sim.agents.mechanics import move, velocities
 from sim.agents.neighbours import Neighbours, neighbour_graph
 from sim.agents.placement import hexagonal

@@ -13,7 +13,7 @@ from scipy.spatial import cKDTree
 from mechanistic.fields import DiffusionSolver, Grid
 from neural.tissue.attention import GraphAttention
 from neural.tissue.graph import Rows
-from sim.agents._cell_list import spatial_order
+from sim.agents._bins import spatial_order
 from sim.agents.neighbours import neighbour_graph
 from sim.agents.placement import hexagonal
 from sim.gradients import DifferentiableTissue, FieldPart, MechanicsPart, TissueState

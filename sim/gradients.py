@@ -159,7 +159,8 @@ class DifferentiableTissue(torch.nn.Module):
         m = self.mechanics
         assert m is not None
         roots = torch.stack([m.repulsion.sqrt(), m.adhesion.sqrt()], 1)
-        lengths, pairs = periods(self.periodic), (rows.indptr, slack(rows.indices))
+        counts = np.diff(rows.indptr).astype(np.int32)
+        lengths, pairs = periods(self.periodic), (rows.indptr[:-1], counts, slack(rows.indices))
 
         def velocity(where: torch.Tensor) -> torch.Tensor:
             out = _Velocity.apply(where, m.radii, roots, m.reach, lengths, pairs)

@@ -1,21 +1,30 @@
-"""A cell list over positions and the pairs it yields, as kernels; `sim.agents.neighbours` is the way in."""
+"""The pairs that a cell list over positions yields, as kernels; `sim.agents.neighbours` is the way in.
+
+What is asked of the cells is laid out in the order of the bins for a window of them at a time, so that little memory is
+taken beside the pairs themselves.
+"""
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mechanistic.jit import njit, prange, threads, threads_for
+from mechanistic.jit import njit, prange, threads_for
+from sim.agents._bins import by_bin
 from sim.agents._pair_code import LANES, below, near_open, near_wrapped
 
 Array = NDArray[np.float64]
+#: cells of some blocks and whom they met: the cells by bin, the first block, where each block's finds begin and end
+Found = tuple[NDArray[np.int32], int, NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]
 
 _BLOCK = 256
 _BLOCKS = (
     64  # whose cells are asked together: all whom they could meet take room, many times those that they do
 )
+# of which a window has at least so many, and at most a part of all cells: each lays out anew those it borders on
+_LEAST_WINDOW, _WINDOWS = 4 * _BLOCKS, 8
 
 
 def pairs_within(
@@ -24,7 +33,6 @@ def pairs_within(
     skin: float,
     lengths: Array,
     dims: int,
-    beyond: int = 0,
     ascending: bool = False,
 ) -> tuple[NDArray[np.int64], NDArray[np.int32]]:
     """All pairs at most reaches[i] + reaches[j] + skin apart, as rows (indptr (n + 1,), indices).
@@ -33,155 +41,86 @@ def pairs_within(
     of the arguments alone.
 
     Args:
-        positions: (n, 3) [um], C-contiguous, finite.
+        positions: (n, 3) [um], C-contiguous, finite; further columns are not looked at.
         reaches: (n,) [um].
         skin: [um].
         lengths: (3,) periods, 0 where an axis does not wrap.
         dims: 2 leaves z out of the bins.
-        beyond: entries, 0, that `indices` has behind the last row.
         ascending: each row in ascending order instead.
     """
     n = positions.shape[0]
-    start, key, order, bins = _sorted(positions, 2.0 * float(reaches.max(initial=0.0)) + skin, lengths, dims)
-    x, y, z, limits = (np.zeros(n + LANES) for _ in range(4))  # vectors read beyond the last cell
-    keys, room = np.empty(n, np.int64), np.zeros(-(-n // _BLOCK), np.int64)
-    cells = (x, y, z, limits, order, keys, start, bins, lengths)
-    indptr = np.zeros(n + 1, np.int64)
-    parts: list[tuple[NDArray, NDArray]] = []
+    counts, indptr = np.empty(n, np.int32), np.zeros(n + 1, np.int64)
+    order, parts = np.empty(0, np.int32), []
     with threads_for(n):
-        _lay_out(positions, reaches, key, *cells, room)
-        most = max((int(room[b : b + _BLOCKS].sum()) for b in range(0, room.size, _BLOCKS)), default=0)
-        found = np.empty(most + LANES, np.int32)
-        for block in range(0, room.size, _BLOCKS):
-            begins = np.concatenate([[0], np.cumsum(room[block : block + _BLOCKS])])
-            ends = np.empty(begins.size - 1, np.int64)
-            _gather(*cells, skin, block, begins, ends, found, indptr)
+        for order, block, begins, ends, found in _search(positions, reaches, skin, lengths, dims, counts):
             packed = np.concatenate([found[b:e] for b, e in zip(begins, ends)])
-            parts.append((np.concatenate([[0], np.cumsum(ends - begins[:-1])]), packed))
-        np.cumsum(indptr, out=indptr)
-        indices = np.zeros(int(indptr[-1]) + beyond, np.int32)
-        for block in range(0, room.size, _BLOCKS):
-            _to_rows(order, block, *parts.pop(0), indptr, indices, ascending)
+            parts.append((block, np.concatenate([[0], np.cumsum(ends - begins)]), packed))
+        np.cumsum(counts, out=indptr[1:])
+        indices = np.empty(int(indptr[-1]), np.int32)
+        while parts:
+            _to_rows(order, *parts.pop(0), indptr, indices, ascending)
     return indptr, indices
 
 
-def spatial_order(positions: Array, width: float, lengths: Array, dims: int) -> NDArray[np.int32]:
-    """Rows by bins of at least the given width, within a bin by x, y, z: near cells come near in memory.
+def lists_within(
+    positions: Array, reaches: Array, lengths: Array, dims: int
+) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
+    """The rows of `pairs_within`, without skin, in the order of the bins: (begins (n,), counts (n,), indices).
 
-    The cells then stand in one order, whatever rows they came in.
+    Row i is indices[begins[i]:begins[i] + counts[i]]; behind the last are as many entries as a vector may read too
+    far. It takes no more memory than this.
     """
-    start, _, order, _ = _sorted(positions, width, lengths, dims)
-    _order_within_bins(positions, start, order)
-    return order[: len(positions)]
+    n, total = positions.shape[0], 0
+    begin, counts, indices = np.empty(n, np.int64), np.empty(n, np.int32), np.empty(LANES, np.int32)
+    with threads_for(n):
+        for order, block, begins, ends, found in _search(positions, reaches, 0.0, lengths, dims, counts):
+            here, done = int((ends - begins).sum()), min((block + _BLOCKS) * _BLOCK, n)
+            if total + here + LANES > indices.size:
+                # what is never written to takes no memory
+                likely = int((total + here) * (n / done) * 1.05)
+                indices.resize(max(likely, 2 * (total + here)) + LANES, refcheck=False)
+            _to_lists(order, block, begins, ends, found, total, counts, begin, indices)
+            total += here
+    indices.resize(total + LANES, refcheck=False)
+    indices[total:] = 0
+    return begin, counts, indices
 
 
-def _sorted(
-    positions: Array, width: float, lengths: Array, dims: int
-) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int32], NDArray[np.int64]]:
-    """The start of each bin, the bin of each cell, the cells by bin with slack behind them, and the number of
-    bins along x, y, z."""
+def _search(
+    positions: Array, reaches: Array, skin: float, lengths: Array, dims: int, counts: NDArray[np.int32]
+) -> Iterator[Found]:
+    """Whom all cells meet, by blocks in the order of the bins; the number of each goes into counts (n,)."""
     n = positions.shape[0]
-    bins, low, inverse = _bins(positions, width, lengths, dims)
-    key, start = np.empty(n, np.int64), np.empty(int(bins.prod()) + 1, np.int64)
-    order = np.zeros(n + LANES, np.int32)
-    with threads_for(n, 50_000):
-        counts = np.zeros((threads(), start.size - 1), np.int32)
-        _sort(positions, low, inverse, bins, lengths, counts, key, start, order)
-    return start, key, order, bins
+    start, key, order, bins = by_bin(positions, 2.0 * float(reaches.max(initial=0.0)) + skin, lengths, dims)
+    blocks = -(-n // _BLOCK)
+    each = blocks if lengths.any() else max(-(-blocks // _WINDOWS), _LEAST_WINDOW)
+    for window in range(0, blocks, each):
+        beyond = min(window + each, blocks)
+        first, last = window * _BLOCK, min(beyond * _BLOCK, n)
+        low, high = _window(key[order[first]], key[order[last - 1]], start, bins, bool(lengths.any()))
+        x, y, z, limits = (
+            np.empty(high - low + LANES) for _ in range(4)
+        )  # vectors read beyond the last cell
+        keys, room = np.empty(last - first, key.dtype), np.empty(beyond - window, np.int64)
+        cells = (x, y, z, limits, low, order, keys, first, start, bins, lengths)
+        _lay_out(positions, reaches, key, *cells, room)
+        most = max(int(room[b : b + _BLOCKS].sum()) for b in range(0, room.size, _BLOCKS))
+        found = np.empty(most + LANES, np.int32)
+        for block in range(0, room.size, _BLOCKS):
+            begins = np.concatenate([[0], np.cumsum(room[block : block + _BLOCKS])[:-1]])
+            ends = np.empty(begins.size, np.int64)
+            _gather(*cells, skin, block, begins, ends, found, counts)
+            yield order, window + block, begins, ends, found
 
 
-def _bins(
-    positions: Array, reach: float, lengths: Array, dims: int
-) -> tuple[NDArray[np.int64], Array, Array]:
-    """Number of bins along (x, y, z), their lower corner and the inverse of their widths: none narrower than
-    reach."""
-    n = positions.shape[0]
-    low, high = bounds(positions)
-    extent = high - low
-    wraps = lengths > 0
-    low[wraps], extent[wraps] = 0.0, lengths[wraps]
-    # a little wider than the reach: no rounding of a bin number can then part two neighbours by two bins
-    reach = max(reach * (1 + 1e-9), 1e-12 * float(extent.max(initial=0.0)), 1e-300)
-    active = np.arange(3) < dims
-    width = reach
-    while True:
-        bins = np.where(active, np.maximum(np.minimum(np.floor(extent / width), 2.0**20), 1.0), 1.0)
-        if bins.prod() <= max(4.0 * n, 64.0):
-            break
-        width *= 1.25  # cells that are far between: fewer, wider bins
-    inverse = np.where(extent > 0, bins / np.where(extent > 0, extent, 1.0), 0.0)
-    return bins.astype(np.int64), low, inverse
-
-
-def bounds(positions: Array) -> tuple[Array, Array]:
-    """The least and the largest x, y and z, each (3,), of at least one cell; not finite where a position is not."""
-    blocks = np.empty((-(-len(positions) // _BLOCK), 2, 3))
-    with threads_for(len(positions), 50_000):
-        _bounds(positions, blocks)
-    return blocks[:, 0].min(axis=0), blocks[:, 1].max(axis=0)
-
-
-@njit(parallel=True)
-def _bounds(positions, blocks):
-    for block in prange(blocks.shape[0]):
-        first, last = block * _BLOCK, min((block + 1) * _BLOCK, positions.shape[0])
-        for axis in range(3):
-            low, high, sound = positions[first, axis], positions[first, axis], 0.0
-            for i in range(first, last):
-                x = positions[i, axis]
-                low, high = min(low, x), max(high, x)
-                sound += 0.0 * x  # not a number once something is not finite
-            blocks[block, 0, axis], blocks[block, 1, axis] = low + sound, high + sound
-
-
-@njit(parallel=True)
-def _sort(positions, low, inverse, bins, lengths, counts, key, start, order):
-    """Counting sort by bin, in row order within a bin; positions are wrapped where an axis wraps.
-
-    counts: (part, bin), zeros: the rows are dealt out in as many parts, which does not change the result.
-    """
-    n, parts = positions.shape[0], counts.shape[0]
-    for part in prange(parts):
-        for i in range(part * n // parts, (part + 1) * n // parts):
-            k = 0
-            for axis in range(2, -1, -1):
-                x = positions[i, axis]
-                if lengths[axis] > 0.0:
-                    x -= lengths[axis] * math.floor(x / lengths[axis])
-                b = int((x - low[axis]) * inverse[axis])
-                k = k * bins[axis] + min(max(b, 0), bins[axis] - 1)
-            key[i] = k
-            counts[part, k] += 1
-    before = 0
-    for b in range(start.size - 1):
-        start[b] = before
-        for part in range(parts):
-            here = counts[part, b]
-            counts[part, b] = before
-            before += here
-    start[start.size - 1] = before
-    for part in prange(parts):
-        for i in range(part * n // parts, (part + 1) * n // parts):
-            k = key[i]
-            order[counts[part, k]] = i
-            counts[part, k] += 1
-
-
-@njit
-def _order_within_bins(positions, start, order):
-    for b in range(start.size - 1):
-        for s in range(start[b] + 1, start[b + 1]):
-            i = order[s]
-            x, y, z = positions[i, 0], positions[i, 1], positions[i, 2]
-            t = s
-            while t > start[b]:
-                j = order[t - 1]
-                u, v = positions[j, 0], positions[j, 1]
-                if u < x or (u == x and (v < y or (v == y and positions[j, 2] <= z))):
-                    break
-                order[t] = j
-                t -= 1
-            order[t] = i
+def _window(
+    first: int, last: int, start: NDArray[np.int64], bins: NDArray[np.int64], wraps: bool
+) -> tuple[int, int]:
+    """From which to which sorted cell those stand whom cells of the bins first … last could meet."""
+    if wraps:
+        return 0, int(start[-1])
+    around = int(bins[0] * bins[1] + bins[0] + 1)
+    return int(start[max(first - around, 0)]), int(start[min(last + around + 1, start.size - 1)])
 
 
 @njit
@@ -218,23 +157,25 @@ def _within(b, bins):
 
 
 @njit
-def _run(s, begin, end, x, y, z, limits, order, lengths, wraps, skin, count, found):
+def _run(s, begin, end, x, y, z, limits, low, order, lengths, wraps, skin, count, found):
     """Writes the partners of sorted cell s among sorted cells begin … end from found[count] on; their new
     number.
 
     Each candidate is written, and the next takes its place unless it is a partner: without branches to guess.
     """
     where = x.ctypes.data, y.ctypes.data, z.ctypes.data, limits.ctypes.data
+    s -= low
     a, b, c, reach = x[s], y[s], z[s], limits[s] + skin
-    for t in range(begin, end, LANES):
+    beyond = end - low
+    for t in range(begin - low, beyond, LANES):
         if wraps:
-            near = near_wrapped(*where, t, end, a, b, c, reach, lengths[0], lengths[1], lengths[2])  # pyright: ignore
+            near = near_wrapped(*where, t, beyond, a, b, c, reach, lengths[0], lengths[1], lengths[2])  # pyright: ignore
         else:
-            near = near_open(*where, t, end, a, b, c, reach, 0.0, 0.0, 0.0)  # pyright: ignore
+            near = near_open(*where, t, beyond, a, b, c, reach, 0.0, 0.0, 0.0)  # pyright: ignore
         if t <= s < t + LANES:
             near &= ~(1 << (s - t))
         for lane in range(LANES):
-            found[count] = order[t + lane]
+            found[count] = order[low + t + lane]
             count += (near >> lane) & 1
     return count
 
@@ -262,15 +203,20 @@ def _runs(k, bins, lengths, start, begin, end):
 
 
 @njit(parallel=True)
-def _lay_out(positions, reaches, key, x, y, z, limits, order, keys, start, bins, lengths, room):
-    """Copies what is asked of a cell into the sorted order, and counts into room[b] all whom the cells of
-    block b could meet."""
+def _lay_out(
+    positions, reaches, key, x, y, z, limits, low, order, keys, begins_at, start, bins, lengths, room
+):
+    """Copies what is asked of the sorted cells from `low` on, and counts into room[b] all whom the cells of block b
+    after `begins_at` could meet."""
+    size = x.size - LANES
+    for block in prange((size + _BLOCK - 1) // _BLOCK):
+        for t in range(block * _BLOCK, min((block + 1) * _BLOCK, size)):
+            i = order[low + t]
+            x[t], y[t], z[t], limits[t] = positions[i, 0], positions[i, 1], positions[i, 2], reaches[i]
     for block in prange(room.size):
         first, beyond = block * _BLOCK, min((block + 1) * _BLOCK, keys.size)
         for s in range(first, beyond):  # nothing else in this loop: fetches from memory then overlap
-            i = order[s]
-            x[s], y[s], z[s] = positions[i, 0], positions[i, 1], positions[i, 2]
-            limits[s], keys[s] = reaches[i], key[i]
+            keys[s] = key[order[begins_at + s]]
         begin, end = np.empty(27, np.int64), np.empty(27, np.int64)
         total, last, met = LANES, -1, 0
         for s in range(first, beyond):
@@ -283,25 +229,62 @@ def _lay_out(positions, reaches, key, x, y, z, limits, order, keys, start, bins,
 
 
 @njit(parallel=True)
-def _gather(x, y, z, limits, order, keys, start, bins, lengths, skin, block, begins, ends, found, indptr):
-    """The partners of the cells of blocks `block`, `block` + 1, ..., cell after cell, into found[begins[b]:ends[b]],
-    their numbers into indptr.
+def _gather(
+    x,
+    y,
+    z,
+    limits,
+    low,
+    order,
+    keys,
+    begins_at,
+    start,
+    bins,
+    lengths,
+    skin,
+    block,
+    begins,
+    ends,
+    found,
+    counts,
+):
+    """The partners of the cells of blocks `block`, `block` + 1, ... after `begins_at`, cell after cell, into
+    found[begins[b]:ends[b]], their numbers into counts.
 
-    Cells x, y, z, limits are sorted by bin, and readable beyond the last by the lanes of a vector.
+    Cells x, y, z, limits are the sorted ones from `low` on, and readable beyond the last by the lanes of a vector.
     """
     wraps = lengths[0] > 0.0 or lengths[1] > 0.0 or lengths[2] > 0.0
     for b in prange(ends.size):
         begin, end = np.empty(27, np.int64), np.empty(27, np.int64)
         count, last, runs = begins[b], -1, 0
-        for s in range((block + b) * _BLOCK, min((block + b + 1) * _BLOCK, keys.size)):
-            if keys[s] != last:
-                last = keys[s]
+        for k in range((block + b) * _BLOCK, min((block + b + 1) * _BLOCK, keys.size)):
+            s = begins_at + k
+            if keys[k] != last:
+                last = keys[k]
                 runs = _runs(last, bins, lengths, start, begin, end)
             before = count
             for r in range(runs):
-                count = _run(s, begin[r], end[r], x, y, z, limits, order, lengths, wraps, skin, count, found)
-            indptr[order[s] + 1] = count - before
+                count = _run(
+                    s, begin[r], end[r], x, y, z, limits, low, order, lengths, wraps, skin, count, found
+                )
+            counts[order[s]] = count - before
         ends[b] = count
+
+
+@njit(parallel=True)
+def _to_lists(order, block, begins, ends, found, total, counts, begin, indices):
+    """Packs what blocks `block`, `block` + 1, ... found behind the first `total` entries, where their rows begin."""
+    n, places = counts.size, np.empty(begins.size, np.int64)
+    for b in range(begins.size):
+        places[b] = total
+        total += ends[b] - begins[b]
+    for b in prange(begins.size):
+        place = places[b]
+        for k in range(begins[b], ends[b]):
+            indices[place + k - begins[b]] = found[k]
+        for s in range((block + b) * _BLOCK, min((block + b + 1) * _BLOCK, n)):
+            begin[order[s]] = place
+            place += counts[order[s]]
 
 
 @njit(parallel=True)

@@ -10,7 +10,9 @@ from mechanistic.jit import njit, prange
 
 
 @njit(parallel=True)
-def forces_back(cells, strengths, reach, lengths, indptr, indices, pull, d_positions, d_strengths, d_radius):
+def forces_back(
+    cells, strengths, reach, lengths, begins, counts, indices, pull, d_positions, d_strengths, d_radius
+):
     """Reverse of `_force_kernels.forces` without drift: pull = dL/dvelocity (n, 3).
 
     Fills d_positions (n, 3), d_strengths (n, 2) of the square roots of repulsion and adhesion, and d_radius (n,).
@@ -18,7 +20,7 @@ def forces_back(cells, strengths, reach, lengths, indptr, indices, pull, d_posit
     """
     for i in prange(cells.shape[0]):
         gx, gy, gz, gr, ga, radius = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
-        for e in range(indptr[i], indptr[i + 1]):
+        for e in range(begins[i], begins[i] + counts[i]):
             j = indices[e]
             dx, dy, dz = cells[i, 0] - cells[j, 0], cells[i, 1] - cells[j, 1], cells[i, 2] - cells[j, 2]
             if lengths[0] > 0.0:

@@ -21,11 +21,11 @@ def _nearest(difference, length):
 
 
 @njit(parallel=True)
-def forces(cells, strengths, reach, lengths, indptr, indices, drift, free, velocity, pressure):
+def forces(cells, strengths, reach, lengths, begins, counts, indices, drift, free, velocity, pressure):
     """Velocity and simple pressure of each cell from the cells in its row, in one order.
 
-    cells: (n, 4), x, y, z, radius; strengths: (n, 2), square roots of repulsion and adhesion; indices: int32,
-        readable by the lanes of a vector beyond the last row; drift: (n, 3), velocity that the cell adds by itself,
+    cells: (n, 4), x, y, z, radius; strengths: (n, 2), square roots of repulsion and adhesion; row i:
+        indices[begins[i]:begins[i] + counts[i]], int32, readable by the lanes of a vector beyond the last; drift: (n, 3), velocity that the cell adds by itself,
         or (0, 3); free: (n,), 0.0 for cells that never move, else 1.0, or (0,); pressure: (n,), or (0,) where nobody
         asks.
     """
@@ -34,7 +34,7 @@ def forces(cells, strengths, reach, lengths, indptr, indices, drift, free, veloc
     farther = 1.0 / reach
     for i in prange(cells.shape[0]):
         where = cells.ctypes.data, strengths.ctypes.data, indices.ctypes.data
-        begin, end = indptr[i], indptr[i + 1]
+        begin, end = begins[i], begins[i] + counts[i]
         if wraps:
             vx, vy, vz, squeezed = pairs_wrapped(i, *where, begin, end, farther, lx, ly, lz)  # pyright: ignore
         else:
@@ -63,14 +63,15 @@ def further_forces(
     lower,
     upper,
     lengths,
-    indptr,
+    begins,
+    counts,
     indices,
     free,
     velocity,
 ):
     """Adds to velocity what `forces` leaves out: affinities of pairs of types, springs, walls.
 
-    cells, strengths, free: as of `forces`.
+    cells, strengths, begins, counts, indices, free: as of `forces`.
     types: (n,) codes; affinity: (t, t), symmetric, by which adhesion is multiplied; partners: (n, k), rows of cells
     that a spring joins, -1 for none; elasticity: (n,), square roots of spring constants; wall: (n,), strength of
     repulsion by the faces lower and upper (3,), infinite where there is none.
@@ -78,7 +79,7 @@ def further_forces(
     for i in prange(cells.shape[0]):
         vx, vy, vz = 0.0, 0.0, 0.0
         if affinity.shape[0] > 0:
-            for k in range(indptr[i], indptr[i + 1]):
+            for k in range(begins[i], begins[i] + counts[i]):
                 j = indices[k]
                 excess = affinity[types[i], types[j]] - 1.0
                 if excess != 0.0:
@@ -143,6 +144,15 @@ def stage(start, h, slopes, weights, lower, upper, built_at, skins, out):
             left |= square >= skins[i] * skins[i] * (1 - 1e-9)
         away[b] = left
     return away.any()
+
+
+@njit(parallel=True)
+def expected(slope, left, least, most, out):
+    """How far each cell goes in the time left at its velocity, slope (3 n,), between least and most, into out (n,)."""
+    for i in prange(out.size):
+        x, y, z = np.float64(slope[3 * i]), np.float64(slope[3 * i + 1]), np.float64(slope[3 * i + 2])
+        way = math.sqrt(x * x + y * y + z * z) * left
+        out[i] = min(way, most) if way > least else least  # least, too, where it is not a number
 
 
 @njit(parallel=True)

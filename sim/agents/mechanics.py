@@ -16,12 +16,13 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mechanistic.jit import threads_for
-from sim.agents._cell_list import pairs_within, spatial_order
-from sim.agents._force_kernels import PRESSURE_SCALE, forces, further_forces, largest, stage
-from sim.agents._pair_code import LANES, slack
+from sim.agents._bins import bounds, spatial_order
+from sim.agents._cell_list import lists_within
+from sim.agents._force_kernels import PRESSURE_SCALE, expected, forces, further_forces, largest, stage
+from sim.agents._pair_code import slack
 from sim.agents.neighbours import Lengths, periods
 
-__all__ = ["PRESSURE_SCALE", "Further", "move", "velocities"]
+__all__ = ["PRESSURE_SCALE", "Further", "Tissue", "move", "velocities"]
 
 Array = NDArray[np.float64]
 
@@ -75,7 +76,8 @@ def velocities(
         periodic: periods (3,) [um] or None.
     """
     cells, strengths = _packed(positions, radii, repulsion, adhesion)
-    pairs = indptr, slack(np.ascontiguousarray(indices, dtype=np.int32))
+    counts = np.diff(indptr).astype(np.int32)
+    pairs = np.ascontiguousarray(indptr[:-1]), counts, slack(np.ascontiguousarray(indices, dtype=np.int32))
     lengths, none = periods(periodic), np.empty(0)
     forces(
         cells, strengths, float(reach), lengths, *pairs, none.reshape(0, 3), none, out_velocity, out_pressure
@@ -120,10 +122,27 @@ def move(
     """Moves all cells for dt, in place; returns their simple pressure (n,) at the end.
 
     A function of its arguments alone, with the same bits for every number of threads and any order of the
-    rows.
+    rows. The arguments are those of `Tissue` and of its `advance`, and so are the errors.
 
     Args:
         positions: (n, 3) [um], changed.
+    """
+    tissue = Tissue(
+        positions, radii, repulsion, adhesion, reach, motile_velocity, fixed, lower, upper, periodic, dims, further
+    )  # fmt: skip
+    tissue.advance(dt, max_step, tolerance)
+    pressure = np.empty(positions.shape[0])
+    tissue.give(positions, pressure)
+    return pressure
+
+
+class Tissue:
+    """Cells laid out to be moved, in an order that depends on where they are and not on their rows.
+
+    It holds copies: what it was made of may go before `advance`, which is when memory is short.
+
+    Args:
+        positions: (n, 3) [um].
         radii: (n,) [um].
         repulsion, adhesion: (n,) [um/min].
         reach: how far adhesion reaches, in units of r_i + r_j; at least 1.
@@ -132,56 +151,11 @@ def move(
         lower, upper: corners of the domain (3,) [um]: walls that centres do not pass, or where they wrap.
         periodic: x, y (and z in three dimensions) wrap; then lower and upper are needed.
         dims: 2 leaves z untouched.
-        dt: [min].
-        max_step: longest step inside dt [min].
-        tolerance: largest error of a step in a coordinate of any cell [um], as the solution of order 4 would make
-            it.
         further: affinities of types, springs and walls.
 
     Raises:
         ValueError: if shapes do not fit or a position is not finite.
-        FloatingPointError: if no step is short enough, naming the step.
     """
-    n = positions.shape[0]
-    if positions.shape != (n, 3) or any(a.shape != (n,) for a in (radii, repulsion, adhesion)):
-        raise ValueError("positions must be (n, 3) and radii, repulsion and adhesion (n,)")
-    if n == 0:
-        return np.zeros(0)
-    if not np.isfinite(positions).all():
-        lost = int(np.argmin(np.isfinite(positions).all(axis=1)))
-        raise ValueError(f"the position of cell {lost} is not finite")
-    low, high = (
-        sign * _NO_WALL if corner is None else np.array(corner, dtype=np.float64)
-        for corner, sign in ((lower, -1.0), (upper, 1.0))
-    )
-    lengths = np.zeros(3)
-    if periodic:
-        if lower is None or upper is None:
-            raise ValueError("a periodic domain needs its corners")
-        lengths[:dims] = (high - low)[:dims]
-        low[:dims], high[:dims] = -np.inf, np.inf
-    if dims == 2:
-        low[2], high[2] = -np.inf, np.inf
-    tissue = _Sorted(
-        positions, radii, repulsion, adhesion, reach, motile_velocity, fixed, low, high, lengths, dims
-    )
-    if further is not None:
-        tissue.add(further)
-    with threads_for(n):
-        tissue.advance(float(dt), float(max_step), float(tolerance))
-    positions[tissue.order] = tissue.cells[:, :3]
-    if periodic:
-        corner = np.asarray(lower, dtype=np.float64)
-        for axis in range(dims):
-            wrapped = corner[axis] + np.mod(positions[:, axis] - corner[axis], lengths[axis])
-            positions[:, axis] = np.where(wrapped < corner[axis] + lengths[axis], wrapped, corner[axis])
-    pressure = np.empty(n)
-    pressure[tissue.order] = tissue.pressure
-    return pressure
-
-
-class _Sorted:
-    """The cells of one `move`, in an order that depends on where they are and not on their rows."""
 
     def __init__(
         self,
@@ -189,37 +163,82 @@ class _Sorted:
         radii: Array,
         repulsion: Array,
         adhesion: Array,
-        reach: float,
-        drift: Array | None,
-        fixed: NDArray[np.bool_] | None,
-        low: Array,
-        high: Array,
-        lengths: Array,
-        dims: int,
+        reach: float = 1.25,
+        motile_velocity: Array | None = None,
+        fixed: NDArray[np.bool_] | None = None,
+        lower: ArrayLike | None = None,
+        upper: ArrayLike | None = None,
+        periodic: bool = False,
+        dims: Literal[2, 3] = 3,
+        further: Further | None = None,
     ):
         n = positions.shape[0]
-        widest = 2 * reach * float(radii.max())
+        if positions.shape != (n, 3) or any(a.shape != (n,) for a in (radii, repulsion, adhesion)):
+            raise ValueError("positions must be (n, 3) and radii, repulsion and adhesion (n,)")
+        if n and not np.isfinite(bounds(positions)).all():
+            lost = int(np.argmin(np.isfinite(positions).all(axis=1)))
+            raise ValueError(f"the position of cell {lost} is not finite")
+        self.low, self.high = (
+            sign * _NO_WALL if corner is None else np.array(corner, dtype=np.float64)
+            for corner, sign in ((lower, -1.0), (upper, 1.0))
+        )
+        self.lengths, self.corner, self.dims = np.zeros(3), self.low.copy(), dims
+        if periodic:
+            if lower is None or upper is None:
+                raise ValueError("a periodic domain needs its corners")
+            self.lengths[:dims] = (self.high - self.low)[:dims]
+            self.low[:dims], self.high[:dims] = -np.inf, np.inf
+        if dims == 2:
+            self.low[2], self.high[2] = -np.inf, np.inf
+        widest = 2 * reach * float(radii.max(initial=0.0))
         self.skins = tuple(share * widest for share in _SKINS)
-        self.order = spatial_order(positions, widest, lengths, dims)
+        self.order = spatial_order(positions, widest, self.lengths, dims) if n else np.empty(0, np.int32)
         sorted_cells = (values[self.order] for values in (positions, radii, repulsion, adhesion))
         self.cells, self.strengths = _packed(*sorted_cells)
-        self.reaches = reach * self.cells[:, 3]
         self.reach = float(reach)
         self.drift = np.empty((0, 3))
-        if drift is not None and drift.any():
-            self.drift = np.ascontiguousarray(drift[self.order], dtype=np.float64)
+        if motile_velocity is not None and motile_velocity.any():
+            self.drift = np.ascontiguousarray(motile_velocity[self.order], dtype=np.float64)
             if dims == 2:
                 self.drift[:, 2] = 0.0
         self.free = np.empty(0)
         if fixed is not None and fixed.any():
             self.free = np.where(fixed[self.order], 0.0, 1.0)
-        self.low, self.high, self.lengths, self.dims = low, high, lengths, dims
-        self.pressure = np.empty(n)
-        # what a slope adds is far below the place it is added to; rounding is the same for both cells of a pair
-        self.slopes = np.empty((len(_ERROR), 3 * n), np.float32)
         self.further: tuple[NDArray, ...] | None = None
+        if further is not None:
+            self._add(further)
+        self.pressure, self.room = np.empty(n), np.empty(0)
 
-    def add(self, further: Further) -> None:
+    def advance(self, dt: float, max_step: float = np.inf, tolerance: float = 1e-4) -> None:
+        """Moves all cells for dt.
+
+        Args:
+            dt: [min].
+            max_step: longest step inside dt [min].
+            tolerance: largest error of a step in a coordinate of any cell [um], as the solution of order 4 would
+                make it.
+
+        Raises:
+            FloatingPointError: if no step is short enough, naming the step.
+        """
+        n = len(self.order)
+        if n:
+            # what a slope adds is far below the place it is added to; rounding is the same for both cells of a pair
+            slopes = np.empty((len(_ERROR), 3 * n), np.float32)
+            with threads_for(n):
+                self._step(slopes, float(dt), float(max_step), float(tolerance))
+            self.begins = self.counts = self.indices = self.built_at = self.room = np.empty(0)
+
+    def give(self, positions: Array, pressure: Array) -> None:
+        """Where the cells are (n, 3) [um] and how they are pressed (n,), into the arrays given, by rows."""
+        positions[self.order] = self.cells[:, :3]
+        for axis in np.flatnonzero(self.lengths):
+            corner, length = self.corner[axis], self.lengths[axis]
+            wrapped = corner + np.mod(positions[:, axis] - corner, length)
+            positions[:, axis] = np.where(wrapped < corner + length, wrapped, corner)
+        pressure[self.order] = self.pressure
+
+    def _add(self, further: Further) -> None:
         """Take further forces on, in the order of the sorted cells."""
         n = len(self.order)
         place = np.empty(n + 1, dtype=np.int64)
@@ -232,11 +251,12 @@ class _Sorted:
             np.ascontiguousarray(further.wall[self.order]) if len(further.wall) else further.wall,
         )
 
-    def advance(self, dt: float, longest: float, tolerance: float) -> None:
-        """Dormand–Prince 5(4) to dt, the last slope of a step the first of the next."""
-        x, k = self.cells, self.slopes
+    def _step(self, k: NDArray[np.float32], dt: float, longest: float, tolerance: float) -> None:
+        """Dormand–Prince 5(4) to dt, the last slope of a step the first of the next; k: room for slopes (6, 3 n)."""
+        x = self.cells
         y = x.copy()
-        self._find(x, np.full(len(x), self.skins[0]))
+        k[0] = 0.0
+        self._find(x, k[0], dt)
         self._evaluate(x, k[0], at_end=True)
         done, h = 0.0, _FIRST_STEP
         while done < dt:
@@ -246,7 +266,7 @@ class _Sorted:
                 h = left if left <= min(h * 1.0000001, longest) else 0.5 * left
             for weights, place in zip(_STAGES, _PLACES):
                 if stage(x, h, k, weights, self.low, self.high, self.built_at, self.room, y):
-                    self._find(y, self._expected(k[0], left))
+                    self._find(y, k[0], left)
                 self._evaluate(y, k[place], at_end=weights is _STAGES[-1])
             error = largest(h, k, _ERROR)
             if error <= tolerance:
@@ -260,24 +280,27 @@ class _Sorted:
             h *= min(5.0, max(0.1, 0.9 * (tolerance / max(error, 1e-300)) ** 0.2))
         self.cells = x
 
-    def _expected(self, slope: NDArray[np.float32], left: float) -> Array:
-        """How far each cell will go (n,) [um] if it keeps its velocity, within the bounds of skins."""
-        way = np.sqrt(np.square(slope.reshape(-1, 3), dtype=np.float64).sum(axis=1)) * left
-        least, most = self.skins
-        return np.clip(np.nan_to_num(way), least, most)
+    def _find(self, cells: Array, slope: NDArray[np.float32], left: float) -> None:
+        """Lists of all who may come within reach of each other before one of them has moved by its `room` (n,).
 
-    def _find(self, cells: Array, room: Array) -> None:
-        """Lists of all who may come within reach of each other before one of them has moved by its `room` (n,)."""
-        self.indptr = self.indices = np.empty(0)  # what is not needed any more makes room first
-        self.built_at, self.room = np.ascontiguousarray(cells[:, :3]), room
-        self.indptr, self.indices = pairs_within(
-            self.built_at, self.reaches + room, 0.0, self.lengths, self.dims, beyond=LANES
-        )
+        That is how far it will go [um] in what is left of the move if it keeps the velocity `slope`, within the bounds
+        of skins.
+        """
+        self.begins = self.counts = self.indices = self.built_at = np.empty(
+            0
+        )  # what is not needed makes room first
+        self.room = np.empty(len(cells)) if self.room.size == 0 else self.room
+        expected(slope, left, *self.skins, self.room)
+        self.built_at = np.ascontiguousarray(cells[:, :3])
+        # pressure means nothing before the end of a step
+        reaches = np.multiply(cells[:, 3], self.reach, out=self.pressure)
+        reaches += self.room
+        self.begins, self.counts, self.indices = lists_within(cells, reaches, self.lengths, self.dims)
 
     def _evaluate(self, cells: Array, slope: NDArray[np.float32], at_end: bool = False) -> None:
         """Velocities of `cells`, and, at the end of a step, their pressures."""
         velocity = slope.reshape(-1, 3)
-        pairs = self.indptr, self.indices
+        pairs = self.begins, self.counts, self.indices
         own = self.drift, self.free
         pressure = self.pressure if at_end else _NO_PRESSURE
         forces(cells, self.strengths, self.reach, self.lengths, *pairs, *own, velocity, pressure)

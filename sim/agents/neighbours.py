@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mechanistic.jit import threads_for
-from sim.agents._cell_list import bounds, keep_within, pairs_within
+from sim.agents._bins import bounds
+from sim.agents._cell_list import keep_within, pairs_within
 
 __all__ = ["Neighbours", "VerletList", "checked_positions", "neighbour_graph", "periods"]
 

@@ -56,6 +56,10 @@ class Signals:
             self._known[name] = self._value(name)
         return self._known[name]
 
+    def forget(self) -> None:
+        """Free what was computed; whatever is asked for again is computed anew."""
+        self._known.clear()
+
     def stack(self, names: Sequence[str]) -> np.ndarray:
         """Values (cell, len(names))."""
         out = np.empty((len(self._state), len(names)))

@@ -105,20 +105,26 @@ class Mechanics(Process):
         return self._contacts.count(name.removeprefix("contact."), state, signals)
 
     def advance(self, state, signals, dt: float) -> None:
-        from sim.agents.mechanics import move
+        tissue = self._laid_out(state, signals) if len(state) else None
+        if tissue is not None:
+            signals.forget()  # no step of another process takes as much memory as this one
+            tissue.advance(dt)
+            tissue.give(state["cell.position"], state["cell.pressure"])
+
+    def _laid_out(self, state, signals):
+        """The cells as `sim.agents.mechanics.Tissue`, or None where all are fixed."""
+        from sim.agents.mechanics import Tissue
         from sim.agents.motility import motile_velocity
 
-        if not len(state):
-            return
-        speed = signals["motility.speed"] * signals["cell.living"]
         fixed = np.isin(state["cell.type"], list(self.settings.fixed))
         if fixed.all():
-            return
+            return None
+        speed = signals["motility.speed"] * signals["cell.living"]
         names = ("cell.radius", *(q.name for q in self.inputs))
         inputs = {name: np.ascontiguousarray(signals[name]) for name in names}
-        held = {name: state[name] for name in ("cell.position", "cell.direction")}
+        held = {name: state[name] for name in ("cell.position", "cell.direction") if name in state}
         require_finite(self.name, state, {**inputs, **held, "motility.speed": speed})
-        pressure = move(
+        return Tissue(
             state["cell.position"],
             inputs["cell.radius"],
             inputs["mechanics.repulsion"],
@@ -130,10 +136,8 @@ class Mechanics(Process):
             np.array(self.box.upper),
             self.box.periodic,
             self.box.dims,
-            dt,
-            further=self._further(state, signals),
+            self._further(state, signals),
         )
-        state["cell.pressure"][:] = pressure
 
 
 class Contacts:

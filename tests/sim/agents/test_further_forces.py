@@ -41,8 +41,8 @@ def test_the_kernel_is_its_twin():
     graph = neighbour_graph(positions, 1.25 * radii)
     velocity = np.zeros((n, 3))
     further_forces(
-        cells, strengths, types, affinity, 1.25, partners, elasticity, wall, low, high, np.zeros(3), graph.indptr,
-        graph.indices, free, velocity,
+        cells, strengths, types, affinity, 1.25, partners, elasticity, wall, low, high, np.zeros(3),
+        graph.indptr[:-1], graph.counts, graph.indices, free, velocity,
     )  # fmt: skip
     offset = positions[:, None] - positions[None]
     distance = np.sqrt((offset**2).sum(-1)) + np.eye(n)
