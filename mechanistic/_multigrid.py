@@ -8,8 +8,9 @@ direction is made independent of the last one rather than trusted to be (Notay, 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import chain, pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,7 +20,9 @@ from mechanistic._conductances import Conductances, groups
 from mechanistic.jit import threads_for
 
 Array = NDArray[np.float64]
+Call = Callable[[], None]
 _MOST_STEPS = 200
+_MOST_BLOCKS = 64
 # colours that are relaxed on the way down and up; an uneven box needs both ways alike, as its corrections are not to be
 # trusted
 _EVEN = ((0, 1), (0, 1, 0, 1))
@@ -27,9 +30,19 @@ _UNEVEN = ((0, 1, 0, 1), (1, 0, 1, 0))
 
 
 @dataclass
+class _Passage:
+    """From a box to the next and back: adds up the loss of voxels, or what is left of `found`, and lays what the next
+    one found between its middles."""
+
+    loss: Call
+    rest: Call
+    found: Call
+
+
+@dataclass
 class _Box:
     """One of the boxes, single precision: its faces (flat), what leaves by all of a voxel's faces, loss, one over the
-    two together, right-hand side and what it found."""
+    two together, right-hand side and what it found; and its loops, made ready on these arrays."""
 
     shape: tuple[int, int, int]
     faces: tuple[NDArray, NDArray, NDArray]
@@ -40,8 +53,9 @@ class _Box:
     right: NDArray
     found: NDArray
     ends: tuple[NDArray, NDArray]
-    #: by axis x, y, z: places (2, n) in the next box and their weights
-    next: list[tuple[NDArray, NDArray]]
+    #: by colour: a step of Gauss and Seidel
+    relax: list[Call]
+    next: _Passage | None = None
 
 
 class Multigrid:
@@ -57,22 +71,26 @@ class Multigrid:
         self._colours = _EVEN if even else _UNEVEN
         self._ends = _no_ends(faces.shape, float)
         self._boxes: list[_Box] = []
-        here = faces
+        links = []
         while True:
-            self._boxes.append(_box(here))
-            if max(here.shape) == 1:
+            self._boxes.append(_box(faces))
+            if max(faces.shape) == 1:
                 break
-            self._boxes[-1].next = [_between(here, axis, even) for axis in (2, 1, 0)]
-            here = here.fewer()
+            links.append([_between(faces, axis, even) for axis in (2, 1, 0)])
+            faces = faces.fewer()
+        for (box, coarse), between in zip(pairwise(self._boxes), links):
+            box.next = _passage(box, coarse, between)
 
     def lose(self, loss: Array) -> None:
         """Takes the loss of each voxel [1/min], from now on."""
         self._loss = loss
         self._boxes[0].loss[...] = loss
-        for box, coarse in zip(self._boxes, self._boxes[1:]):
-            box.found.fill(0.0)  # of nothing all is left: so much for adding up
+        for box in self._boxes:
+            for nothing in (box.found, *box.ends):  # of nothing all is left: so much for adding up
+                nothing.fill(0.0)
             with threads_for(box.found.size, each=20_000):
-                self._below(box, box.loss, coarse.loss, coarse.found)
+                if box.next:
+                    box.next.loss()
         for box in self._boxes:
             np.add(box.loss, box.leaving, out=box.inverse)
             np.maximum(box.inverse, 1e-30, out=box.inverse)
@@ -90,7 +108,10 @@ class Multigrid:
         with threads_for(u.size, each=20_000):
             values, faces = (_flat(u, right, loss), _flat(fine.x, fine.y, fine.z))
             ends = _flat(*self._ends)
-            kernels.rest(values[0], u.shape, *values[1:], *faces, *ends, fine.around[0], out.reshape(-1))
+            rows = u.shape[0] * u.shape[1]
+            kernels.rest(
+                rows, values[0], u.shape, *values[1:], *faces, *ends, fine.around[0], out.reshape(-1)
+            )
         return out
 
     def solve(
@@ -110,7 +131,7 @@ class Multigrid:
         mean = 0.0 if whole else float(left.mean())
         left -= mean
         direction, image, nothing = (np.zeros_like(u) for _ in range(3))
-        fine, flat = self._boxes[0], _flat(u, left, direction, image)
+        fine, flat, parts = self._boxes[0], _flat(u, left, direction, image), kernels.parts(u.size)
         start = now = np.sqrt(product(left, left))
         fine.right[...] = left / max(now, 1e-300)  # single precision has a narrow range
         along = 1.0
@@ -122,7 +143,9 @@ class Multigrid:
             found = fine.found
             with threads_for(u.size, each=50_000):
                 # image holds −(loss − A) direction
-                kernels.turn(flat[2], found.reshape(-1), -product(found, image) / along if step else 0.0)
+                kernels.turn(
+                    parts, flat[2], found.reshape(-1), -product(found, image) / along if step else 0.0
+                )
             ahead = product(found, left)
             self.rest(direction, nothing, image)
             along = product(direction, image)
@@ -130,7 +153,7 @@ class Multigrid:
                 break  # nothing is left but rounding
             length = -ahead / along
             with threads_for(u.size, each=50_000):
-                kernels.advance(*flat, length, fine.right.reshape(-1), 1.0 / now)
+                kernels.advance(parts, *flat, length, fine.right.reshape(-1), 1.0 / now)
             last = abs(length) * largest(direction)
             first = first or last
             now = np.sqrt(product(left, left))
@@ -150,28 +173,17 @@ class Multigrid:
             return  # any value will do
         with threads_for(box.found.size, each=20_000):
             self._relax(box, self._colours[0])
-            if depth + 1 < len(self._boxes):
-                below = self._boxes[depth + 1]
+            if box.next:
                 _fill(box.ends, box.found, box.around)
-                self._below(box, box.right, below.right, below.found)
+                box.next.rest()
                 self._cycle(depth + 1, whole)
-                (ix, wx), (iy, wy), (iz, wz) = box.next
-                found, added = _flat(box.found, below.found)
-                kernels.add_above(found, box.shape, added, ix, wx, iy, wy, iz, wz)
+                box.next.found()
                 self._relax(box, self._colours[1])
 
-    def _below(self, box: _Box, right: NDArray, out: NDArray, start: NDArray) -> None:
-        """What is left of `found`, added up over the voxels of the next box; `start` is cleared."""
-        found, right, loss, out, start = _flat(box.found, right, box.loss, out, start)
-        ends = _flat(*box.ends)
-        kernels.rest_below(found, box.shape, right, loss, *box.faces, *ends, box.around[0], out, start)
-
     def _relax(self, box: _Box, colours: tuple[int, ...]) -> None:
-        values, ends = _flat(box.right, box.loss, box.inverse), _flat(*box.ends)
         for colour in colours:
             _fill(box.ends, box.found, box.around)
-            found = box.found.reshape(-1)
-            kernels.relax(found, box.shape, *values, *box.faces, *ends, box.around[0], colour)
+            box.relax[colour]()
 
 
 def _flat(*arrays: NDArray) -> list[NDArray]:
@@ -182,7 +194,7 @@ def product(a: NDArray, b: NDArray) -> float:
     """Σ a b, in one order at any number of threads."""
     sums = np.empty(kernels.parts(a.size))
     with threads_for(a.size, each=50_000):
-        kernels.products(a.reshape(-1), b.reshape(-1), sums)
+        kernels.products(sums.size, a.reshape(-1), b.reshape(-1), sums)
     return float(sums.sum())
 
 
@@ -190,7 +202,7 @@ def largest(u: NDArray) -> float:
     """The largest of |u|."""
     most = np.empty(kernels.parts(u.size))
     with threads_for(u.size, each=50_000):
-        kernels.largest(u.reshape(-1), most)
+        kernels.largest(most.size, u.reshape(-1), most)
     return float(most.max())
 
 
@@ -202,7 +214,30 @@ def _box(faces: Conductances) -> _Box:
     loss, inverse, right, found = (np.zeros(faces.shape, np.float32) for _ in range(4))
     flat = x.reshape(-1), y.reshape(-1), z.reshape(-1)
     ends = _no_ends(faces.shape, np.float32)
-    return _Box(faces.shape, flat, faces.around, leaving, loss, inverse, right, found, ends, [])
+    room = _room(faces.shape)
+    e, *values = _flat(found, right, loss, inverse)
+    given = (len(room), e, faces.shape, *values, *flat, *_flat(*ends), faces.around[0])
+    relax = [kernels.relax.on(*given, colour, room) for colour in (0, 1)]
+    return _Box(faces.shape, flat, faces.around, leaving, loss, inverse, right, found, ends, relax)
+
+
+def _passage(box: _Box, coarse: _Box, between: Sequence[tuple[NDArray, NDArray]]) -> _Passage:
+    """Given for x, y and z the places (2, n) in the next box and their weights."""
+    found, right, loss = _flat(box.found, box.right, box.loss)
+    added, to, lost = _flat(coarse.found, coarse.right, coarse.loss)
+    faces, room = (*box.faces, *_flat(*box.ends), box.around[0]), _room(coarse.shape, box.shape[2])
+    given = (len(room), found, box.shape)
+    wide = _room(box.shape)
+    return _Passage(
+        kernels.rest_below.on(*given, loss, loss, *faces, lost, added, room),
+        kernels.rest_below.on(*given, right, loss, *faces, to, added, room),
+        kernels.add_above.on(len(wide), found, box.shape, added, *chain(*between), wide),
+    )
+
+
+def _room(shape: tuple[int, int, int], width: int = 0) -> NDArray:
+    """A row for each of the blocks of rows that threads share."""
+    return np.empty((min(shape[0] * shape[1], _MOST_BLOCKS), width or shape[2]), np.float32)
 
 
 def _no_ends(shape: tuple[int, int, int], kind: type) -> tuple[NDArray, NDArray]:

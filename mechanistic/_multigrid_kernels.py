@@ -1,21 +1,18 @@
 """Loops of the multigrid solver over voxels, a row at a time: relaxation, what is left, and passage between boxes.
 
 Faces come as in `Conductances`; `ys` (2, nz, nx) and `zs` (2, ny, nx) hold what lies beyond the first and the last row
-and layer: zeros, or copies of the other end where the box goes around. All arrays are flat, as Numba takes long to
-compile parts of arrays. A row is written by one thread from values that no other thread writes at the time, so results
-do not depend on the number of threads.
+and layer: zeros, or copies of the other end where the box goes around. All arrays are flat. A row is written by one
+thread from values that no other thread writes at the time, so results do not depend on the number of threads. Loops
+that need room for a row share out blocks of rows: `room` (blocks, nx) has a row for each.
 """
 
 from __future__ import annotations
 
-import numpy as np
-
-from mechanistic.jit import njit, prange
+from mechanistic.codegen.loops import shared
 
 _PART = 16384  # numbers that are added up in one go
 
 
-@njit
 def _add_rest(out, to, u, row, shape, right, loss, x, y, z, ys, zs, around):
     """out[to:to + nx] += right − (loss − A) u along a row of a box of the given shape."""
     nz, ny, nx = shape
@@ -23,15 +20,15 @@ def _add_rest(out, to, u, row, shape, right, loss, x, y, z, ys, zs, around):
     j = row - k * ny
     at = row * nx
     # parts of arrays, counted from 0, and few of them a loop: the compiler then takes several numbers at once
-    here, given, lost, to = u[at : at + nx], right[at : at + nx], loss[at : at + nx], out[to : to + nx]
+    here, given, lost, sums = u[at : at + nx], right[at : at + nx], loss[at : at + nx], out[to : to + nx]
     for i in range(nx):
-        to[i] += given[i] - lost[i] * here[i]
+        sums[i] += given[i] - lost[i] * here[i]
     face = ((k if y.size > (ny + 1) * nx else 0) * (ny + 1) + j) * nx
     low, high = y[face : face + nx], y[face + nx : face + 2 * nx]
     before = u[at - nx : at] if j > 0 else ys[k * nx : (k + 1) * nx]
     after = u[at + nx : at + 2 * nx] if j < ny - 1 else ys[(nz + k) * nx : (nz + k + 1) * nx]
     for i in range(nx):
-        to[i] += low[i] * (before[i] - here[i]) + high[i] * (after[i] - here[i])
+        sums[i] += low[i] * (before[i] - here[i]) + high[i] * (after[i] - here[i])
     if nz > 1:
         wide, layer = z.size > (nz + 1) * nx, ny * nx
         face = (row if wide else k) * nx
@@ -41,104 +38,102 @@ def _add_rest(out, to, u, row, shape, right, loss, x, y, z, ys, zs, around):
         before = u[at - layer : at - layer + nx] if k > 0 else zs[j * nx : (j + 1) * nx]
         after = u[at + layer : at + layer + nx] if k < nz - 1 else zs[(ny + j) * nx : (ny + j + 1) * nx]
         for i in range(nx):
-            to[i] += low[i] * (before[i] - here[i]) + high[i] * (after[i] - here[i])
+            sums[i] += low[i] * (before[i] - here[i]) + high[i] * (after[i] - here[i])
     face = row * (nx + 1) if x.size > nx + 1 else 0
     low, last = x[face : face + nx + 1], nx - 1
     if nx == 1:
-        to[0] -= (low[0] + low[1]) * here[0]
+        sums[0] -= (low[0] + low[1]) * here[0]
         return
     zero = here[0] - here[0]
-    to[0] += low[0] * ((here[last] if around else zero) - here[0]) + low[1] * (here[1] - here[0])
-    to[last] += low[last] * (here[last - 1] - here[last]) + low[nx] * (
+    sums[0] += low[0] * ((here[last] if around else zero) - here[0]) + low[1] * (here[1] - here[0])
+    sums[last] += low[last] * (here[last - 1] - here[last]) + low[nx] * (
         (here[0] if around else zero) - here[last]
     )
     for i in range(1, last):
-        to[i] += low[i] * (here[i - 1] - here[i]) + low[i + 1] * (here[i + 1] - here[i])
+        sums[i] += low[i] * (here[i - 1] - here[i]) + low[i + 1] * (here[i + 1] - here[i])
 
 
-@njit(parallel=True)
-def relax(e, shape, right, loss, inverse, x, y, z, ys, zs, around, colour):
+@shared
+def relax(first, end, e, shape, right, loss, inverse, x, y, z, ys, zs, around, colour, room):
     """Gauss and Seidel's step for the voxels of one colour of a chessboard: (loss − A) e = right there.
 
     inverse: one over the diagonal of loss − A.
     """
-    ny, nx = shape[1], shape[2]
-    rows = shape[0] * ny
-    blocks = min(rows, 64)
-    for place in prange(blocks):
-        block = np.int64(place)
-        total = np.empty(nx, e.dtype)
+    nz, ny, nx = shape
+    rows, blocks = nz * ny, room.shape[0]
+    for block in range(first, end):
+        total = room[block]
         for row in range(block * rows // blocks, (block + 1) * rows // blocks):
             for i in range(nx):
-                total[i] = 0
+                total[i] = 0.0
             _add_rest(total, 0, e, row, shape, right, loss, x, y, z, ys, zs, around)
             here, share = e[row * nx : (row + 1) * nx], inverse[row * nx : (row + 1) * nx]
             for i in range((colour + row // ny + row % ny) & 1, nx, 2):
                 here[i] += total[i] * share[i]
 
 
-@njit(parallel=True)
-def rest(u, shape, right, loss, x, y, z, ys, zs, around, out):
-    """out = right − (loss − A) u: what comes to each voxel and does not stay in balance."""
+@shared
+def rest(first, end, u, shape, right, loss, x, y, z, ys, zs, around, out):
+    """out = right − (loss − A) u, rows of it: what comes to each voxel and does not stay in balance."""
     nx = shape[2]
-    for place in prange(shape[0] * shape[1]):
-        row = np.int64(place)
+    for row in range(first, end):
         for i in range(row * nx, (row + 1) * nx):
             out[i] = 0.0
         _add_rest(out, row * nx, u, row, shape, right, loss, x, y, z, ys, zs, around)
 
 
-@njit(parallel=True)
-def rest_below(e, shape, right, loss, x, y, z, ys, zs, around, out, start):
+@shared
+def rest_below(first, end, e, shape, right, loss, x, y, z, ys, zs, around, out, start, room):
     """What is left of e summed up over each coarse voxel, in `out`; `start` is cleared."""
     nz, ny, nx = shape
     mz, my, mx = max(nz // 2, 1), max(ny // 2, 1), max(nx // 2, 1)
-    for place in prange(mz * my):
-        row = np.int64(place)
-        above = row // my
-        beside = row - above * my
-        total = np.zeros(nx, e.dtype)
-        for k in range(2 * above, 2 * above + 2 if above < mz - 1 else nz):
-            for j in range(2 * beside, 2 * beside + 2 if beside < my - 1 else ny):
-                _add_rest(total, 0, e, k * ny + j, shape, right, loss, x, y, z, ys, zs, around)
-        to = row * mx
-        for i in range(mx):
-            start[to + i] = 0
-            out[to + i] = total[2 * i]
-            if nx > 1:
-                out[to + i] += total[2 * i + 1]
-        if nx > 1 and nx & 1:
-            out[to + mx - 1] += total[nx - 1]
+    rows, blocks = mz * my, room.shape[0]
+    for block in range(first, end):
+        total = room[block]
+        for row in range(block * rows // blocks, (block + 1) * rows // blocks):
+            above, beside = row // my, row % my
+            for i in range(nx):
+                total[i] = 0.0
+            for k in range(2 * above, 2 * above + 2 if above < mz - 1 else nz):
+                for j in range(2 * beside, 2 * beside + 2 if beside < my - 1 else ny):
+                    _add_rest(total, 0, e, k * ny + j, shape, right, loss, x, y, z, ys, zs, around)
+            sums, cleared = out[row * mx : (row + 1) * mx], start[row * mx : (row + 1) * mx]
+            for i in range(mx):
+                cleared[i] = 0.0
+                sums[i] = total[2 * i]
+                if nx > 1:
+                    sums[i] += total[2 * i + 1]
+            if nx > 1 and nx & 1:
+                sums[mx - 1] += total[nx - 1]
 
 
-@njit(parallel=True)
-def add_above(e, shape, coarse, ix, wx, iy, wy, iz, wz):
+@shared
+def add_above(first, end, e, shape, coarse, ix, wx, iy, wy, iz, wz, room):
     """e += coarse, linear between the middles of its voxels: each axis by two places (2, n) and their weights."""
-    ny, nx = shape[1], shape[2]
+    nz, ny, nx = shape
     my, mx = max(ny // 2, 1), max(nx // 2, 1)
-    for place in prange(shape[0] * ny):
-        row = np.int64(place)
-        k = row // ny
-        j = row - k * ny
-        at = (iz[0, k] * my + iy[0, j]) * mx
-        a = coarse[at : at + mx]
-        at = (iz[0, k] * my + iy[1, j]) * mx
-        b = coarse[at : at + mx]
-        at = (iz[1, k] * my + iy[0, j]) * mx
-        c = coarse[at : at + mx]
-        at = (iz[1, k] * my + iy[1, j]) * mx
-        d = coarse[at : at + mx]
-        p, q = wz[0, k] * wy[0, j], wz[0, k] * wy[1, j]
-        r, s = wz[1, k] * wy[0, j], wz[1, k] * wy[1, j]
-        line = np.empty(mx, e.dtype)
-        for i in range(mx):
-            line[i] = (p * a[i] + q * b[i]) + (r * c[i] + s * d[i])
-        here = e[row * nx : (row + 1) * nx]
-        for i in range(nx):
-            here[i] += wx[0, i] * line[ix[0, i]] + wx[1, i] * line[ix[1, i]]
+    rows, blocks = nz * ny, room.shape[0]
+    for block in range(first, end):
+        line = room[block]
+        for row in range(block * rows // blocks, (block + 1) * rows // blocks):
+            k, j = row // ny, row % ny
+            at = (iz[0, k] * my + iy[0, j]) * mx
+            a = coarse[at : at + mx]
+            at = (iz[0, k] * my + iy[1, j]) * mx
+            b = coarse[at : at + mx]
+            at = (iz[1, k] * my + iy[0, j]) * mx
+            c = coarse[at : at + mx]
+            at = (iz[1, k] * my + iy[1, j]) * mx
+            d = coarse[at : at + mx]
+            p, q = wz[0, k] * wy[0, j], wz[0, k] * wy[1, j]
+            r, s = wz[1, k] * wy[0, j], wz[1, k] * wy[1, j]
+            for i in range(mx):
+                line[i] = (p * a[i] + q * b[i]) + (r * c[i] + s * d[i])
+            here = e[row * nx : (row + 1) * nx]
+            for i in range(nx):
+                here[i] += wx[0, i] * line[ix[0, i]] + wx[1, i] * line[ix[1, i]]
 
 
-@njit
 def _eight(a, b, first, last):
     """Σ a b over a range, eight sums side by side."""
     s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
@@ -159,37 +154,52 @@ def _eight(a, b, first, last):
     return ((s0 + s1) + (s2 + s3)) + ((s4 + s5) + (s6 + s7))
 
 
-@njit(parallel=True)
-def products(a, b, sums):
+@shared
+def products(first, end, a, b, sums):
     """sums (parts,): Σ a b over each part of the numbers; all flat."""
-    for part in prange(sums.size):
+    for part in range(first, end):
         sums[part] = _eight(a, b, part * _PART, min((part + 1) * _PART, a.size))
 
 
-@njit(parallel=True)
-def largest(u, most):
+@shared
+def largest(first, end, u, most):
     """most (parts,): the largest of |u| in each part; all flat."""
-    for part in prange(most.size):
-        found = 0.0
-        for i in range(part * _PART, min((part + 1) * _PART, u.size)):
-            size = abs(u[i])
-            if size > found:
-                found = size
-        most[part] = found
+    for part in range(first, end):
+        most[part] = _largest(u, part * _PART, min((part + 1) * _PART, u.size))
 
 
-@njit(parallel=True)
-def turn(p, z, slope):
-    """p = z + slope p; all flat."""
-    for part in prange((p.size + _PART - 1) // _PART):
+def _largest(u, first, last):
+    """The largest of |u| over a range, of eight numbers side by side."""
+    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
+    i = first
+    while i + 8 <= last:
+        s0 = max(s0, abs(u[i]))
+        s1 = max(s1, abs(u[i + 1]))
+        s2 = max(s2, abs(u[i + 2]))
+        s3 = max(s3, abs(u[i + 3]))
+        s4 = max(s4, abs(u[i + 4]))
+        s5 = max(s5, abs(u[i + 5]))
+        s6 = max(s6, abs(u[i + 6]))
+        s7 = max(s7, abs(u[i + 7]))
+        i += 8
+    while i < last:
+        s0 = max(s0, abs(u[i]))
+        i += 1
+    return max(max(max(s0, s1), max(s2, s3)), max(max(s4, s5), max(s6, s7)))
+
+
+@shared
+def turn(first, end, p, z, slope):
+    """p = z + slope p, parts of it; all flat."""
+    for part in range(first, end):
         for i in range(part * _PART, min((part + 1) * _PART, p.size)):
             p[i] = z[i] + slope * p[i]
 
 
-@njit(parallel=True)
-def advance(s, r, p, q, length, right, scale):
-    """s += length p, r += length q, and `right` = scale r in single precision; all flat."""
-    for part in prange((p.size + _PART - 1) // _PART):
+@shared
+def advance(first, end, s, r, p, q, length, right, scale):
+    """s += length p, r += length q, and `right` = scale r in single precision, parts of them; all flat."""
+    for part in range(first, end):
         for i in range(part * _PART, min((part + 1) * _PART, p.size)):
             s[i] += length * p[i]
         for i in range(part * _PART, min((part + 1) * _PART, p.size)):

@@ -9,12 +9,14 @@ from typing import Any
 
 import llvmlite.ir as ir
 
-DOUBLE, WHOLE, TRUTH, BYTE = ir.DoubleType(), ir.IntType(64), ir.IntType(1), ir.IntType(8)
-SCALARS = {"f": DOUBLE, "i": WHOLE, "b": TRUTH}
-STORED = {"f": DOUBLE, "i": WHOLE, "b": BYTE}
+DOUBLE, SINGLE = ir.DoubleType(), ir.FloatType()
+WHOLE, TRUTH, BYTE = ir.IntType(64), ir.IntType(1), ir.IntType(8)
+SCALARS = {"f": DOUBLE, "s": SINGLE, "i": WHOLE, "b": TRUTH}
+STORED = {"f": DOUBLE, "s": SINGLE, "i": WHOLE, "b": BYTE}
 MOST_RESULTS = 8
 
-# A kind: "f", "i" or "b"; ("array", kind of its elements, dimensions); ("tuple", names, kinds); ("function", it)
+# A kind: "f", "s" (single precision), "i" or "b";
+# ("array", kind of its elements, dimensions); ("tuple", names, kinds); ("function", it)
 Kind = Any
 
 

@@ -33,12 +33,23 @@ class Translator:
         self.module = ir.Module("loops")
         self._known: dict[Any, tuple[ir.Function, Kind]] = {}
 
-    def entry(self, function: Callable, kinds: Sequence[Kind]) -> str:
-        """The text of a function `void entry(words *)` that calls `function`."""
-        of_it, _ = self.function(function, tuple(kinds))
-        entry = ir.Function(self.module, ir.FunctionType(ir.VoidType(), [WHOLE.as_pointer()]), "entry")
+    def entry(self, function: Callable, kinds: Sequence[Kind], shared: bool = False) -> str:
+        """The text of a function `void entry(words *)` that calls `function`.
+
+        Args:
+            shared: it is `void entry(words *, first, end)`, and the last two are the first arguments of `function`;
+                its arrays lie apart from each other.
+        """
+        ends: list[Kind] = ["i", "i"] if shared else []
+        of_it, _ = self.function(function, (*ends, *kinds))
+        if shared:
+            for argument in of_it.args[:-1]:
+                if isinstance(argument.type, ir.PointerType):
+                    argument.add_attribute("noalias")
+        given = [WHOLE.as_pointer(), *[WHOLE] * len(ends)]
+        entry = ir.Function(self.module, ir.FunctionType(ir.VoidType(), given), "entry")
         builder = ir.IRBuilder(entry.append_basic_block())
-        parts = []
+        parts: list[Any] = list(entry.args[1:])
         for i, kind in enumerate(t for k in kinds for t in types(k)):
             word = builder.load(builder.gep(entry.args[0], [ir.Constant(WHOLE, i)]))
             if isinstance(kind, ir.PointerType):
@@ -144,7 +155,8 @@ class Function(Expressions):
                 self._put(one, part)
         elif isinstance(target, ast.Subscript):
             pointer, kind = self.element(target)
-            scalar = self.as_kind(value, kind, target).parts[0]
+            value = self._converted(value, "s", target) if kind == "s" else self.as_kind(value, kind, target)
+            (scalar,) = value.parts
             self.builder.store(self.builder.zext(scalar, BYTE) if kind == "b" else scalar, pointer)
         else:
             raise self.refuse(target, "this assignment")

@@ -16,7 +16,7 @@ from mechanistic.codegen.loop_kinds import (
     BYTE,
     DOUBLE,
     MOST_RESULTS,
-    SCALARS,
+    SINGLE,
     TRUTH,
     WHOLE,
     Kind,
@@ -29,6 +29,7 @@ from mechanistic.codegen.loop_kinds import (
 )  # fmt: skip
 
 _OPERATORS = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul"}
+_DIVISIONS = {ast.FloorDiv: "udiv", ast.Mod: "urem"}
 _BITWISE = {ast.BitAnd: "and_", ast.BitOr: "or_", ast.BitXor: "xor", ast.RShift: "lshr", ast.LShift: "shl"}
 _COMPARISONS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
 _OF_DOUBLES = {
@@ -103,19 +104,30 @@ class Expressions:
         whole = self._of(node.value)
         if isinstance(whole, Static) and whole.thing in (np, math):
             return Static(getattr(whole.thing, node.attr))
+        if isinstance(whole, Value) and whole.kind[0] == "array" and node.attr in ("shape", "size"):
+            lengths = whole.parts[1:]
+            if node.attr == "shape":
+                return Value(("tuple", tuple(map(str, range(len(lengths)))), ("i",) * len(lengths)), lengths)
+            size = lengths[0]
+            for length in lengths[1:]:
+                size = self.builder.mul(size, length)
+            return Value("i", [size])
         if not isinstance(whole, Value) or whole.kind[0] != "tuple" or node.attr not in whole.kind[1]:
             raise self.refuse(node, f"'{ast.unparse(node)}'")
         return elements(whole)[whole.kind[1].index(node.attr)]
 
     def _of_subscript(self, node: ast.Subscript) -> Value:
-        if isinstance(node.value, ast.Attribute) and node.value.attr == "shape":
-            array = self.value(node.value.value)
-            return Value("i", [array.parts[1 + ast.literal_eval(node.slice)]])
         array = self.value(node.value)
         if array.kind[0] == "tuple":
             return elements(array)[ast.literal_eval(node.slice)]
         indices = self._indices(node)
         pointer = self._place(array, indices)
+        part = node.slice.elts[-1] if isinstance(node.slice, ast.Tuple) else node.slice
+        if isinstance(part, ast.Slice):
+            if len(indices) != array.kind[2] or part.upper is None or part.step is not None:
+                raise self.refuse(node, f"'{ast.unparse(node)}'")
+            length = self.builder.sub(self.whole(part.upper), indices[-1])
+            return Value(("array", array.kind[1], 1), [pointer, length])
         left = array.kind[2] - len(indices)
         if left:
             return Value(("array", array.kind[1], left), [pointer, *array.parts[1 + len(indices) :]])
@@ -132,7 +144,8 @@ class Expressions:
 
     def _indices(self, node: ast.Subscript) -> list:
         inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
-        return [self.whole(i) for i in inner]
+        first = [(i.lower or ast.Constant(0)) if isinstance(i, ast.Slice) else i for i in inner]
+        return [self.whole(i) for i in first]
 
     def element(self, node: ast.Subscript):
         array = self.value(node.value)
@@ -161,9 +174,9 @@ class Expressions:
         if isinstance(node.op, ast.Not):
             return Value("b", [self.builder.not_(self.truth(node.operand))])
         value = self.value(node.operand)
-        if not isinstance(node.op, ast.USub) or value.kind not in ("f", "i"):
+        if not isinstance(node.op, ast.USub) or value.kind not in ("f", "s", "i"):
             raise self.refuse(node, f"'{ast.unparse(node)}'")
-        write = self.builder.fneg if value.kind == "f" else self.builder.neg
+        write = self.builder.neg if value.kind == "i" else self.builder.fneg
         return Value(value.kind, [write(value.parts[0])])
 
     def _of_binop(self, node: ast.BinOp) -> Value:
@@ -183,11 +196,13 @@ class Expressions:
             return Value(
                 "f", [builder.fdiv(self.as_kind(a, "f", node).parts[0], self.as_kind(b, "f", node).parts[0])]
             )
+        if type(op) in _DIVISIONS and a.kind == b.kind == "i":
+            return Value("i", [getattr(builder, _DIVISIONS[type(op)])(a.parts[0], b.parts[0])])
         if type(op) not in _OPERATORS:
             raise self.refuse(node, f"'{type(op).__name__}'")
-        kind = "f" if "f" in (a.kind, b.kind) else "i"
+        kind = _common(a, b)
         name = _OPERATORS[type(op)]
-        write = getattr(builder, f"f{name}" if kind == "f" else name)
+        write = getattr(builder, name if kind == "i" else f"f{name}")
         return Value(
             kind, [write(self.as_kind(a, kind, node).parts[0], self.as_kind(b, kind, node).parts[0])]
         )
@@ -209,7 +224,7 @@ class Expressions:
     def _compared(self, node: ast.AST, sign: str, a: Value, b: Value):
         if a.kind == b.kind == "b":
             return self.builder.icmp_unsigned(sign, a.parts[0], b.parts[0])
-        kind = "f" if "f" in (a.kind, b.kind) else "i"
+        kind = _common(a, b)
         first, second = self.as_kind(a, kind, node).parts[0], self.as_kind(b, kind, node).parts[0]
         if kind == "i":
             return self.builder.icmp_signed(sign, first, second)
@@ -241,16 +256,17 @@ class Expressions:
             blocks.append(self.builder.block)
         kinds = {v.kind for v in values}
         kind = kinds.pop() if len(kinds) == 1 else "f"
-        ends = []
+        ends: list[list] = []
         for block, value in zip(blocks, values):
             self.builder.position_at_end(block)
-            ends.append(self.as_kind(value, kind, node).parts[0])
+            ends.append(self.as_kind(value, kind, node).parts)
             self.builder.branch(after)
         self.builder.position_at_end(after)
-        phi = self.builder.phi(SCALARS[kind])
-        for block, end in zip(blocks, ends):
-            phi.add_incoming(end, block)
-        return Value(kind, [phi])
+        parts = [self.builder.phi(t) for t in types(kind)]
+        for k, phi in enumerate(parts):
+            for block, end in zip(blocks, ends):
+                phi.add_incoming(end[k], block)
+        return Value(kind, parts)
 
     # ---- calls
 
@@ -320,7 +336,7 @@ class Expressions:
 
     def _better(self, node: ast.AST, sign: str, a: Value, b: Value) -> Value:
         """As Python's min and max: the first unless the other is beyond it."""
-        kind = "f" if "f" in (a.kind, b.kind) else "i"
+        kind = _common(a, b)
         first, second = self.as_kind(a, kind, node), self.as_kind(b, kind, node)
         beyond = self._compared(node, sign, second, first)
         return Value(kind, [self.builder.select(beyond, second.parts[0], first.parts[0])])
@@ -340,7 +356,7 @@ class Expressions:
         """`value` as a `kind` that holds all it may be."""
         if value.kind == kind:
             return value
-        if (value.kind, kind) in (("i", "f"), ("b", "i"), ("b", "f")):
+        if (value.kind, kind) in (("i", "f"), ("b", "i"), ("b", "f"), ("s", "f")):
             return self._converted(value, kind, node)
         raise self.refuse(node, f"a {value.kind} where a {kind} is wanted")
 
@@ -348,6 +364,10 @@ class Expressions:
         builder, (part,) = self.builder, value.parts
         if value.kind == kind:
             return value
+        if kind == "s":
+            return Value("s", [builder.fptrunc(self._converted(value, "f", node).parts[0], SINGLE)])
+        if value.kind == "s":
+            return self._converted(Value("f", [builder.fpext(part, DOUBLE)]), kind, node)
         if value.kind == "b":
             part = builder.zext(part, WHOLE)
             return Value(kind, [part if kind == "i" else builder.sitofp(part, DOUBLE)])
@@ -371,3 +391,10 @@ class Expressions:
         """Whether nothing more can follow where code is written now."""
         block = self.builder.block
         return block is not None and block.is_terminated
+
+
+def _common(a: Value, b: Value) -> Kind:
+    """What two numbers are combined as: single precision only where both have it."""
+    if a.kind == b.kind == "s":
+        return "s"
+    return "f" if {a.kind, b.kind} & {"f", "s"} else "i"

@@ -9,12 +9,15 @@ runs as machine code that is made within a fraction of a second, where Numba tak
 private cache; `double.python` is the function itself, which tests hold it to. The key of the cache is the source
 of every function that is reached and every constant that they name, so an edit is never missed.
 
-What may be written: numbers, truth values, arrays (C order, of doubles, 64-bit whole numbers or truth values) and
-named tuples of these; `if`, `while`, `for` over a `range` or an array of one dimension; arithmetic and comparisons;
+What may be written: numbers, truth values, arrays (C order, of doubles, numbers in single precision, 64-bit whole
+numbers or truth values), rows of them, parts `x[first:end]` of rows, and named tuples of these; `if`, `while`, `for`
+over a `range` or an array of one dimension; arithmetic and comparisons;
 `len`, `abs`, `min`, `max`, `int`, `float` and the usual functions of `math` and numpy; calls of other functions,
 which return numbers or nothing, and may be arguments. A variable keeps the kind of its first value. Nothing is
-checked: indices count from 0 and must lie inside; whole numbers wrap around and shift to the right as numbers
-without a sign.
+checked: indices count from 0 and must lie inside; whole numbers wrap around, and shift to the right and are divided
+as numbers without a sign. Single with single precision gives single precision, anything else double.
+
+`shared` makes of a function of a range of rows one that Numba's threads share.
 """
 
 from __future__ import annotations
@@ -24,20 +27,24 @@ import inspect
 import platform
 import threading
 from collections.abc import Callable
+from functools import cache
 from types import FunctionType
 from typing import Any
 
 import numpy as np
 
-from mechanistic.codegen import loop_kinds, loop_statements, loop_values
+from mechanistic.codegen import loop_kinds, loop_statements, loop_values, machine
 from mechanistic.codegen.loop_kinds import Kind, call_code, plain
 from mechanistic.codegen.machine import Compiled
+from mechanistic.jit import threads
 
-__all__ = ["call_code", "compiled", "stamp"]
+__all__ = ["call_code", "compiled", "shared", "stamp"]
 
-_TRANSLATOR = (loop_kinds, loop_statements, loop_values)
+_MOST_PARTS = 64  # into which rows are divided for threads
+_TRANSLATOR = (loop_kinds, loop_statements, loop_values, machine)
 _KINDS = {
-    np.dtype(k).char: kind for k, kind in ((float, "f"), (np.int64, "i"), (np.uint64, "i"), (bool, "b"))
+    np.dtype(k).char: kind
+    for k, kind in ((float, "f"), (np.float32, "s"), (np.int64, "i"), (np.uint64, "i"), (bool, "b"))
 }
 
 
@@ -81,6 +88,58 @@ class compiled:
         run = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(code.address("entry"))
         made = self._made[kinds] = (code, run)
         return made
+
+
+class shared:
+    """A function `f(first, end, *arguments)` of rows from `first` below `end`, as machine code in many threads.
+
+    Called with the number of rows and the other arguments. Arrays must not overlap; a row must not depend on what is
+    made of another, so that results do not depend on the threads. Loops over vectors of numbers are made of them.
+    """
+
+    def __init__(self, function: Callable):
+        self.python = function
+        self.__doc__, self.__name__ = function.__doc__, function.__name__
+        self._made: dict[Any, tuple[Compiled, int, Callable]] = {}
+
+    def __call__(self, rows: int, *arguments: Any) -> None:
+        self.on(rows, *arguments)()
+
+    def on(self, rows: int, *arguments: Any) -> Callable[[], None]:
+        """The call on these arguments, for many times."""
+        words: list[int] = []
+        kinds = tuple([_flattened(a, words) for a in arguments])
+        made = self._made.get(kinds)
+        if made is None:
+            made = self._made[kinds] = self._compile(kinds)
+        given = (ctypes.c_uint64 * max(1, len(words)))(*words)
+        _, address, run = made
+        place = ctypes.addressof(given)
+
+        def call() -> None:
+            assert arguments is not None and given is not None  # alive as long as this is
+            if threads() == 1 or rows < 2:
+                run(place, 0, rows)
+            else:
+                _in_threads()(address, place, rows, min(rows, _MOST_PARTS))
+
+        return call
+
+    def _compile(self, kinds: tuple) -> tuple[Compiled, int, Callable]:
+        code = Compiled(
+            lambda: loop_statements.Translator().entry(self.python, kinds, shared=True),
+            "shared\0" + stamp(self.python, kinds),
+            vectors=True,
+        )
+        address = code.address("entry")
+        return code, address, ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(address)
+
+
+@cache
+def _in_threads() -> Callable[[int, int, int, int], None]:
+    from mechanistic.codegen._loop_threads import in_threads
+
+    return in_threads
 
 
 def stamp(function: Callable, kinds: tuple = ()) -> str:

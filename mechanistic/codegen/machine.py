@@ -21,9 +21,10 @@ class Compiled:
     Args:
         text: the module, or what writes it: then only where it is not in the cache.
         stamp: what the text depends on, where it is written on demand; its variables are then put into registers.
+        vectors: loops are made to take several numbers at once.
     """
 
-    def __init__(self, text: str | Callable[[], str], stamp: str | None = None):
+    def __init__(self, text: str | Callable[[], str], stamp: str | None = None, vectors: bool = False):
         machine = _machine()
         said = stamp if callable(text) else text
         assert isinstance(said, str)
@@ -36,7 +37,7 @@ class Compiled:
             module = llvm.parse_assembly(text() if callable(text) else text)
             module.verify()
             if stamp is not None:
-                _tidy(module, machine)
+                _tidy(module, machine, vectors)
             kept = machine.emit_object(module)
             if file is not None:
                 _write(file, kept)
@@ -49,8 +50,18 @@ class Compiled:
         return self._engine.get_function_address(name)
 
 
-def _tidy(module, machine) -> None:
-    """The few passes of LLVM that loops gain by: one function of many, variables in registers, nothing twice."""
+def _tidy(module, machine, vectors: bool) -> None:
+    """The few passes of LLVM that loops gain by: one function of many, variables in registers, nothing twice.
+
+    With `vectors` all that LLVM has, where loops over rows of numbers are what takes the time.
+    """
+    if vectors:
+        module.triple, module.data_layout = machine.triple, str(machine.target_data)
+        options = llvm.create_pipeline_tuning_options(speed_level=3)
+        options.loop_vectorization = True
+        builder = llvm.create_pass_builder(machine, options)
+        builder.getModulePassManager().run(module, builder)
+        return
     passes = llvm.create_new_module_pass_manager()
     passes.add_always_inliner_pass()
     passes.add_sroa_pass()

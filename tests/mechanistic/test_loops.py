@@ -9,9 +9,10 @@ import numpy as np
 import pytest
 from numba import uint32, uint64
 
+from mechanistic import jit
 from mechanistic._philox import philox4x32, unit53
 from mechanistic.codegen import loops
-from mechanistic.codegen.loops import compiled, stamp
+from mechanistic.codegen.loops import compiled, shared, stamp
 
 _LIMIT = 3
 
@@ -81,6 +82,65 @@ def test_whole_numbers_without_a_sign_as_in_philox():
     compiled(_lot)(_given(), found)
     _lot(_given(), expected)
     assert found[0] == expected[0] != 0.0
+
+
+def _row_by_row(first, end, table, weights, out, size):
+    n, width = table.shape
+    for row in range(first, end):
+        here, other = (
+            out[row * width : (row + 1) * width],
+            weights[0:width] if row % 2 else weights[1 : width + 1],
+        )
+        for i in range(width):
+            here[i] = table[row, i] * other[i] + here[i]
+        size[row] = len(other) + out.size // 7 + weights.size % 4
+        here[0] = here[0] / 3 if here[0] > here[1] else here[0] + n
+
+
+def _rows_of(kind) -> tuple[np.ndarray, ...]:
+    rng = np.random.default_rng(0)
+    return (
+        rng.random((9, 21)).astype(kind),
+        rng.random(22).astype(kind),
+        rng.random(9 * 21).astype(kind),
+        np.zeros(9),
+    )
+
+
+@pytest.mark.parametrize("kind", [np.float32, float])
+@pytest.mark.parametrize("count", [1, 2])
+def test_rows_in_threads_give_what_python_gives(kind, count):
+    mine, theirs, before = _rows_of(kind), _rows_of(kind), jit.threads()
+    try:
+        jit.set_threads(count)
+        shared(_row_by_row)(9, *mine)
+    finally:
+        jit.set_threads(before)
+    _row_by_row(0, 9, *theirs)
+    for one, other in zip(mine, theirs):
+        assert one.tobytes() == other.tobytes()
+    assert mine[3][0] == 21 + 27 + 2
+
+
+def test_single_precision_with_double_is_double():
+    def mixed(a, out):
+        out[0] = a[0] * 0.1
+        out[1] = -a[0] * a[1]
+        out[2] = abs(a[1]) + int(a[1] * 3.0) if a[0] < a[1] else 0.0
+
+    a, out = np.array([0.3, 1.7], np.float32), np.zeros(3)
+    compiled(mixed)(a, out)
+    expected = [float(a[0]) * 0.1, -a[0] * a[1], float(a[1]) + 5]
+    assert out.tolist() == expected
+
+
+def test_a_part_of_an_array_has_both_ends():
+    def tail(x):
+        y = x[1:]
+        y[0] = 1.0
+
+    with pytest.raises(TypeError, match="cannot be compiled here"):
+        compiled(tail)(np.zeros(3))
 
 
 def test_what_cannot_be_compiled_is_told_with_its_line():

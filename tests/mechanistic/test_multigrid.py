@@ -10,7 +10,7 @@ import pytest
 from mechanistic import _multigrid_kernels as kernels
 from mechanistic import _spreading, jit
 from mechanistic._conductances import Conductances, groups, of_axes
-from mechanistic._multigrid import Multigrid, largest, product
+from mechanistic._multigrid import Multigrid, _between, largest, product
 from mechanistic._spreading import Axis
 from mechanistic.fields import Boundary, DiffusionSolver, Grid, Permeable
 
@@ -104,19 +104,22 @@ def test_the_loops_are_those_of_the_matrix(shape, around):
     if shape[0] == 1:  # a layer has no faces above and below
         a += np.diag((faces.z[0] + faces.z[1]).ravel())
     flat = [v.reshape(-1) for v in (right, loss, faces.x, faces.y, faces.z, *ends)]
-    kernels.rest(u.reshape(-1), shape, *flat, faces.around[0], out.reshape(-1))
+    rows = shape[0] * shape[1]
+    room = np.empty((rows, shape[2]))
+    kernels.rest(rows, u.reshape(-1), shape, *flat, faces.around[0], out.reshape(-1))
     expected = right.ravel() - loss.ravel() * u.ravel() + a @ u.ravel()
     np.testing.assert_allclose(out.ravel(), expected, rtol=1e-12, atol=1e-13)
 
     e, inverse = u.ravel().copy(), 1.0 / (loss.ravel() - np.diag(a))
     z, y, x = np.indices(shape)
-    kernels.relax(e, shape, *flat[:2], inverse, *flat[2:], faces.around[0], 1)
+    kernels.relax(rows, e, shape, *flat[:2], inverse, *flat[2:], faces.around[0], 1, room)
     moved = np.where(((x + y + z) % 2 == 1).ravel(), u.ravel() + expected * inverse, u.ravel())
     np.testing.assert_allclose(e, moved, rtol=1e-12)
 
     below = faces.fewer().shape
     total, start = np.empty(below), np.ones(below)
-    kernels.rest_below(u.reshape(-1), shape, *flat, faces.around[0], total.reshape(-1), start.reshape(-1))
+    sums = total.reshape(-1), start.reshape(-1)
+    kernels.rest_below(rows, u.reshape(-1), shape, *flat, faces.around[0], *sums, room)
     for axis in range(3):
         if shape[axis] > 1:
             out = np.add.reduceat(out, groups(shape[axis]), axis=axis)
@@ -126,12 +129,13 @@ def test_the_loops_are_those_of_the_matrix(shape, around):
 
 def test_coarse_values_are_laid_linearly_between_their_middles():
     axes = _axes((4, 5, 6), ("closed", "closed", "closed"))
-    solver, faces = Multigrid(of_axes(axes)), of_axes(axes)
+    faces = of_axes(axes)
     middles = [np.array([1.0, 3.0, 5.0]), np.array([1.0, 3.5]), np.array([1.0, 3.0])]  # two or three wide
     coarse = sum(np.expand_dims(m, tuple({0, 1, 2} - {2 - k})) for k, m in enumerate(middles))
     e = np.zeros(faces.shape)
-    (ix, wx), (iy, wy), (iz, wz) = solver._boxes[0].next
-    kernels.add_above(e.reshape(-1), e.shape, coarse.ravel(), ix, wx, iy, wy, iz, wz)
+    (ix, wx), (iy, wy), (iz, wz) = (_between(faces, axis, True) for axis in (2, 1, 0))
+    room = np.empty((7, 6))
+    kernels.add_above(7, e.reshape(-1), e.shape, coarse.ravel(), ix, wx, iy, wy, iz, wz, room)
     inside = [np.clip(np.arange(n) + 0.5, m[0], m[-1]) for n, m in zip((6, 5, 4), middles)]
     expected = sum(np.expand_dims(m, tuple({0, 1, 2} - {2 - k})) for k, m in enumerate(inside))
     np.testing.assert_allclose(e, expected, rtol=1e-6)
@@ -144,8 +148,8 @@ def test_sums_and_steps_of_flat_numbers():
     assert largest(p) == np.abs(p).max()
     expected = q + 0.3 * p, s + 0.7 * p, r + 0.7 * q
     right = np.empty(p.size, np.float32)
-    kernels.advance(s, r, p, q, 0.7, right, 0.5)
-    kernels.turn(p, q, 0.3)
+    kernels.advance(kernels.parts(p.size), s, r, p, q, 0.7, right, 0.5)
+    kernels.turn(kernels.parts(p.size), p, q, 0.3)
     for got, wanted in zip((p, s, r), expected):
         np.testing.assert_allclose(got, wanted, rtol=1e-14)
     assert np.array_equal(right, (0.5 * r).astype(np.float32))
@@ -177,6 +181,23 @@ def test_bits_do_not_depend_on_the_number_of_threads():
             results.append((u.tobytes(), left.tobytes()))
     finally:
         jit.set_threads(before)
+    assert results[0] == results[1]
+
+
+@pytest.mark.parametrize("kind", ["periodic", "no_flux"])
+@pytest.mark.parametrize("whole", [True, False])
+def test_what_was_solved_before_leaves_no_trace(kind, whole):
+    """A run that is resumed begins with a new solver, and must go on with the same bits."""
+    rng, shape = np.random.default_rng(6), (3, 7, 10)
+    losses, rights = rng.random((2, *shape)) * whole, rng.random((2, *shape))
+    axes = DiffusionSolver(Grid((0, 0, 0), 20.0, shape), 300.0, 0.0, Boundary.everywhere(kind))._axes
+    used, results = Multigrid(of_axes(axes)), []
+    for solver, turns in ((used, (0, 1)), (Multigrid(of_axes(axes)), (1,))):
+        for k in turns:
+            solver.lose(losses[k])
+            u = np.zeros(shape)
+            solver.solve(u, rights[k], lambda now, *_: now <= 1e-6, whole)
+        results.append(u.tobytes())
     assert results[0] == results[1]
 
 
