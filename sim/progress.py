@@ -1,4 +1,4 @@
-"""What a run tells on stderr while it works: simulated time, cells, time left."""
+"""What a run, or many, tell on stderr while they work: simulated time, cells, runs, time left."""
 
 from __future__ import annotations
 
@@ -19,6 +19,12 @@ class Progress(Protocol):
     def update(self, now: float, stop: float, cells: int) -> None:
         """The run has come to `now` of `stop` with so many cells."""
 
+    def count(self, done: int, total: int, what: str) -> None:
+        """Of so many runs so many are done; `what` is next."""
+
+    def note(self, text: str) -> None:
+        """Something to keep in sight."""
+
     def done(self) -> None:
         """The stepping is over."""
 
@@ -29,6 +35,10 @@ class Silent:
     def phase(self, text: str) -> None: ...
 
     def update(self, now: float, stop: float, cells: int) -> None: ...
+
+    def count(self, done: int, total: int, what: str) -> None: ...
+
+    def note(self, text: str) -> None: ...
 
     def done(self) -> None: ...
 
@@ -54,6 +64,19 @@ class Lines:
         self._next = clock + _QUIET_SECONDS
         left = remaining(clock - self._began, now - self._start, stop - now)
         self.phase(f"{now:g} of {stop:g} {self.unit}, {cells} cells{left}")
+
+    def count(self, done: int, total: int, what: str) -> None:
+        clock = time.monotonic()
+        if self._began is None or done < self._start:
+            self._began, self._start = clock, done
+        if clock < self._next and done < total:
+            return
+        self._next = clock + _QUIET_SECONDS
+        left = remaining(clock - self._began, done - self._start, total - done)
+        self.phase(f"{done} of {total} runs{left}{f'; now {what}' if what else ''}")
+
+    def note(self, text: str) -> None:
+        self.phase(text)
 
     def done(self) -> None: ...
 
@@ -84,6 +107,18 @@ class Bar:
     def update(self, now: float, stop: float, cells: int) -> None:
         where = f"{now:g} of {stop:g} {self.unit}, {cells} cells"
         self._bar.update(self._task, description="simulating", completed=now, total=stop, where=where)
+
+    def count(self, done: int, total: int, what: str) -> None:
+        self._bar.update(
+            self._task,
+            description=what or "done",
+            completed=done,
+            total=total,
+            where=f"{done} of {total} runs",
+        )
+
+    def note(self, text: str) -> None:
+        self._bar.console.print(f"cellweave: {text}", markup=False, highlight=False)
 
     def done(self) -> None:
         self._bar.stop()

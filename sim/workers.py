@@ -22,7 +22,7 @@ from sim import interrupts
 from sim.errors import ScenarioError, StoreError, escaped
 
 if TYPE_CHECKING:
-    from distributed import Client, Future, LocalCluster
+    from distributed import Client, Future
 
 #: a job whose worker dies is given to another one so often
 RETRIES = 2
@@ -37,7 +37,7 @@ _AHEAD, _COUNT_EVERY = 4, 5.0
 class Workers:
     """Runs jobs; made by `pool`."""
 
-    def __init__(self, client: Client, cluster: LocalCluster | None):
+    def __init__(self, client: Client, cluster: Any):
         self._client = client
         self._cluster = cluster
         self._done: queue.Queue[tuple[str, Future]] = queue.Queue()

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from sim.commands.common import Outside, Quiet, RunStore, Sets, app, load_or_open, say
+from sim.errors import Interrupted
 
 
 @app.command()
@@ -52,32 +53,47 @@ def explain(
         Path | None, typer.Option("-o", "--output", metavar="EXPLAIN.zarr", help="Store it, and draw a page.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the ranking as JSON.")] = False,
+    workers: Annotated[
+        int | None, typer.Option(min=1, help="Processes; by default all cores, where it takes long.")
+    ] = None,
+    scheduler: Annotated[
+        str, typer.Option(metavar="local|tcp://…", help="Processes here, or a Dask scheduler's address.")
+    ] = "local",
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on with an explanation that was stopped; needs -o.")
+    ] = False,
     sets: Sets = [],  # noqa: B006
     quiet: Quiet = False,
     allow_outside: Outside = False,
 ) -> None:
     """Rank what drives an outcome: total and direct effects with intervals, and what networks follow."""
     from sim.interpret.explain import DEFAULT
-    from sim.interpret.explain import explain as explained
-    from sim.interpret.show import as_table, require_free, to_json, write
+    from sim.interpret.keeping import explain_into
+    from sim.interpret.show import as_table, to_json
+    from sim.progress import shown
 
-    loaded = load_or_open(scenario, sets, allow_outside)
-    if output is not None:
-        require_free(output)
-    found = explained(
-        loaded,
-        outcome,
-        methods=tuple(method) or DEFAULT,
-        seeds=seeds,
-        say=None if quiet else say,
-        over=over,
-        threshold=threshold,
-        samples=samples,
-    )
+    try:
+        found = explain_into(
+            output,
+            load_or_open(scenario, sets, allow_outside),
+            outcome,
+            resume=resume,
+            progress=shown("", quiet),
+            methods=tuple(method) or DEFAULT,
+            seeds=seeds,
+            over=over,
+            threshold=threshold,
+            samples=samples,
+            workers=workers,
+            scheduler=scheduler,
+        )
+    except Interrupted as error:
+        say(f"{error.text}; go on with the same command and --resume")
+        raise
     if output is not None:
         from sim.report.explanation import write_explanation
 
-        page = write_explanation(output, write(found, output))
+        page = write_explanation(output, f"{output}.report")
         if not quiet:
             say(f"page: {page}")
     typer.echo(to_json(found) if as_json else as_table(found))

@@ -16,21 +16,24 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sim.interpret.effects import Row, interval, judged, ratio
+from sim.interpret.effects import Row, interval, judged
 from sim.interpret.networks import Term, cell_terms, tissue_process
 from sim.interpret.question import Answer, Question
 from sim.interpret.tissue_influence import Influence, influence_of
 
 if TYPE_CHECKING:
     import torch
+    from captum.attr import IntegratedGradients
 
     from sim.simulation import Simulation
 
 #: times along the run at which the networks are looked at
 _LOOKS = 8
-#: of the change explained: what is left over may be this share, else the way is cut finer
+#: of the change explained: what is left over may be this share, else the way is cut into more pieces
 COMPLETE = 1e-4
-_MOST_STEPS = 2048
+#: Gauss-Legendre points on a piece of the way
+_POINTS = 32
+_MOST_PIECES = 64
 _SAME_TIME = 1e-7
 
 
@@ -94,19 +97,9 @@ class Attribution:
         ]
 
     def _row(self, name: str, on: str, values: np.ndarray, size: float, unit: str) -> Row:
-        e = interval(values)
-        return Row(
-            quantity=name,
-            on=on,
-            effect=e.mean,
-            lower=e.lower,
-            upper=e.upper,
-            relative=ratio(e.mean, size),
-            unit=unit,
-            kind="direct",
-            method=self.method,
-            time=f"0-{self.question.outcome.when.split('-')[-1]}",
-            verdict=judged(e, values),
+        e, told = interval(values), judged(interval(values), values)
+        return self.question.row(
+            self.method, name, e, told, on=on, kind="direct", unit=unit, size=size, upto=True
         )
 
     def _tissue_rows(self) -> list[Row]:
@@ -166,7 +159,7 @@ def seen_by(
 def integrated(term: Term, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Integrated gradients (cell, output, input) of a term at `values` (cell, input), and what they sum up to.
 
-    The way is cut finer until what is left unexplained is below `COMPLETE` of the largest change.
+    Where more than `COMPLETE` of the largest change is left unexplained, the way is cut into more pieces.
     """
     import torch
     from captum.attr import IntegratedGradients
@@ -179,15 +172,30 @@ def integrated(term: Term, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     for k in range(moved.shape[1]):
         explainer = IntegratedGradients(_output(term.function, k))
         scale = np.abs(moved[:, k]).max(initial=0.0) or 1.0
-        steps = 32
-        while True:
-            found = explainer.attribute(x, start, n_steps=steps, method="gausslegendre")
-            shares[:, k] = found.detach().numpy()
-            left = np.abs(shares[:, k].sum(axis=1) - moved[:, k]).max(initial=0.0)
-            if left <= COMPLETE * scale or steps >= _MOST_STEPS:
+        cells, pieces = np.arange(len(values)), 1
+        while len(cells):
+            shares[cells, k] = _on_the_way(explainer, start[cells], x[cells], pieces)
+            left = np.abs(shares[cells, k].sum(axis=1) - moved[cells, k])
+            cells = cells[left > COMPLETE * scale]
+            if pieces >= _MOST_PIECES:
                 break
-            steps *= 4
+            pieces *= 4
     return shares, moved
+
+
+def _on_the_way(
+    explainer: IntegratedGradients, start: torch.Tensor, end: torch.Tensor, pieces: int
+) -> np.ndarray:
+    """Integrated gradients (cell, input) on the straight way from start to end, cut into equal pieces."""
+    import torch
+
+    cuts = torch.linspace(0, 1, pieces + 1, dtype=end.dtype)[:, None, None]
+    points = start + cuts * (end - start)
+    shape = (-1, end.shape[1])
+    found = explainer.attribute(
+        points[1:].reshape(shape), points[:-1].reshape(shape), n_steps=_POINTS, method="gausslegendre"
+    )
+    return found.detach().reshape(pieces, *end.shape).sum(0).numpy()
 
 
 def sloped(term: Term, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -117,19 +117,8 @@ class Control:
 
     def _row(self, name: str, on: str, values: np.ndarray) -> Row:
         e = interval(values)
-        return Row(
-            quantity=name,
-            on=on,
-            effect=e.mean,
-            lower=e.lower,
-            upper=e.upper,
-            relative=e.mean,
-            unit="1",
-            kind="direct",
-            method="control",
-            time=self.question.outcome.when,
-            verdict=judged(e, np.where(np.abs(values) < 1e-9, 0.0, values)),
-        )
+        told = judged(e, np.where(np.abs(values) < 1e-9, 0.0, values))
+        return self.question.row("control", name, e, told, on=on, kind="direct", unit="1", relative=e.mean)
 
     def _at_rest(self, p: PathwayProcess, variables: dict, coords: dict) -> list[str]:
         """Keeps control coefficients and elasticities at the steady state; says why where there are none."""

@@ -11,7 +11,7 @@ import numpy as np
 
 from sim.errors import ScenarioError
 from sim.interpret.effects import CANNOT_TELL, LOWERS, NO_EFFECT, RAISES, Row, interval
-from sim.interpret.over import Range, current, outcome_at
+from sim.interpret.over import Range, current, variant_at
 from sim.interpret.question import Answer, Question
 
 #: points on each side, and how often the bracket is halved
@@ -51,7 +51,7 @@ class Counterfactual:
 
         def passed(share: float) -> bool:
             if share not in known:
-                known[share] = outcome_at(q, {name: r.at(share)}, q.seeds[0])
+                known[share] = q.runs[variant_at(q, {name: r.at(share)}), q.seeds[0]]
             return self._beyond(known[share])
 
         start = min(max(r.share(here), 0.0), 1.0)
@@ -76,7 +76,7 @@ class Counterfactual:
             )
             return self._row(name, 0.0, 0.0, 0.0, NO_EFFECT, r, ""), text
         value = r.at(found)
-        reached = np.array([outcome_at(q, {name: value}, seed) for seed in q.seeds])
+        reached = q.outcomes(variant_at(q, {name: value}))
         share_passed = float(np.mean([self._beyond(x) for x in reached]))
         e = interval(reached)
         told = CANNOT_TELL if share_passed < 1 else RAISES if value > here else LOWERS

@@ -14,7 +14,7 @@ import numpy as np
 
 from sim.core.coupling import Coupling
 from sim.core.signals import Signals
-from sim.interpret.effects import Row, interval, judged, ratio
+from sim.interpret.effects import interval, judged
 from sim.interpret.question import Answer, Question
 from sim.simulation import Simulation
 
@@ -62,20 +62,11 @@ class Direct:
         mean_share, mean_driven = _over_time(shares, times), _over_time(driven, times)
         for k, (c, name) in enumerate(zip(q.plan.couplings, q.coupling_names)):
             e = interval(mean_share[:, k])
+            size = abs(float(np.mean(mean_driven[:, k])))
+            told = judged(e, mean_share[:, k])
+            unit = q.unit_of(c.target)
             rows.append(
-                Row(
-                    quantity=name,
-                    on=c.target,
-                    effect=e.mean,
-                    lower=e.lower,
-                    upper=e.upper,
-                    relative=ratio(e.mean, abs(float(np.mean(mean_driven[:, k])))),
-                    unit=q.unit_of(c.target),
-                    kind="direct",
-                    method="direct",
-                    time=f"0-{q.outcome.when.split('-')[-1]}",
-                    verdict=judged(e, mean_share[:, k]),
-                )
+                q.row("direct", name, e, told, on=c.target, kind="direct", unit=unit, size=size, upto=True)
             )
         return Answer(rows, self._data(times, shares, driven))
 

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from sim.errors import ScenarioError, escaped
 from sim.interpret.effects import LEVEL, as_dataset, ranked
+from sim.interpret.interventions import Intervention
+from sim.interpret.journal import Journal
 from sim.interpret.question import Answer, Question
+from sim.progress import Progress
 from sim.spelling import did_you_mean, one_of
 
 if TYPE_CHECKING:
@@ -37,6 +40,9 @@ METHODS = {
 #: networks with known truth these are the ones to trust for their question (docs/faith-hybrid.md)
 DEFAULT = ("ablation", "direct", "integrated_gradients")
 
+#: couplings that are named before the end
+_LEADING = 3
+
 
 class Method(Protocol):
     """Made before the first run, so that it may watch; asked once."""
@@ -49,10 +55,14 @@ def explain(
     outcome: str,
     methods: Sequence[str] = DEFAULT,
     seeds: int = 3,
-    say: Callable[[str], None] | None = None,
     over: Sequence[str] = (),
     threshold: float | None = None,
     samples: int = 16,
+    *,
+    progress: Progress | None = None,
+    workers: int | None = 1,
+    scheduler: str = "local",
+    journal: Journal | None = None,
 ) -> xr.DataTree:
     """Rank what drives an outcome of a scenario.
 
@@ -61,9 +71,13 @@ def explain(
         methods: of `METHODS`.
         seeds: paired runs, at least 2.
         over: parameters with ranges, `KEY=LOW..HIGH`; see `sim.interpret.over`.
-        threshold: the value that a counterfactual is to reach.
+        threshold: the value that a counterfactual is to pass.
         samples: points of Morris' and Sobol's designs.
-        say: hears about the progress.
+        progress: hears about the runs, and what the seeds so far say.
+        workers: processes that share the runs; None: one for each core where it is worth it (in a script, only under
+            `if __name__ == "__main__"`). The numbers do not depend on it.
+        scheduler: `local`, or the address of a Dask scheduler.
+        journal: keeps the runs that are finished.
 
     Returns:
         `/ranking` (row): quantity, what it acts on, effect with its 90 % interval, relative effect, unit,
@@ -74,6 +88,7 @@ def explain(
     Raises:
         ScenarioError: an unknown method, a wrong outcome or range, or a scenario without couplings.
         SimulationError: a run failed; names the variant.
+        Interrupted: a signal asked to stop; what is finished is in the journal.
     """
     import xarray as xr
 
@@ -84,9 +99,24 @@ def explain(
             raise ScenarioError(
                 f"--method {escaped(method)}: unknown; use {one_of(METHODS)}{did_you_mean(method, METHODS)}"
             )
-    question = Question(scenario, outcome, seeds, parse_over(over, scenario), threshold, samples, say)
+    question = Question(
+        scenario,
+        outcome,
+        seeds,
+        parse_over(over, scenario),
+        threshold,
+        samples,
+        progress,
+        workers,
+        scheduler,
+        journal,
+    )
     chosen = {m: _made(m, question) for m in dict.fromkeys(methods)}
-    answers = {m: maker.answer() for m, maker in chosen.items()}
+    question.prepare(lambda count: _so_far(question, chosen, count))
+    answers = {}
+    for method, maker in chosen.items():
+        question.progress.phase(f"computing {method}")
+        answers[method] = maker.answer()
     rows = [row for answer in answers.values() for row in ranked(answer.rows)]
     tree = xr.DataTree(xr.Dataset(attrs=_attributes(question, answers)))
     tree["ranking"] = xr.DataTree(as_dataset(rows))
@@ -95,10 +125,19 @@ def explain(
     return tree
 
 
+def _so_far(question: Question, chosen: dict[str, Method], count: int) -> None:
+    """After each seed but the first and the last: what leads, so that a long explanation may be stopped early."""
+    ablation = chosen.get("ablation")
+    if not isinstance(ablation, Intervention) or not 2 <= count < len(question.seeds):
+        return
+    first = [f"{name} {effect:+.3g}" for name, effect in ablation.leading(count)[:_LEADING]]
+    question.progress.note(f"after {count} of {len(question.seeds)} seeds: {'; '.join(first)}")
+
+
 def _made(method: str, question: Question) -> Method:
     """Each method's home is imported when it is asked for."""
     if method in ("ablation", "clamp", "scaling"):
-        from sim.interpret.interventions import Intervention as maker
+        maker = Intervention
     elif method == "direct":
         from sim.interpret.direct import Direct as maker
     elif method == "share":

@@ -15,9 +15,10 @@ import numpy as np
 
 from sim.interpret.attribution import seen_by
 from sim.interpret.distil import Distilled, distil
-from sim.interpret.effects import CANNOT_TELL, MATTERS, NO_EFFECT, Row, interval, judged, ratio
+from sim.interpret.effects import CANNOT_TELL, MATTERS, NO_EFFECT, Estimate, Row, interval, judged
 from sim.interpret.networks import Term, cell_terms
 from sim.interpret.question import Answer, Question
+from sim.interpret.variants import Variant
 from sim.processes.manipulator import ManipulatorProcess
 
 if TYPE_CHECKING:
@@ -85,37 +86,24 @@ class FormulaInPlace:
     def _row(self, output: str, formula: Distilled, shares: np.ndarray) -> Row:
         e = interval(shares)
         rivals = f"; as good: {formula.rivals[0]}" if formula.rivals else ""
-        return Row(
-            quantity=output,
-            on=f"{formula.text}",
-            effect=e.mean,
-            lower=e.lower,
-            upper=min(e.upper, 1.0),
-            relative=e.mean,
-            unit="1",
+        return self.question.row(
+            "distil",
+            output,
+            Estimate(e.mean, e.lower, min(e.upper, 1.0)),
+            MATTERS if e.lower > _STANDS else CANNOT_TELL,
+            on=formula.text,
             kind="direct",
-            method="distil",
-            time=f"0-{self.question.outcome.when.split('-')[-1]}",
-            verdict=MATTERS if e.lower > _STANDS else CANNOT_TELL,
+            unit="1",
+            relative=e.mean,
+            upto=True,
             note=f"{formula.family} explains {e.mean:.1%}{rivals}",
         )
 
     def _whole(self, differences: np.ndarray) -> Row:
         q = self.question
         e = interval(differences)
-        return Row(
-            quantity="networks rather than their formulas",
-            on=q.outcome.text,
-            effect=e.mean,
-            lower=e.lower,
-            upper=e.upper,
-            relative=ratio(e.mean, float(np.mean(q.intact))),
-            unit=q.outcome.unit,
-            kind="total",
-            method="distil",
-            time=q.outcome.when,
-            verdict=judged(e, differences, q.step_error) if differences.any() else NO_EFFECT,
-        )
+        told = judged(e, differences, q.step_error) if differences.any() else NO_EFFECT
+        return q.row("distil", "networks rather than their formulas", e, told)
 
     def _with_formulas(self, seed: int, found: dict[str, list[Distilled]]) -> float:
         """The outcome of the run with every distilled term in its network's place."""
@@ -126,7 +114,8 @@ class FormulaInPlace:
             if name in found
         }
         with inserted(q.simulation, found):
-            return q.run(seed, "formulas in place of networks", responses=responses)
+            q.progress.phase(f"seed {seed}: formulas in place of networks")
+            return q.bench.run(Variant("formulas in place of networks"), seed, responses=responses)
 
 
 class InPlaceOfNetwork:

@@ -12,61 +12,18 @@ comes from the coupling and from nothing else; the spread over seeds is what the
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 
-from sim.core.coupling import Coupling, Response, Towards
+from sim.core.coupling import Coupling
 from sim.errors import ScenarioError
-from sim.interpret.effects import Row, interval, judged, ratio
+from sim.interpret.effects import interval, judged
 from sim.interpret.question import Answer, Question
+from sim.interpret.variants import INTACT, Variant
 
 #: by how much `scaling` strengthens and weakens a coupling
 _SCALING = 0.1
-
-
-@dataclass(frozen=True)
-class Held:
-    """The answer to one value, whatever the source is."""
-
-    response: Response
-    at: float
-    label: str = "held"
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        return self.response(np.full_like(x, self.at))
-
-
-@dataclass(frozen=True)
-class Scaled:
-    """An answer times a factor."""
-
-    response: Response
-    factor: float
-    label: str = "scaled"
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        return self.factor * self.response(x)
-
-
-@dataclass(frozen=True)
-class HeldTowards(Towards):
-    """The strength of a rule at one value of its signal."""
-
-    at: float = 0.0
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        return super().__call__(np.full_like(x, self.at))
-
-
-@dataclass(frozen=True)
-class ScaledTowards(Towards):
-    """The strength of a rule times a factor."""
-
-    factor: float = 1.0
-
-    def __call__(self, x: np.ndarray) -> np.ndarray:
-        return self.factor * super().__call__(x)
 
 
 class Intervention:
@@ -79,55 +36,52 @@ class Intervention:
             )
         self.question = question
         self.method = method
+        self.variants = [
+            self._of(c, name) for c, name in zip(question.plan.couplings, question.coupling_names)
+        ]
+        question.need(v for pair in self.variants for v in pair)
 
     def answer(self) -> Answer:
-        """Runs it all.
+        """Runs what was not run yet.
 
         Raises:
             SimulationError: a run failed; names the coupling.
         """
         q = self.question
-        intact = q.intact
-        effects = np.array(
-            [
-                [self._effect(c, name, seed, k) for k, seed in enumerate(q.seeds)]
-                for c, name in zip(q.plan.couplings, q.coupling_names)
-            ]
-        )
-        estimates = [interval(e) for e in effects]
-        size = float(np.mean(intact))
+        effects = np.array([self._effect(variants) for variants in self.variants])
         rows = [
-            Row(
-                quantity=name,
-                on=q.outcome.text,
-                effect=e.mean,
-                lower=e.lower,
-                upper=e.upper,
-                relative=ratio(e.mean, size),
-                unit=q.outcome.unit,
-                kind="total",
-                method=self.method,
-                time=q.outcome.when,
-                verdict=judged(e, differences, q.step_error),
-            )
-            for name, e, differences in zip(q.coupling_names, estimates, effects)
+            q.row(self.method, name, e, judged(e, differences, q.step_error))
+            for name, e, differences in zip(q.coupling_names, map(interval, effects), effects)
         ]
         return Answer(rows, self._data(effects))
 
+    def leading(self, seeds: int) -> list[tuple[str, float]]:
+        """Couplings with their mean effects over the first seeds, the strongest first."""
+        q = self.question
+        found = [
+            (name, float(self._effect(v, q.seeds[:seeds]).mean()))
+            for name, v in zip(q.coupling_names, self.variants)
+        ]
+        return sorted(found, key=lambda item: -abs(item[1]))
+
     # ---- parts
 
-    def _effect(self, coupling: Coupling, name: str, seed: int, number: int) -> float:
-        q, index = self.question, coupling.index
+    def _of(self, c: Coupling, name: str) -> list[Variant]:
+        """The runs that tell what a coupling does."""
         if self.method == "ablation":
-            return q.intact[number] - q.run(seed, f"without {name}", cut=(index,))
+            return [Variant(f"without {name}", cut=(c.index,))]
         if self.method == "clamp":
-            held = held_at_start(coupling, q, seed)
-            return q.intact[number] - q.run(seed, f"{name} as at the start", responses={index: held})
-        ends = [
-            q.run(seed, f"{name} times {1 + sign * _SCALING:g}", responses={index: scaled(coupling, sign)})
-            for sign in (1, -1)
-        ]
-        return (ends[0] - ends[1]) / (2 * _SCALING)
+            return [Variant(f"{name} as at the start", held=(c.index,))]
+        factors = (1 + _SCALING, 1 - _SCALING)
+        return [Variant(f"{name} times {f:g}", scaled=((c.index, f),)) for f in factors]
+
+    def _effect(self, variants: list[Variant], seeds: Sequence[int] | None = None) -> np.ndarray:
+        """The effect (seed,)."""
+        q = self.question
+        found = [q.outcomes(v, seeds) for v in variants]
+        if self.method == "scaling":
+            return (found[0] - found[1]) / (2 * _SCALING)
+        return q.outcomes(INTACT, seeds) - found[0]
 
     def _data(self, effects: np.ndarray):
         import xarray as xr
@@ -151,28 +105,3 @@ class Intervention:
             },
             attrs={"kind": "total", "method": self.method},
         )
-
-
-def held_at_start(coupling: Coupling, question: Question, seed: int) -> Response:
-    """The coupling's response with its source held at what it is on the mean over the cells at time 0."""
-    simulation = question.at_start(seed)
-    values = simulation.signals[coupling.source]
-    where = simulation.signals.members_of(coupling.source) & ~np.isnan(values)
-    if coupling.types is not None:
-        where &= np.isin(simulation.state["cell.type"], list(coupling.types))
-    at = float(values[where].mean()) * coupling.factor if where.any() else 0.0
-    if isinstance(coupling.response, Towards):
-        return HeldTowards(**_fields(coupling.response), at=at)
-    return Held(coupling.response, at)
-
-
-def scaled(coupling: Coupling, sign: int) -> Response:
-    """The coupling's response, stronger (`sign` 1) or weaker (-1)."""
-    factor = 1 + sign * _SCALING
-    if isinstance(coupling.response, Towards):
-        return ScaledTowards(**_fields(coupling.response), factor=factor)
-    return Scaled(coupling.response, factor)
-
-
-def _fields(rule: Towards) -> dict[str, float]:
-    return {"to": rule.to, "half_max": rule.half_max, "power": rule.power}

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Protocol
 
+import numpy as np
+
+from sim import interrupts
 from sim.controller import Stop, stops_of
+from sim.errors import Interrupted
 from sim.interpret.outcome import Outcome
 from sim.simulation import Simulation
 
@@ -26,11 +31,39 @@ class Watcher(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Fork:
+    """A stop of a run, after what was due there, from which another run may go on that is the same up to then.
+
+    Attributes:
+        time: [min].
+        arrays: the state, as a checkpoint has it.
+        readings: (time, value) of the outcome up to then.
+    """
+
+    time: float
+    arrays: Mapping[str, np.ndarray]
+    readings: tuple[tuple[float, float], ...]
+
+
 def observed(
-    simulation: Simulation, outcome: Outcome, refine: int = 1, watchers: Sequence[Watcher] = ()
+    simulation: Simulation,
+    outcome: Outcome,
+    refine: int = 1,
+    watchers: Sequence[Watcher] = (),
+    fork: Fork | None = None,
+    undone: Collection[int] = (),
 ) -> float:
-    """The outcome of a simulation, run from its start only as far as it needs; see `observed_all`."""
-    return observed_all(simulation, [outcome], refine, watchers)[0]
+    """The outcome of a simulation, run only as far as it needs; see `observed_all`.
+
+    Args:
+        fork: where to begin; the start where None.
+        undone: indices of perturbations that are left out.
+    """
+    course = _Course(simulation, [outcome], refine, watchers, undone)
+    course.begin(fork)
+    course.go_on(outcome.stop)
+    return _time_mean(course.readings[0])
 
 
 def observed_all(
@@ -53,25 +86,59 @@ def observed_all(
 
     Raises:
         SimulationError: naming cell, quantity and time.
+        Interrupted: a signal asks to stop.
     """
-    simulation.populate()
-    for watcher in watchers:
-        watcher.begin(simulation)
-    readings: list[list[tuple[float, float]]] = [[] for _ in outcomes]
-    before = 0.0
-    for stop in _stops_until(simulation, outcomes, until):
-        if stop.time > before:
-            for _, length in simulation.blocks(before, stop.time):
-                simulation.step(length, refine)
-            simulation.state.time = before = stop.time
-        for p in stop.perturbations:
-            p.apply(simulation.state, simulation.actors, simulation.streams)
-        for watcher in watchers:
-            watcher.look(simulation)
-        for outcome, values in zip(outcomes, readings):
-            if outcome.start - _SAME_TIME <= stop.time <= outcome.stop + _SAME_TIME:
-                values.append((stop.time, outcome.value(simulation)))
-    return [_time_mean(values) for values in readings]
+    course = _Course(simulation, outcomes, refine, watchers, ())
+    course.begin(None)
+    course.go_on(until)
+    return [_time_mean(values) for values in course.readings]
+
+
+class _Course:
+    """One run on its way, and what was read so far."""
+
+    def __init__(
+        self,
+        simulation: Simulation,
+        outcomes: Sequence[Outcome],
+        refine: int,
+        watchers: Sequence[Watcher],
+        undone: Collection[int],
+    ):
+        self.simulation, self.outcomes, self.refine = simulation, outcomes, refine
+        self.watchers, self.undone = watchers, undone
+        self.readings: list[list[tuple[float, float]]] = [[] for _ in outcomes]
+        self.before, self.passed = 0.0, -float("inf")
+
+    def begin(self, fork: Fork | None) -> None:
+        if fork is None:
+            self.simulation.populate()
+            for watcher in self.watchers:
+                watcher.begin(self.simulation)
+            return
+        self.simulation.state.restore(fork.arrays)
+        self.readings = [list(fork.readings)]
+        self.before = self.passed = fork.time
+
+    def go_on(self, until: float) -> None:
+        simulation = self.simulation
+        for stop in _stops_until(simulation, self.outcomes, until):
+            if stop.time <= self.passed + _SAME_TIME:
+                continue
+            if interrupts.requested():
+                raise Interrupted(interrupts.requested())
+            if stop.time > self.before:
+                for _, length in simulation.blocks(self.before, stop.time):
+                    simulation.step(length, self.refine)
+                simulation.state.time = self.before = stop.time
+            for p in stop.perturbations:
+                if p.index not in self.undone:
+                    p.apply(simulation.state, simulation.actors, simulation.streams)
+            for outcome, values in zip(self.outcomes, self.readings):
+                if outcome.start - _SAME_TIME <= stop.time <= outcome.stop + _SAME_TIME:
+                    values.append((stop.time, outcome.value(simulation)))
+            for watcher in self.watchers:
+                watcher.look(simulation)
 
 
 def _stops_until(simulation: Simulation, outcomes: Sequence[Outcome], until: float) -> list[Stop]:

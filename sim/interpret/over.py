@@ -1,4 +1,4 @@
-"""Parameters that an explanation may change: `--over KEY=LOW..HIGH`, and what the outcome is with them changed."""
+"""Parameters that an explanation may change: `--over KEY=LOW..HIGH`, and the runs with them changed."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from sim.errors import ScenarioError, SimulationError, escaped
+from sim.errors import ScenarioError, escaped
+from sim.interpret.variants import Variant
 from sim.scenario.overrides import key_path
 from sim.scenario.units import UnitError, unit
 from sim.spelling import did_you_mean
@@ -115,28 +116,11 @@ def current(given: Range, question: Question) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def outcome_at(question: Question, values: Mapping[str, float], seed: int) -> float:
-    """The outcome with parameters of `question.over` at these values.
-
-    Raises:
-        ScenarioError: the scenario does not take such a value.
-        SimulationError: the run failed; names the values.
-    """
-    from sim.build import plan
-    from sim.interpret.observe import observed
-    from sim.interpret.outcome import parse_outcome
-    from sim.simulation import Simulation
-
-    told = ", ".join(f"{n} = {question.over[n].text(v)}" for n, v in values.items())
-    question.say(f"seed {seed}: {told}")
-    changed = question.scenario.with_values(
-        {question.over[n].key: question.over[n].text(v) for n, v in values.items()}
-    )
-    planned = plan(changed)
-    try:
-        return observed(Simulation(planned).again(seed), parse_outcome(question.outcome.text, planned))
-    except SimulationError as error:
-        raise SimulationError(f"{told}, seed {seed}: {error}") from error
+def variant_at(question: Question, values: Mapping[str, float]) -> Variant:
+    """The run with parameters of `question.over` at these values."""
+    texts = {question.over[n].key: question.over[n].text(v) for n, v in values.items()}
+    told = ", ".join(f"{n} = {question.over[n].text(_tidy(v))}" for n, v in values.items())
+    return Variant(told, values=tuple(texts.items()))
 
 
 def scenario_key(name: str, scenario: Scenario) -> str:
@@ -180,3 +164,7 @@ def _nominal(given: Range, question: Question) -> float | None:
             model = question.simulation.plan.pathways[question.plan.pathways.index(p)].model
             return float(model.observe(model.initial_state(1), (name,))[0, 0])
     return None
+
+
+def _tidy(value: float) -> float:
+    return float(f"{value:.4g}")

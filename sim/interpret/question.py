@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sim.build import Plan, plan
-from sim.core.coupling import Coupling, Response
-from sim.errors import ScenarioError, SimulationError
-from sim.interpret.effects import Estimate, Row, interval
-from sim.interpret.observe import Watcher, observed
-from sim.interpret.outcome import Outcome, parse_outcome
+from sim.core.coupling import Coupling
+from sim.errors import ScenarioError
+from sim.interpret.effects import Estimate, Kind, Row, interval, ratio
+from sim.interpret.journal import Journal
+from sim.interpret.observe import Watcher
+from sim.interpret.runs import Runs
+from sim.interpret.variants import HALF_STEP, INTACT, Bench, Variant
+from sim.progress import Progress, Silent
 from sim.simulation import Simulation
 
 if TYPE_CHECKING:
@@ -48,9 +50,11 @@ class Question:
     Args:
         seeds: paired runs, at least 2; the scenario's own seed is the first, the others follow it.
         over: parameters that may be changed, with their ranges.
-        threshold: the value that a counterfactual is to reach.
+        threshold: the value that a counterfactual is to pass.
         samples: points of a sampling design.
-        say: hears about the progress.
+        progress: hears about the runs.
+        workers, scheduler: where they are done; see `sim.interpret.runs`.
+        journal: keeps those that are finished.
 
     Raises:
         ScenarioError: a wrong outcome.
@@ -64,37 +68,56 @@ class Question:
         over: Mapping[str, Range] | None = None,
         threshold: float | None = None,
         samples: int = 16,
-        say: Callable[[str], None] | None = None,
+        progress: Progress | None = None,
+        workers: int | None = 1,
+        scheduler: str = "local",
+        journal: Journal | None = None,
     ):
         if seeds < 2:
             raise ScenarioError(f"--seeds {seeds}: an interval needs at least 2")
-        self.scenario = scenario
-        self.plan: Plan = plan(scenario)
-        self.outcome: Outcome = parse_outcome(outcome, self.plan)
+        self.bench = Bench(scenario, outcome)
+        self.scenario, self.plan, self.outcome = scenario, self.bench.plan, self.bench.outcome
         self.seeds = [(self.plan.seed + k) % 2**64 for k in range(seeds)]
         self.over = dict(over or {})
         self.threshold = threshold
         self.samples = samples
-        self.say = say or (lambda _text: None)
-        self._intact: dict[int, float] = {}
-        self._watchers: list[Watcher] = []
+        self.progress = progress or Silent()
+        self.runs = Runs(self.bench, self.progress, workers, scheduler, journal)
+        self._needed: dict[tuple[Variant, int], None] = {}
 
-    @cached_property
+    @property
     def simulation(self) -> Simulation:
         """The loaded models; `again` makes runs of them."""
-        self.say("loading models and compiling kernels")
-        return Simulation(self.plan)
+        return self.bench.simulation
 
     # ---- runs
 
     def watch(self, watcher: Watcher) -> None:
         """Let `watcher` look at every intact run; to be asked before the first."""
-        self._watchers.append(watcher)
+        self.runs.watchers.append(watcher)
+
+    def need(self, variants: Iterable[Variant], seeds: Sequence[int] | None = None) -> None:
+        """Say before the first run what will be asked for, so that methods share runs and workers do them at once."""
+        self._needed |= {(v, s): None for v in variants for s in (seeds or self.seeds)}
+
+    def prepare(self, seed_done: Callable[[int], None] | None = None) -> None:
+        """Do all that is needed, seed by seed; see `Runs.fulfil`."""
+        self.progress.phase("loading models and compiling kernels")
+        jobs = {(INTACT, s): None for s in self.seeds} | self._needed
+        jobs |= {(HALF_STEP, s): None for s in self.seeds[:_STEP_SEEDS]}
+        place = {s: k for k, s in enumerate(self.seeds)}
+        self.runs.fulfil(sorted(jobs, key=lambda job: place[job[1]]), seed_done)
+
+    def outcomes(self, variant: Variant, seeds: Sequence[int] | None = None) -> np.ndarray:
+        """The outcome (seed,) of a variant."""
+        seeds = self.seeds if seeds is None else seeds
+        self.runs.fulfil([(variant, s) for s in seeds])
+        return np.array([self.runs[variant, s] for s in seeds])
 
     @cached_property
     def intact(self) -> np.ndarray:
         """The outcome (seed,) of the runs as they are."""
-        return np.array([self.run(seed, "intact", watchers=self._watchers) for seed in self.seeds])
+        return self.outcomes(INTACT)
 
     @cached_property
     def baseline(self) -> Estimate:
@@ -106,41 +129,56 @@ class Question:
         order = 2 if self.plan.scenario.time.splitting == "strang" else 1
         scale = 2**order / (2**order - 1)
         chosen = self.seeds[:_STEP_SEEDS]
-        halved = np.array([self.run(seed, "half the step", refine=2) for seed in chosen])
-        return interval(scale * (self.intact[: len(chosen)] - halved))
+        return interval(scale * (self.intact[: len(chosen)] - self.outcomes(HALF_STEP, chosen)))
 
     @cached_property
     def splitting_error(self) -> dict[str, float]:
         """Relative error by quantity of one block at the start, for exchanging only at the coupling steps."""
-        simulation = self.at_start(self.seeds[0])
+        simulation = self.bench.at_start(self.seeds[0])
         ((_, length), *_) = simulation.blocks(0.0, self.outcome.stop)
         return simulation.splitting_error(length)
 
-    def run(
+    # ---- rows
+
+    def row(
         self,
-        seed: int,
-        name: str,
-        cut: tuple[int, ...] = (),
-        responses: Mapping[int, Response] | None = None,
-        refine: int = 1,
-        watchers: list[Watcher] | tuple[Watcher, ...] = (),
-    ) -> float:
-        """The outcome of one variant of the run.
+        method: str,
+        quantity: str,
+        effect: Estimate,
+        verdict: str,
+        *,
+        on: str = "",
+        kind: Kind = "total",
+        unit: str | None = None,
+        size: float | None = None,
+        relative: float | None = None,
+        upto: bool = False,
+        note: str = "",
+    ) -> Row:
+        """A line of the ranking.
 
-        Raises:
-            SimulationError: it failed; names the variant.
+        Args:
+            on: what it acts on; the outcome by default, and then in its unit and beside its size.
+            size: what the effect is relative to; or `relative` as it is.
+            upto: over all the time to the outcome's, rather than at it.
         """
-        self.say(f"seed {seed}: {name}")
-        try:
-            return observed(self.simulation.again(seed, cut, responses), self.outcome, refine, watchers)
-        except SimulationError as error:
-            raise SimulationError(f"{name}, seed {seed}: {error}") from error
-
-    def at_start(self, seed: int) -> Simulation:
-        """The intact run at time 0."""
-        simulation = self.simulation.again(seed)
-        simulation.populate()
-        return simulation
+        if relative is None:
+            relative = ratio(effect.mean, float(np.mean(self.intact)) if size is None else size)
+        when = self.outcome.when
+        return Row(
+            quantity=quantity,
+            on=on or self.outcome.text,
+            effect=effect.mean,
+            lower=effect.lower,
+            upper=effect.upper,
+            relative=relative,
+            unit=self.outcome.unit if unit is None else unit,
+            kind=kind,
+            method=method,
+            time=f"0-{when.split('-')[-1]}" if upto else when,
+            verdict=verdict,
+            note=note,
+        )
 
     # ---- names
 

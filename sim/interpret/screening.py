@@ -19,12 +19,15 @@ from sim.interpret.effects import (
     MATTERS,
     NO_EFFECT,
     RAISES,
+    Estimate,
     Row,
     interval,
     judged,
+    ratio,
 )
-from sim.interpret.over import Range, current, outcome_at
+from sim.interpret.over import Range, current, variant_at
 from sim.interpret.question import Answer, Question
+from sim.interpret.variants import Variant
 
 _LOCAL_STEP = 0.05
 _MORRIS_LEVELS = 4
@@ -41,6 +44,12 @@ class Screening:
             )
         self.question = question
         self.method = method
+        if method == "local":
+            self._ends = {name: self._around(name, r) for name, r in question.over.items()}
+            question.need(v for ends in self._ends.values() for v in ends)
+        else:
+            self.design = self._designed()
+            question.need(self._runs(), question.seeds[:1])
 
     def answer(self) -> Answer:
         if self.method == "local":
@@ -52,27 +61,19 @@ class Screening:
     def _local(self) -> Answer:
         q = self.question
         rows, found = [], []
-        for name, r in q.over.items():
-            here = current(r, q)
-            if here is None or here == 0:
-                raise ScenarioError(f"--over {name}: has no value in the scenario to take the slope at")
-            slopes = []
-            for k, seed in enumerate(q.seeds):
-                ends = [outcome_at(q, {name: here * (1 + s * _LOCAL_STEP)}, seed) for s in (1, -1)]
-                slopes.append((ends[0] - ends[1]) / (2 * _LOCAL_STEP) / (q.intact[k] or np.nan))
-            e = interval(np.array(slopes))
+        for name, ends in self._ends.items():
+            up, down = (q.outcomes(v) for v in ends)
+            slopes = (up - down) / (2 * _LOCAL_STEP) / np.where(q.intact == 0, np.nan, q.intact)
+            e = interval(slopes)
             found.append(slopes)
-            rows.append(self._row(name, e.mean, e.lower, e.upper, judged(e, np.array(slopes)), "1"))
+            rows.append(self._row(name, e, judged(e, slopes), "1"))
         return Answer(rows, self._data({"slope": (("parameter", "seed"), np.array(found))}, seed=q.seeds))
 
     def _morris(self) -> Answer:
         from SALib.analyze import morris as analysis
-        from SALib.sample import morris as sampling
 
         q = self.question
-        problem = problem_of(q.over)
-        design = sampling.sample(problem, q.samples, num_levels=_MORRIS_LEVELS, seed=int(q.plan.seed % 2**32))
-        outcomes = self._outcomes(design)
+        problem, design, outcomes = problem_of(q.over), self.design, self._outcomes()
         found = analysis.analyze(
             problem,
             design,
@@ -90,62 +91,66 @@ class Screening:
             told = NO_EFFECT if size == 0 else CANNOT_TELL if size - half <= 0 else MATTERS
             if told == MATTERS and same:
                 told = RAISES if same > 0 else LOWERS
-            rows.append(self._row(name, size, size - half, size + half, told, q.outcome.unit))
+            rows.append(self._row(name, Estimate(size, size - half, size + half), told, q.outcome.unit))
         data = {
             n: ("parameter", np.asarray(np.ma.filled(found[n], np.nan), float))
             for n in ("mu", "mu_star", "sigma", "mu_star_conf")
         }
-        return Answer(rows, self._data({**data, **self._designed(design, outcomes)}))
+        return Answer(rows, self._data({**data, **self._points(outcomes)}))
 
     def _sobol(self) -> Answer:
         q = self.question
-        problem = problem_of(q.over)
-        design = sobol_design(problem, q.samples, q.plan.seed)
-        outcomes = self._outcomes(design)
-        found = sobol_indices(problem, outcomes, q.plan.seed)
+        outcomes = self._outcomes()
+        found = sobol_indices(problem_of(q.over), outcomes, q.plan.seed)
         rows = []
         for k, name in enumerate(q.over):
             total, half = float(found["ST"][k]), float(found["ST_conf"][k])
             told = NO_EFFECT if total == 0 else CANNOT_TELL if not total - half > 0 else MATTERS
-            rows.append(self._row(name, total, total - half, total + half, told, "1"))
+            rows.append(self._row(name, Estimate(total, total - half, total + half), told, "1"))
         data = {n: ("parameter", np.asarray(found[n], float)) for n in ("S1", "S1_conf", "ST", "ST_conf")}
         spread = float(np.var(outcomes))
         return Answer(
             rows,
-            self._data({**data, **self._designed(design, outcomes)}),
+            self._data({**data, **self._points(outcomes)}),
             [f"Over these ranges the outcome varies by a standard deviation of {np.sqrt(spread):.3g}."],
         )
 
     # ---- parts
 
-    def _outcomes(self, design: np.ndarray) -> np.ndarray:
-        """The outcome of each row of a design in [0, 1]; all with the scenario's own random numbers."""
-        q = self.question
-        ranges = list(q.over.values())
-        return np.array(
-            [outcome_at(q, {r.name: r.at(u) for r, u in zip(ranges, row)}, q.seeds[0]) for row in design]
-        )
+    def _around(self, name: str, r: Range) -> list[Variant]:
+        """The runs on both sides of the present value."""
+        here = current(r, self.question)
+        if here is None or here == 0:
+            raise ScenarioError(f"--over {name}: has no value in the scenario to take the slope at")
+        return [variant_at(self.question, {name: here * (1 + s * _LOCAL_STEP)}) for s in (1, -1)]
 
-    def _row(self, name: str, effect: float, lower: float, upper: float, verdict: str, unit: str) -> Row:
+    def _designed(self) -> np.ndarray:
+        """Points (run, parameter) in [0, 1]."""
         q = self.question
-        size = abs(q.baseline.mean)
-        relative = effect if unit == "1" else effect / size if size else float("nan")
-        return Row(
-            quantity=name,
-            on=q.outcome.text,
-            effect=effect,
-            lower=lower,
-            upper=upper,
-            relative=relative,
-            unit=unit,
-            kind="total",
-            method=self.method,
-            time=q.outcome.when,
-            verdict=verdict,
-        )
+        problem = problem_of(q.over)
+        if self.method == "sobol":
+            return sobol_design(problem, q.samples, q.plan.seed)
+        from SALib.sample import morris as sampling
 
-    def _designed(self, design: np.ndarray, outcomes: np.ndarray) -> dict[str, Any]:
-        values = np.array([[r.at(u) for r, u in zip(self.question.over.values(), row)] for row in design])
+        return sampling.sample(problem, q.samples, num_levels=_MORRIS_LEVELS, seed=int(q.plan.seed % 2**32))
+
+    def _runs(self) -> list[Variant]:
+        q = self.question
+        return [variant_at(q, {r.name: r.at(u) for r, u in zip(q.over.values(), row)}) for row in self.design]
+
+    def _outcomes(self) -> np.ndarray:
+        """The outcome of each point of the design; all with the scenario's own random numbers."""
+        q = self.question
+        return np.array([q.runs[v, q.seeds[0]] for v in self._runs()])
+
+    def _row(self, name: str, effect: Estimate, verdict: str, unit: str) -> Row:
+        q = self.question
+        relative = effect.mean if unit == "1" else ratio(effect.mean, abs(q.baseline.mean))
+        return q.row(self.method, name, effect, verdict, unit=unit, relative=relative)
+
+    def _points(self, outcomes: np.ndarray) -> dict[str, Any]:
+        ranges = self.question.over.values()
+        values = np.array([[r.at(u) for r, u in zip(ranges, row)] for row in self.design])
         return {"value": (("run", "parameter"), values), "outcome": ("run", outcomes)}
 
     def _data(self, variables: dict[str, Any], **coords: Any):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mechanistic.errors import ModelError
-from sim.interpret.effects import Row, interval, judged, ratio
+from sim.interpret.effects import Row, interval, judged
 from sim.interpret.question import Answer, Question
 from sim.processes.manipulator import ManipulatorProcess
 from sim.processes.tissue import TissueProcess
@@ -129,21 +129,8 @@ class Share:
         return "network" if isinstance(process, ManipulatorProcess | TissueProcess) else "mechanism"
 
     def _row(self, name: str, values: np.ndarray, size: float) -> Row:
-        q = self.question
         e = interval(values)
-        return Row(
-            quantity=name,
-            on=q.outcome.text,
-            effect=e.mean,
-            lower=e.lower,
-            upper=e.upper,
-            relative=ratio(e.mean, size),
-            unit=q.outcome.unit,
-            kind="direct",
-            method="share",
-            time=f"0-{q.outcome.when.split('-')[-1]}",
-            verdict=judged(e, values),
-        )
+        return self.question.row("share", name, e, judged(e, values), kind="direct", size=size, upto=True)
 
     def _by_reaction(self) -> tuple[np.ndarray | None, list[str]]:
         """Contributions (seed, reaction and rest) to the change of a species' mean."""

@@ -25,7 +25,7 @@ def question():
 
 @pytest.fixture(scope="module")
 def started(question):
-    return question.at_start(question.seeds[0])
+    return question.bench.at_start(question.seeds[0])
 
 
 def spread(term: Term, count=40, seed=0):

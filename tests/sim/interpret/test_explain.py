@@ -15,6 +15,7 @@ from sim.interpret.effects import Row, interval, judged, ranked, rows_of
 from sim.interpret.explain import explain
 from sim.interpret.observe import observed
 from sim.interpret.outcome import parse_outcome
+from sim.progress import Silent
 
 FIELDS = """{drug: {diffusion: 1e4 um^2/min, initial: 1 uM}, decoy: {diffusion: 1e4 um^2/min, initial: 1 uM},
   growth_factor: {diffusion: 1e4 um^2/min, initial: 1 uM}}"""
@@ -37,18 +38,35 @@ def with_couplings(*lines, stop="4 h"):
     )
 
 
+class Heard(Silent):
+    """Progress that remembers."""
+
+    def __init__(self):
+        self.counted, self.noted = [], []
+
+    def count(self, done, total, what):
+        self.counted.append((done, total, what))
+
+    def note(self, text):
+        self.noted.append(text)
+
+
 @pytest.fixture(scope="module")
 def found():
-    said = []
+    heard = Heard()
     tree = explain(
         with_couplings(INERT, WEAK, STRONG),
         "count(a) @ 4 h",
         ("ablation", "direct"),
         seeds=4,
-        say=said.append,
+        progress=heard,
     )
-    # loading, intact runs and three cuts for each of four seeds, half the step for two
-    assert len(said) == 1 + 4 * 4 + 2 and any("without field.drug" in s for s in said)
+    # intact runs and three cuts for each of four seeds, half the step for two
+    assert len(heard.counted) == 4 * 4 + 2 and {total for _, total, _ in heard.counted} == {4 * 4 + 2}
+    assert any("without field.drug" in what for _, _, what in heard.counted)
+    # what leads is said while there is more to come
+    assert [n.partition(":")[0] for n in heard.noted] == ["after 2 of 4 seeds", "after 3 of 4 seeds"]
+    assert "field.drug → rate.death" in heard.noted[0]
     return tree
 
 
