@@ -12,8 +12,8 @@ scores beside their controls.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
@@ -22,7 +22,14 @@ from typing import Any
 from neural.errors import TrainingError
 from neural.files import read_text
 from neural.strict_yaml import read
-from neural.training_keys import SCHEMA, Problems, check, check_manipulator, check_representation
+from neural.training_keys import (
+    SCHEMA,
+    Problems,
+    check,
+    check_law,
+    check_manipulator,
+    check_representation,
+)
 
 Progress = Callable[[int, int, str], None]
 #: kind of training -> module and function that fits it and writes the weights
@@ -74,6 +81,8 @@ def load_training(path: str | os.PathLike, need_data: bool = True) -> Training:
         check_manipulator(spec, lines, problems)
     if kind == "representation":
         check_representation(spec, lines, problems)
+    if kind == "law":
+        check_law(spec, lines, problems)
     data = None
     if not problems and "data" in spec:
         data = file.parent / spec["data"]["path"]
@@ -94,6 +103,12 @@ def load_training(path: str | os.PathLike, need_data: bool = True) -> Training:
                 (line, "data.descriptions", f"no such file (got {spec['data']['descriptions']!r})")
             )
         spec["data"]["descriptions"] = str(told)
+    if not problems and "held_out" in spec:
+        told = file.parent / spec["held_out"]["path"]
+        if need_data and not told.is_file():
+            message = f"no such file (got {spec['held_out']['path']!r})"
+            problems.append((lines["held_out.path"], "held_out.path", message))
+        spec["held_out"]["path"] = str(told)
     if problems:
         raise TrainingError(path, sorted(problems, key=lambda p: p[0] or 0))
     output = Path(os.path.normpath(file.parent / spec.get("output", f"{spec['name']}.safetensors")))
@@ -105,6 +120,8 @@ def train(
     output: str | os.PathLike | None = None,
     resume: bool = False,
     progress: Progress | None = None,
+    *,
+    tables: Mapping[str, Path] | None = None,
 ) -> Path:
     """Fit what the training file asks for; returns the path of the weights. A model card (.md) lies beside
     it.
@@ -115,11 +132,24 @@ def train(
         resume: go on from the checkpoint that an interrupted run left beside the output, if it is of the
             same file and data; the result is the same bits as without the interruption.
         progress: called as progress(iteration, total, text).
+        tables: by key (`data`, `held_out`), the tables that stand for what the file says is simulated.
 
     Raises:
         TrainingError: the file or its data are wrong; nothing was written.
     """
     job = load_training(path)
+    if "simulated" in job.spec:
+        if tables is None:
+            message = "these tracks are simulated first; cellweave train does that"
+            raise TrainingError(path, [(None, "simulated", message)])
+        given: dict[str, Any] = {key: {"path": str(table)} for key, table in tables.items()}
+        asked = job.spec["simulated"]
+        given["made"] = {"made": f"{asked['scenario']} run with seeds {asked['seeds']}"}
+        if "held_out" in asked:
+            given["made"]["left out"] = (
+                f"the same, as held_out sets it, with seeds {asked['held_out']['seeds']}"
+            )
+        job = replace(job, spec={**job.spec, **given}, data=tables["data"])
     target = Path(output) if output is not None else job.output
     from neural.cards import as_markdown
     from neural.threads import one_thread

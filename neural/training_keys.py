@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
@@ -195,7 +195,20 @@ SCHEMA: dict[str, dict[str, Key]] = {
     },
     "law": {
         **_COMMON,
-        "data": _TABLE,
+        "data": replace(_TABLE, required=False),
+        "simulated": Key(
+            (dict,),
+            required=False,
+            keys={
+                "scenario": Key((str,)),
+                "set": Key((dict,), required=False),
+                "seeds": Key((list,)),
+                "held_out": Key((dict,), False, keys={"set": Key((dict,), False), "seeds": Key((list,))}),
+            },
+        ),
+        "held_out": Key((dict,), required=False, keys={"path": Key((str,))}),
+        "truth": Key((dict,), required=False),
+        "unit": Key((str,), required=False),
         "signals": Key((list,)),
         "quantities": Key((dict,), required=False),
         "radius": Key(_NUMBER, above=0),
@@ -308,3 +321,39 @@ def check_representation(spec: dict[str, Any], lines: dict[str, int], problems: 
     share = spec.get("fit", {}).get("hold_out") if isinstance(spec.get("fit"), dict) else None
     if isinstance(share, int | float) and not share < 1:
         problems.append((lines.get("fit.hold_out"), "fit.hold_out", f"must be below 1 (got {share!r})"))
+
+
+def check_law(spec: dict[str, Any], lines: dict[str, int], problems: Problems) -> None:
+    """What the keys of a law's training file must be to each other."""
+    if ("data" in spec) == ("simulated" in spec):
+        problems.append((1, "data", "give either data (tracks that were measured) or simulated (a scenario)"))
+    signals = spec.get("signals")
+    if not isinstance(signals, list):
+        return
+    if not signals or not all(isinstance(s, str) for s in signals):
+        problems.append((lines.get("signals"), "signals", f"must be names of states (got {signals!r})"))
+    for key in ("quantities", "truth"):
+        given = spec.get(key)
+        for name, value in given.items() if isinstance(given, dict) else ():
+            at = f"{key}.{name}"
+            if name not in signals:
+                close = get_close_matches(name, [str(s) for s in signals], 1)
+                hint = (
+                    f"; did you mean '{close[0]}'?" if close else f"; there is {', '.join(map(str, signals))}"
+                )
+                problems.append((lines.get(at), at, f"is none of the signals{hint}"))
+            if not isinstance(value, str):
+                problems.append((lines.get(at), at, f"must be text (got {value!r})"))
+    simulated = spec.get("simulated")
+    if isinstance(simulated, dict):
+        quantities = spec.get("quantities")
+        missing = [s for s in signals if not isinstance(quantities, dict) or s not in quantities]
+        if missing:
+            said = f"must say which quantity of the scenario {missing[0]} is"
+            problems.append((lines.get("quantities", 1), "quantities", said))
+        held_out = simulated.get("held_out")
+        for at, part in (("simulated", simulated), ("simulated.held_out", held_out)):
+            seeds = part.get("seeds") if isinstance(part, dict) else None
+            if isinstance(seeds, list) and not (seeds and all(type(s) is int and s >= 0 for s in seeds)):
+                key = f"{at}.seeds"
+                problems.append((lines.get(key), key, f"must be whole numbers from 0 on (got {seeds!r})"))

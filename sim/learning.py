@@ -29,8 +29,11 @@ def trained(
     """
     with _as_scenario_errors():
         from sim.hybrid.train_file import is_hybrid
+        from sim.simulated_tracks import is_simulated, train_on_simulated
 
-        if is_hybrid(training):
+        if is_simulated(training):
+            weights = train_on_simulated(training, output, resume, _spoken(say))
+        elif is_hybrid(training):
             from sim.hybrid.train import train_hybrid
 
             weights = train_hybrid(training, output, _spoken(say))

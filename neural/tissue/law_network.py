@@ -16,7 +16,7 @@ from neural.tissue.train_law import law_of
 
 
 class LawNetwork:
-    """The messages of a factored law, `d<state>` [1/min] for each of its states.
+    """The messages of a factored law, `d<state>` [its unit per min] for each of its states.
 
     Attributes:
         card: what the weights file says about itself.
@@ -44,6 +44,15 @@ class LawNetwork:
             WeightsError: the file fails a check of `neural.weights.read_card` or holds something else.
         """
         return cls(path)
+
+    def forward(self, x: torch.Tensor, edge_index: torch.Tensor, edge_attr: torch.Tensor) -> torch.Tensor:
+        """Messages (n, state) [1/min] of x (n, signal), edges (2, e) sender to receiver, edge_attr (e, 1), with
+        gradients to x."""
+        a, law = self.card.architecture, self.fitted.law
+        rows, order = Rows.of_edges(edge_index.numpy(), len(x))
+        distance = edge_attr[torch.as_tensor(order), 0]
+        hearing = Hearing.of(rows, distance, bool(a["mean"]), bool(a["itself"]))
+        return law.effects(law.heard(x.clamp(law.low, law.high), hearing)).sum(-2)
 
     def forward_numpy(
         self, x: np.ndarray, indptr: np.ndarray, indices: np.ndarray, edge_attr: np.ndarray

@@ -12,11 +12,11 @@ import torch
 
 from neural import weights
 from neural.errors import WeightsError
-from neural.tables import read_measurements
 from neural.tissue.factored import FactoredLaw, Hearing, rk4
 from neural.tissue.fit_law import FittedLaw, Tracks, fit_law
 from neural.tissue.graph import Rows
 from neural.tissue.reading import effect, ranking
+from neural.tissue.tracks import tracks_of, truths_of
 
 Progress = Callable[[int, int, str], None]
 
@@ -24,7 +24,7 @@ Progress = Callable[[int, int, str], None]
 def train_law(
     spec: dict[str, Any], data: Path, output: Path, checkpoint: Path, resume: bool, progress: Progress | None
 ) -> dict[str, Any]:
-    """Score on the last part of the tracks, fit on all of them, write `output`; returns the card.
+    """Score on tissues or frames that were left out, fit on all the others, write `output`; returns the card.
 
     The fit takes a minute at most and keeps no checkpoint: `resume` starts it again, to the same bits.
     """
@@ -32,25 +32,37 @@ def train_law(
     options = spec.get("fit", {})
     seed, held = int(options.get("seed", 0)), float(options.get("hold_out", 0.25))
     radius = float(spec["radius"]) if spec.get("by_distance", 0) else None
-    frames = len(tracks.times)
-    seen = max(4, round(frames * (1 - held)))
-    if seen > frames - 2:
-        raise ValueError(f"{frames} frames are too few to leave {held:g} of them out")
+    other = Path(spec["held_out"]["path"]) if "held_out" in spec else None
     if progress is not None:
-        progress(0, 2, "scores on frames left out")
-    early = Tracks(tracks.times[:seen], tracks.states[:seen], tracks.hearing)
-    late = Tracks(tracks.times[seen - 1 :], tracks.states[seen - 1 :], tracks.hearing)
-    alone = Tracks(early.times, early.states, _deaf(tracks.hearing))
-    scores = {
-        "law": {"r2": _told(fit_law([early], signals, radius=radius, seed=seed), late)},
-        "each cell alone": {
-            "r2": _told(fit_law([alone], signals, seed=seed), Tracks(late.times, late.states, alone.hearing))
-        },
+        progress(0, 2, "scores on what is left out")
+    if other is not None:
+        early, late, split = tracks, tracks_of(spec, other)[0], "the tissues that were left out"
+    else:
+        seen = max(4, round(min(len(t.times) for t in tracks) * (1 - held)))
+        if any(seen > len(t.times) - 2 for t in tracks):
+            raise ValueError(f"{len(tracks[0].times)} frames are too few to leave {held:g} of them out")
+        early = [Tracks(t.times[:seen], t.states[:seen], t.hearing) for t in tracks]
+        late = [Tracks(t.times[seen - 1 :], t.states[seen - 1 :], t.hearing) for t in tracks]
+        split = f"frames after the first {seen}"
+    guess = fit_law(early, signals, radius=radius, seed=seed)
+    scores: dict[str, Any] = {
+        "law": {"r2": _told(guess, late)},
+        "each cell alone": {"r2": _told(fit_law(_deafened(early), signals, seed=seed), _deafened(late))},
         "no change": {"r2": 0.0},
     }
+    table = {"change from frame to frame, left out": scores}
+    if "truth" in spec:
+        known, wanted = truths_of(spec["truth"], data), truths_of(spec["truth"], other or data)
+        seen_truth = [t[: len(r.times)] for t, r in zip(known, early)]
+        late_truth = [t[-len(r.times) :] for t, r in zip(wanted, late)]
+        for k, signal in enumerate(spec["truth"]):
+            mine = [t[..., k] for t in seen_truth], [t[..., k] for t in late_truth]
+            table[f"what neighbours add to the rate of {signal}, beside the truth, left out"] = _beside_truth(
+                guess, signals.index(signal), (early, late), mine
+            )
     if progress is not None:
         progress(1, 2, "all frames")
-    fitted = fit_law([tracks], signals, radius=radius, seed=seed)
+    fitted = guess if other is not None else fit_law(tracks, signals, radius=radius, seed=seed)
     law = fitted.law
     tensors = {k: v.detach().numpy() for k, v in law.state_dict().items()}
     tensors |= {
@@ -59,7 +71,7 @@ def train_law(
         "unexplained": fitted.unexplained,
         "covariance": fitted.covariance.numpy(),
     }
-    quantities = spec.get("quantities", {})
+    quantities, unit = spec.get("quantities", {}), spec.get("unit", "1")
     nodes = [{"name": quantities.get(s, s)} for s in signals]
     card = {
         "kind": "tissue" if "quantities" in spec else "law",
@@ -72,12 +84,16 @@ def train_law(
             "pull": law.pull,
         },
         "messages": [
-            {"name": f"d{s}", "unit": "1/min", "meaning": f"what neighbours add to the rate of {s}"} for s in signals
+            {"name": f"d{s}", "unit": f"{unit}/min", "meaning": f"what neighbours add to the rate of {s}"}
+            for s in signals
         ],
-        "data": {"sha256": digest, "cells": tracks.states.shape[1], "frames": frames},
-        "split": {"test": f"the last {frames - seen} frames"},
+        "data": {
+            **spec.get("made", {}), "sha256": digest, "tissues": len(tracks),
+            "cells": sum(t.states.shape[1] for t in tracks), "frames": len(tracks[0].times),
+        },
+        "split": {"test": split},
         "seeds": [seed],
-        "scores": {"change from frame to frame, frames left out": scores},
+        "scores": table,
         "notes": [*_read(fitted), *spec.get("notes", [])],
     }  # fmt: skip
     weights.save(output, tensors, card)
@@ -111,60 +127,59 @@ def law_of(card: weights.Card, tensors: dict[str, np.ndarray]) -> FittedLaw:
     return FittedLaw(law.requires_grad_(False), strength, torch.as_tensor(covariance), noise, rest)
 
 
-def tracks_of(spec: dict[str, Any], data: Path) -> tuple[Tracks, tuple[str, ...], str]:
-    """Tracks of a table with columns `cell`, `time`, `x`, `y` (and `z`) and the signals, every cell at every time.
-
-    Raises:
-        ValueError: cells that are missing at a time, frames that are not evenly spaced, or cells that change places.
-    """
-    table = read_measurements(data)
-    cell, time = (np.asarray(table.column(k)) for k in ("cell", "time"))
-    signals = tuple(str(s) for s in spec["signals"])
-    axes = ["x", "y", *(["z"] if spec.get("dims", 2) == 3 else [])]
-    values = np.stack([np.asarray(table.column(k), float) for k in (*axes, *signals)], 1)
-    cells, row = np.unique(cell, return_inverse=True)
-    times, frame = np.unique(time.astype(float), return_inverse=True)
-    if len(values) != len(cells) * len(times) or np.unique(frame * len(cells) + row).size != len(values):
-        raise ValueError(f"every one of {len(cells)} cells must be there once at each of {len(times)} times")
-    if len(times) < 6 or not np.allclose(np.diff(times), times[1] - times[0], rtol=1e-6):
-        raise ValueError("needs at least six evenly spaced times")
-    grid = np.empty((len(times), len(cells), values.shape[1]))
-    grid[frame, row] = values
-    where = grid[:, :, : len(axes)]
-    radius = float(spec["radius"])
-    if np.abs(where - where[:1]).max() > 0.1 * radius:
-        raise ValueError(
-            "cells move by more than a tenth of the radius; a law of who hears whom needs them to stay"
-        )
-    rows, distance = _near(where.mean(0), radius)
-    hearing = Hearing.of(
-        rows, torch.as_tensor(distance), bool(spec.get("mean", 1)), bool(spec.get("itself", 0))
-    )
-    return Tracks(times, grid[:, :, len(axes) :], hearing), signals, table.sha256
+def _deafened(tracks: list[Tracks]) -> list[Tracks]:
+    """The same cells, none of which hears another."""
+    nothing = torch.zeros(0, dtype=torch.float64)
+    return [
+        Tracks(t.times, t.states, Hearing(Rows(np.zeros(len(t.hearing.rows) + 1, int), []), nothing, nothing))
+        for t in tracks
+    ]
 
 
-def _near(positions: np.ndarray, radius: float) -> tuple[Rows, np.ndarray]:
-    from scipy.spatial import KDTree
-
-    pairs = KDTree(positions).query_pairs(radius, output_type="ndarray")
-    rows, _ = Rows.of_edges(np.concatenate([pairs, pairs[:, ::-1]]).T, len(positions))
-    return rows, np.sqrt(((positions[rows.indices] - positions[rows.receivers]) ** 2).sum(1))
-
-
-def _deaf(hearing: Hearing) -> Hearing:
-    n = len(hearing.rows)
-    return Hearing(
-        Rows(np.zeros(n + 1, int), []), torch.zeros(0, dtype=torch.float64), torch.zeros(0).double()
-    )
-
-
-def _told(fitted: FittedLaw, late: Tracks) -> float:
+def _told(fitted: FittedLaw, late: list[Tracks]) -> float:
     """R² of the changes between frames, mean over states, beside no change at all."""
-    s, dt = torch.as_tensor(late.states), float(late.times[1] - late.times[0])
+    miss = torch.zeros(1, dtype=torch.float64)
+    all_change = torch.full_like(miss, 1e-300)
     with torch.no_grad():
-        after = rk4(lambda q: fitted.law(q, late.hearing), s[:-1], dt, 4)
-    miss = (after - s[1:]).square().sum((0, 1)) / (s[1:] - s[:-1]).square().sum((0, 1)).clamp_min(1e-300)
-    return float(1 - miss.mean())
+        for t in late:
+            s, dt = torch.as_tensor(t.states), float(t.times[1] - t.times[0])
+            after = rk4(lambda q, t=t: fitted.law(q, t.hearing), s[:-1], dt, 4)
+            miss = miss + (after - s[1:]).square().sum((0, 1))
+            all_change = all_change + (s[1:] - s[:-1]).square().sum((0, 1))
+    return float(1 - (miss / all_change).mean())
+
+
+def _beside_truth(
+    fitted: FittedLaw,
+    target: int,
+    tracks: tuple[list[Tracks], list[Tracks]],
+    truth: tuple[list[np.ndarray], list[np.ndarray]],
+) -> dict[str, Any]:
+    """R² of what the law says neighbours add to the rate of state `target`, and of the best line in what is heard:
+    fitted to the truth itself of the tissues seen, which the law never saw, both judged on those left out."""
+
+    def heard(t: Tracks) -> torch.Tensor:
+        return fitted.law.heard(torch.as_tensor(t.states), t.hearing)
+
+    with torch.no_grad():
+        seen, late = ([heard(t) for t in part] for part in tracks)
+        told = [fitted.law.effects(h).sum(-2)[..., target].numpy().ravel() for h in late]
+
+    def features(parts: list[torch.Tensor]) -> np.ndarray:
+        flat = np.concatenate([p.flatten(0, 1).numpy() for p in parts])
+        return np.column_stack([flat, np.ones(len(flat))])
+
+    known, wanted = (np.concatenate([v.ravel() for v in part]) for part in truth)
+    line = np.linalg.lstsq(features(seen), known, rcond=None)[0]
+    return {
+        "law": {"r2": _r2(np.concatenate(told), wanted)},
+        "a line in what is heard, fitted to the truth": {"r2": _r2(features(late) @ line, wanted)},
+        "the mean of the truth": {"r2": _r2(np.full_like(wanted, known.mean()), wanted)},
+    }
+
+
+def _r2(guess: np.ndarray, truth: np.ndarray) -> float:
+    return float(1 - ((guess - truth) ** 2).sum() / ((truth - truth.mean()) ** 2).sum())
 
 
 def _read(fitted: FittedLaw) -> list[str]:

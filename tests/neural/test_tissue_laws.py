@@ -11,7 +11,8 @@ from neural.tissue.fit_law import Tracks, fit_law
 from neural.tissue.forces import Pairs, fit_forces
 from neural.tissue.graph import Rows
 from neural.tissue.reading import carried, effect, ranking, reach
-from neural.tissue.train_law import load_law, tracks_of
+from neural.tissue.tracks import tracks_of
+from neural.tissue.train_law import load_law
 from neural.training import train
 
 FRAMES, EVERY = 24, 4.0
@@ -151,7 +152,7 @@ def test_train_writes_a_law_that_says_what_it_found(tmp_path, contact):
     assert ranking(fitted)[0][0] == "B"
     assert "signals by strength: B" in path.with_suffix(".md").read_text()
     tracks, _, _ = tracks_of(spec, tmp_path / "tracks.csv")
-    again = fit_law([tracks], ["A", "B", "C", "D"])
+    again = fit_law(tracks, ["A", "B", "C", "D"])
     torch.testing.assert_close(again.law.does, fitted.law.does, check_dtype=True)
 
 

@@ -208,9 +208,17 @@ def test_p53_is_silent_before_damage_and_slows_division_after(p53):
 # ---- Delta and Notch
 
 
+#: the published law in the place of the learned one, as the head of the scenario has it
+PUBLISHED_LAW = {
+    "tissue": "{neighbours: {radius: 12 um}}",
+    "couplings": "[{from: neighbours.mean(pathway.dn.D), to: pathway.dn.D_neighbours, cells: epithelium}]",
+}
+
+
 @pytest.mark.validation
-def test_delta_high_cells_are_spaced_as_published():
-    x, y, delta = final(simulate("delta_notch"), "x", "y", "pathway.dn.D")
+@pytest.mark.parametrize("law", [{}, PUBLISHED_LAW], ids=["learned", "published"])
+def test_delta_high_cells_are_spaced_as_published(law):
+    x, y, delta = final(simulate("delta_notch", **law), "x", "y", "pathway.dn.D")
     distance = np.hypot(x[:, None] - x, y[:, None] - y)
     touch = (distance < 12) & (distance > 0)
     high = delta > 0.5
