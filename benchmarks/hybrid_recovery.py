@@ -20,12 +20,13 @@ import numpy as np
 from mechanistic import PathwayModel, load_model
 from mechanistic.errors import IntegrationError
 from mechanistic.joining import joined
+from sim.fitting.evidence import fit_by_evidence, fit_weights
 from sim.fitting.objective import Objective, Study
+from sim.fitting.optimize import Fit
 from sim.fitting.parts import Experiment, Measurement, Observable, Parameter, Period, Prior
 from sim.fitting.spans import Settings
 from sim.hybrid import Changes, Gives, Hybrid, Joint, Rate, Sets
 from sim.hybrid.structure import Structure, find_structure
-from sim.hybrid.training import Fitted, fit_by_evidence, fit_weights
 
 LV_KNOWN = """
 model lv
@@ -65,8 +66,9 @@ def lotka_volterra(noise: float, seed: int, courses: int = 4) -> tuple[bool, Str
             for j, s in enumerate("xy")
         ),
     )
-    found = fit_weights(Objective(hybrid.fit_parameters(), [study], _LOOSE), most=60)
-    hybrid = hybrid.with_weights(hybrid.taken(dict(zip(found.names, found.x))))
+    objective = Objective(hybrid.fit_parameters(), [study], _LOOSE)
+    found = fit_weights(objective, most=60)
+    hybrid = hybrid.with_weights(hybrid.taken(dict(zip(objective.names, found.x))))
     samples = hybrid.samples("u", hybrid.simulate(LV_TIMES, cells=courses, initial=initial))
     structure = find_structure(hybrid, "u", study, samples, settings=_LOOSE)
     exact = [set(terms) for terms in structure.terms] == [{"x y"}, {"x y"}]
@@ -174,7 +176,7 @@ def boehm(problem: Path, variant: str, starts: int = 4) -> tuple[float, float, f
         )
     parameters = [*mechanistic.objective.parameters, *hybrid.fit_parameters()]
     objective = Objective(parameters, [replace(study, network=network)])
-    best: Fitted | None = None
+    best: Fit | None = None
     for k in range(starts):
         start = objective.nominal.copy()
         weights = [i for i, n in enumerate(objective.names) if "__" in n]
@@ -183,9 +185,9 @@ def boehm(problem: Path, variant: str, starts: int = 4) -> tuple[float, float, f
             found = fit_weights(objective, deviation=3.0, horizons=(0.25, 0.999, 1.0), start=start, most=150)
         except IntegrationError:
             continue
-        if best is None or found.evaluation.llh > best.evaluation.llh:
+        if best is None or found.llh > best.llh:
             best = found
-        if best.evaluation.llh >= reached:
+        if best.llh >= reached:
             break
     assert best is not None
     values = {
@@ -209,4 +211,4 @@ def boehm(problem: Path, variant: str, starts: int = 4) -> tuple[float, float, f
             )
         )
         drift = max(drift, float(np.ptp(total) / np.max(total)))
-    return best.evaluation.llh, reached, drift
+    return best.llh, reached, drift

@@ -9,7 +9,7 @@ e1010322, 2022). Where there are too many parameters for tangents, L-BFGS-B goes
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -58,6 +58,7 @@ class Fit:
     Attributes:
         x: on the parameters' scales.
         reason: "gain", "slope", "step", "steps", "failed" (the start cannot be simulated) or "stopped".
+        evaluation: there, with slopes; None where it failed.
     """
 
     x: np.ndarray
@@ -66,6 +67,7 @@ class Fit:
     chi2: float
     reason: str
     steps: int
+    evaluation: Evaluation | None = field(default=None, repr=False, compare=False)
 
     @property
     def converged(self) -> bool:
@@ -95,7 +97,7 @@ def fit(
     if first.root is None:
         return _by_gradient(function, x, stop, held, go_on)
     now, radius, reason, steps = first, 1.0, "steps", 0
-    curvature = _prior_curvature(function, x)
+    curvature = prior_curvature(function, x)
     while steps < stop.steps:
         if not go_on():
             reason = "stopped"
@@ -129,11 +131,11 @@ def fit(
         if slopes is None:
             radius = 0.25 * length
             continue
-        x, now, curvature = moved, slopes, _prior_curvature(function, moved)
+        x, now, curvature = moved, slopes, prior_curvature(function, moved)
         if gained < stop.gain * (1.0 + abs(now.log_posterior)) and kept > 0.1 and length <= 0.8 * radius:
             reason = "gain"
             break
-    return Fit(x, now.log_posterior, now.llh, now.chi2, reason, steps)
+    return Fit(x, now.log_posterior, now.llh, now.chi2, reason, steps, now)
 
 
 def _at(function: FitFunction, x: np.ndarray, slopes: bool) -> Evaluation | None:
@@ -155,7 +157,8 @@ def _model(now: Evaluation, curvature: np.ndarray) -> tuple[np.ndarray, np.ndarr
     return -(now.gradient + now.prior_gradient), now.root.T @ now.root + np.diag(curvature)
 
 
-def _prior_curvature(function: FitFunction, x: np.ndarray) -> np.ndarray:
+def prior_curvature(function: FitFunction, x: np.ndarray) -> np.ndarray:
+    """(parameter,) minus the second derivatives of the log-prior; 0 where the function does not tell them."""
     told = getattr(function, "prior_curvature", None)
     return np.zeros(len(x)) if told is None else told(x)
 
@@ -239,4 +242,4 @@ def _by_gradient(function: FitFunction, x, stop: Stop, held: np.ndarray, go_on) 
     found, at = best
     if found is None:
         return Fit(x, -np.inf, -np.inf, np.inf, "failed", seen)
-    return Fit(at, found.log_posterior, found.llh, found.chi2, reason, seen)
+    return Fit(at, found.log_posterior, found.llh, found.chi2, reason, seen, found)

@@ -22,12 +22,13 @@ import numpy as np
 from mechanistic.errors import IntegrationError
 from mechanistic.parts import Tree
 from sim.fitting.objective import Objective, Study
+from sim.fitting.optimize import Fit, Stop, fit
 from sim.fitting.parts import Parameter
 from sim.fitting.spans import Settings
 from sim.hybrid.system import Hybrid
-from sim.hybrid.training import Fitted, Posterior, Quadratic, descend
 
 COLLINEAR = 10.0
+_STOP = Stop(steps=60)
 
 
 @dataclass(frozen=True)
@@ -46,10 +47,10 @@ class Structure:
     Attributes:
         terms: for each output the texts of its terms with their coefficients.
         deviations: the coefficients' standard deviations, likewise.
-        criterion: extended Bayesian information criterion; `of_network` that of the network, where it was given.
+        criterion: extended Bayesian information criterion.
         collinearity: how many times wider the widest interval of a kept coefficient is among all candidates.
         warning: what the measurements cannot tell, in words, or "".
-        fitted: the last fit.
+        fitted: the fit of the kept terms; those that went are 0.
     """
 
     terms: tuple[dict[str, float], ...]
@@ -57,7 +58,7 @@ class Structure:
     criterion: float
     collinearity: float
     warning: str
-    fitted: Fitted
+    fitted: Fit
 
     @property
     def text(self) -> tuple[str, ...]:
@@ -124,53 +125,37 @@ def find_structure(
 
 
 def _pruned(objective: Objective, count: int, texts: list[str], outputs: int) -> Structure:
-    around = Posterior(objective, np.empty(0, dtype=int), np.inf)
     alive = np.ones(len(objective.names), dtype=bool)
     rows = sum(len(s.measurements) for s in objective.studies)
 
-    def fit(x: np.ndarray) -> Fitted:
-        at = np.flatnonzero(alive)
-
-        def some(y: np.ndarray) -> Quadratic:
-            whole = np.zeros(len(alive))
-            whole[at] = y
-            return around(whole).of(at)
-
-        return descend(
-            some, x[at], tuple(objective.names[i] for i in at), lower=objective.lower[at],
-            upper=objective.upper[at], most=40, damping=1e-3,
-        )  # fmt: skip
-
-    def criterion(found: Fitted) -> float:
+    def criterion(found: Fit) -> float:
         k = int(alive[:count].sum())
         choices = lgamma(count + 1) - lgamma(k + 1) - lgamma(count - k + 1)
-        return -2.0 * found.evaluation.llh + k * log(rows) + 2.0 * choices
+        return -2.0 * found.llh + k * log(rows) + 2.0 * choices
 
-    now = fit(objective.nominal)
+    now = fit(objective, objective.nominal, _STOP)
+    if now.evaluation is None:
+        raise IntegrationError("what was learned cannot be followed as a formula of these candidates")
     among_all = _deviations(now, alive)
     best, kept, score = now, alive.copy(), criterion(now)
     while alive[:count].any():
-        x = np.zeros(len(alive))
-        x[alive] = now.x
         certain = np.full(len(alive), np.inf)
-        certain[alive] = np.abs(now.x) / _deviations(now, alive)
+        certain[alive] = np.abs(now.x[alive]) / _deviations(now, alive)
         alive[int(np.argmin(certain[:count]))] = False
-        x[~alive] = 0.0
-        try:
-            now = fit(x)
-        except IntegrationError:
+        now = fit(objective, np.where(alive, now.x, 0.0), _STOP, fixed=~alive)
+        if now.evaluation is None:
             # without the term there is no course: it stays
             break
         new = criterion(now)
         if new < score:
             best, kept, score = now, alive.copy(), new
-        elif now.evaluation.chi2 > best.evaluation.chi2 + 100.0 + 10.0 * log(rows):
+        elif now.chi2 > best.chi2 + 100.0 + 10.0 * log(rows):
             break
     at = np.flatnonzero(kept)
     deviations = _deviations(best, kept)
     terms: list[dict[str, float]] = [{} for _ in range(outputs)]
     spreads: list[dict[str, float]] = [{} for _ in range(outputs)]
-    for i, value, deviation in zip(at, best.x, deviations):
+    for i, value, deviation in zip(at, best.x[at], deviations):
         if i < count:
             terms[i // len(texts)][texts[i % len(texts)]] = float(value)
             spreads[i // len(texts)][texts[i % len(texts)]] = float(deviation)
@@ -185,10 +170,10 @@ def _pruned(objective: Objective, count: int, texts: list[str], outputs: int) ->
     return Structure(tuple(terms), tuple(spreads), score, collinearity, warning, best)
 
 
-def _deviations(found: Fitted, alive: np.ndarray) -> np.ndarray:
+def _deviations(found: Fit, alive: np.ndarray) -> np.ndarray:
     """Standard deviations of the parameters that take part; infinite where the measurements do not determine one."""
+    assert found.evaluation is not None and found.evaluation.root is not None
     root = found.evaluation.root
-    assert root is not None
     root = root[:, alive]
     size = np.maximum(np.linalg.norm(root, axis=0), 1e-300)
     _, s, v = np.linalg.svd(root / size, full_matrices=False)

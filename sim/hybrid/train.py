@@ -1,6 +1,6 @@
 """`train` for a term that nobody knows: networks in a pathway fitted to a table, scored on the time that was held out.
 
-Weights are found by evidence from several starts (`sim.hybrid.training`), told as a formula where asked for
+Weights are found by evidence from several starts (`sim.fitting.evidence`), told as a formula where asked for
 (`sim.hybrid.structure`), and written with a card whose scores stand beside their controls: the pathway without the
 networks, and the mean of what was measured.
 """
@@ -23,6 +23,7 @@ from neural import weights as files
 from neural.cards import as_markdown
 from neural.errors import TrainingError, WeightsError
 from sim.errors import ScenarioError
+from sim.fitting.evidence import ByEvidence, fit_by_evidence
 from sim.fitting.objective import Objective, Study
 from sim.fitting.parts import Experiment, Measurement, Observable, Parameter, Period
 from sim.fitting.spans import Settings
@@ -31,7 +32,6 @@ from sim.hybrid.joint import Joint
 from sim.hybrid.structure import find_structure
 from sim.hybrid.system import Hybrid
 from sim.hybrid.train_file import HybridTraining, load_hybrid_training
-from sim.hybrid.training import ByEvidence, fit_by_evidence
 
 Progress = Callable[[int, int, str], None]
 _SETTINGS = Settings(rtol=1e-6, atol=1e-10)
@@ -100,7 +100,7 @@ def _fitted(job: HybridTraining, progress: Progress | None) -> tuple[dict[str, n
         if best is None or found.evidence > best[2].evidence:
             best = hybrid, objective, found
         if progress is not None:
-            progress(k + 1, starts, f"misfit {best[2].fit.evaluation.chi2:.4g}")
+            progress(k + 1, starts, f"misfit {best[2].fit.chi2:.4g}")
     if best is None:
         raise TrainingError(job.file, [(None, "networks", "no start gave a course; scale the outputs down")])
     hybrid, objective, found = best

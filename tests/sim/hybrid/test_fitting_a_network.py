@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 
 from mechanistic import load_model
+from sim.fitting.evidence import fit_by_evidence, fit_weights
 from sim.fitting.objective import Objective, Study
+from sim.fitting.optimize import fit
 from sim.fitting.parts import Experiment, Measurement, Observable, Parameter, Period, Prior
 from sim.fitting.spans import Settings
 from sim.hybrid import Hybrid, Joint, Rate
 from sim.hybrid.structure import find_structure
-from sim.hybrid.training import Posterior, descend, fit_by_evidence, fit_weights
 
 KNOWN = "model m; compartment c = 1; species x in c, y in c; x = 1; y = 1; a = 1; G: -> x; a*x; {} end"
 TRUE = KNOWN.format("L: x -> y; 0.8*x*y; D: y ->; 0.7*y;")
@@ -51,9 +52,10 @@ def _hybrid():
 def test_a_hidden_term_is_found_and_told_as_a_formula(measured, cells):
     hybrid = _hybrid()
     study = _study(hybrid.network, measured, cells)
-    found = fit_weights(Objective(hybrid.fit_parameters(), [study], SETTINGS), most=60)
-    assert found.evaluation.chi2 < 1.5 * len(study.measurements)
-    fitted = hybrid.with_weights(hybrid.taken(dict(zip(found.names, found.x))))
+    objective = Objective(hybrid.fit_parameters(), [study], SETTINGS)
+    found = fit_weights(objective, most=60)
+    assert found.chi2 < 1.5 * len(study.measurements)
+    fitted = hybrid.with_weights(hybrid.taken(dict(zip(objective.names, found.x))))
     initial = {"x": [s[0] for s in STARTS[:cells]], "y": [s[1] for s in STARTS[:cells]]}
     samples = fitted.samples("loss", fitted.simulate(TIMES, cells=cells, initial=initial))
     structure = find_structure(fitted, "loss", study, samples, settings=SETTINGS)
@@ -71,12 +73,11 @@ def test_evidence_finds_the_input_that_matters(measured):
     study = _study(hybrid.network, measured)
     groups = hybrid.weight_groups("death")
     assert [len(g) for g in groups.values()] == [3, 3, 3, 3, 1]
-    found = fit_by_evidence(
-        Objective(hybrid.fit_parameters(), [study], SETTINGS), list(groups.values()), most=60
-    )
+    objective = Objective(hybrid.fit_parameters(), [study], SETTINGS)
+    found = fit_by_evidence(objective, list(groups.values()), most=60)
     spread = dict(zip(groups, found.deviations))
     assert spread["x"] < 0.2 * spread["y"]
-    fitted = hybrid.with_weights(hybrid.taken(dict(zip(found.fit.names, found.fit.x))))
+    fitted = hybrid.with_weights(hybrid.taken(dict(zip(objective.names, found.fit.x))))
     samples = np.random.default_rng(0).uniform(0.3, 2.0, (200, 2))
     share = fitted.term("death", samples).dependence()
     assert share["y"] > 0.9 and share["x"] < 0.05
@@ -92,12 +93,10 @@ def test_the_descent_fits_noise_and_priors_too(measured):
         Parameter("sd", 0.1, 1e-4, 1.0, "log10"),
     ]
     objective = Objective(parameters, [study], SETTINGS)
-    found = descend(
-        Posterior(objective, np.empty(0, dtype=int), np.inf), objective.nominal, objective.names,
-        lower=objective.lower, upper=objective.upper, tolerance=1e-9,
-    )  # fmt: skip
+    found = fit(objective, objective.nominal)
     assert found.converged
     b, sd = 10**found.x
     assert b == pytest.approx(0.8, rel=0.01) and sd == pytest.approx(NOISE, rel=0.2)
     whole = found.evaluation
+    assert whole is not None and whole.gradient is not None and whole.prior_gradient is not None
     assert np.abs(whole.gradient + whole.prior_gradient).max() < 1e-2 * np.sqrt(len(study.measurements))
