@@ -14,14 +14,14 @@ neighbour type that does nothing. All that a method is given are trajectories wi
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 
 import numpy as np
-from faith_problem import Field, Problem, inner, noisy, smoothed, wandering
+from faith_problem import Field, Problem, Tracks, correlated, courses, noisy, wandering
 from faith_tissues import forces, tissue
-from scipy.integrate import solve_ivp
 
 #: nodes of a network that are asked for
-_NODES = 4
+_NODES = 2
 
 
 def problems(
@@ -36,124 +36,118 @@ def problems(
     return [{"pathway": _pathway, "tissue": tissue, "forces": forces}[family](rng, noise, trajectories, off)]
 
 
-# ---- (a)
-
-
-def _driven(
+def _with_decoys(
     rng: np.random.Generator,
     noise: float,
-    count: int,
     times: np.ndarray,
-    start: Callable[[], np.ndarray],
-    rest: Callable[[np.ndarray, float], np.ndarray],
+    truth: np.ndarray,
     names: list[str],
     term: Callable,
-    stated: Callable[[np.ndarray], np.ndarray],
+    stated: Callable[[np.ndarray, np.ndarray], np.ndarray],
+    rest: Callable[[np.ndarray, np.ndarray | float], np.ndarray],
     active: list[int],
     decoy_of: int,
-    name: str,
-    kind: str,
     reached: int,
+    name: str,
 ) -> Problem:
-    """Ordinary differential equations x' = rest(x, hidden): one hidden term, an inert and a correlated decoy.
+    """A hidden term of a system x' = rest(x, hidden), with an inert input and one correlated with `decoy_of`.
 
-    `stated` takes the slope and the state to the hidden term's value, (time, variable) twice to (time,).
+    `truth` (trajectory, time, variable) are its courses; `stated` takes levels and slopes (..., variable) to the
+    hidden term's value; the outcome is the integral of variable `reached`.
     """
-    rows = []
-    tracks = []
-    for _ in range(count):
-        inert, own = wandering(rng, times), wandering(rng, times)
-
-        def slope(t, x):
-            return rest(x, float(term(x[None, :])[0]))
-
-        course = solve_ivp(slope, (times[0], times[-1]), start(), t_eval=times, rtol=1e-8, atol=1e-10).y.T
-        near = course[:, decoy_of]
-        correlated = near + 0.6 * near.std() * (own - own.mean()) / own.std()
-        whole = np.column_stack([course, inert, correlated])
-        level, change = smoothed(times, noisy(rng, whole, noise))
-        value = stated(change[:, : course.shape[1]], level[:, : course.shape[1]])
-        rows.append((inner(level), inner(value), whole))
-        tracks.append(course[0])
     variables = len(names)
-    inputs = [*names, "inert", "correlated"]
-    z = np.concatenate([r[0] for r in rows])
-    group = np.repeat(np.arange(count), [len(r[0]) for r in rows])
-    states = np.concatenate([r[2] for r in rows])
-    baseline = states.mean(0)
+    inert = wandering(rng, times, len(truth))
+    near = correlated(rng, times, truth[:, :, decoy_of])
+    whole = np.concatenate([truth, np.stack([inert, near], 2)], 2)
+    tracks = Tracks(times, noisy(rng, whole, noise))
+
+    def known(level: np.ndarray, slope: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        return level, stated(level[..., :variables], slope[..., :variables])
+
+    z, y, group = tracks.rows(known)
+    baseline = z.mean(0)
 
     def rerun(function: Field, held: int | None) -> float:
-        x, (inert, correlated) = tracks[0].copy(), states[0, variables:]
+        x, decoys = truth[0, 0].copy(), whole[0, 0, variables:]
         total, dt = 0.0, (times[1] - times[0]) / 4
         for _ in range(len(times) * 2):
-            seen = np.concatenate([x, [inert, correlated]])[None]
+            seen = np.concatenate([x, decoys])[None]
             if held is not None:
                 seen[0, held] = baseline[held]
             x = np.clip(x + dt * rest(x, float(function(seen)[0])), 0, 1e3)
             total += x[reached] * dt
         return total
 
-    mask = np.isin(np.arange(variables + 2), active)
-    decoys = np.isin(np.arange(variables + 2), [variables, variables + 1])
+    count = np.arange(variables + 2)
     return Problem(
         name,
-        inputs,
-        mask,
-        decoys,
+        [*names, "inert", "correlated"],
+        np.isin(count, active),
+        count >= variables,
         z,
-        np.concatenate([r[1] for r in rows]),
+        y,
         group,
+        lambda rng: tracks.again(rng).rows(known)[:2],
         lambda v: term(v[:, :variables]),
-        states,
         baseline,
         rerun,
-        kind,
     )
+
+
+# ---- (a)
 
 
 def _predation(rng: np.random.Generator, noise: float, count: int, off: bool) -> Problem:
     """Lotka-Volterra; hidden: what the predator takes of each prey."""
-    birth, death, gain = 1.0, 1.0, 0.9
     eats = 0.0 if off else 0.9
-    return _driven(
+    times = np.linspace(0, 8, 61)
+
+    def rest(x: np.ndarray, h: np.ndarray | float) -> np.ndarray:
+        prey, predator = x[..., 0], x[..., 1]
+        return np.stack([prey * (1 - 0.25 * prey) - h * prey, 0.9 * prey * predator - predator], -1)
+
+    def term(v):
+        return eats * v[:, 1] + 0.0 * v[:, 0] + (0.3 if off else 0.0)
+
+    return _with_decoys(
         rng,
         noise,
-        count,
-        np.linspace(0, 8, 61),
-        lambda: rng.uniform(0.5, 1.8, 2),
-        lambda x, h: np.array([x[0] * (birth - 0.25 * x[0]) - h * x[0], gain * x[0] * x[1] - death * x[1]]),
+        times,
+        courses(lambda _t, x: rest(x, term(x)), rng.uniform(0.5, 1.8, (count, 2)), times),
         ["prey", "predator"],
-        lambda v: eats * v[:, 1] + 0.0 * v[:, 0] + (0.3 if off else 0.0),
-        lambda d, v: birth - 0.25 * v[:, 0] - d[:, 0] / v[:, 0],
+        term,
+        lambda v, d: 1 - 0.25 * v[..., 0] - d[..., 0] / v[..., 0],
+        rest,
         [] if off else [1],
         1,
-        "dynamics",
-        "predation",
         0,
+        "dynamics",
     )
 
 
 def _glycolysis(rng: np.random.Generator, noise: float, count: int, off: bool) -> Problem:
     """Higgins-Selkov; hidden: the rate of phosphofructokinase, which its product activates."""
+    times = np.linspace(0, 10, 61)
+
+    def rest(x: np.ndarray, h: np.ndarray | float) -> np.ndarray:
+        return np.stack([0.5 - h + 0.0 * x[..., 0], h - 0.8 * x[..., 1]], -1)
 
     def rate(v):
         return (0.5 + 0.0 * v[:, 0]) if off else v[:, 0] * v[:, 1] ** 2 / (0.5 + v[:, 1] ** 2)
 
-    return _driven(
+    return _with_decoys(
         rng,
         noise,
-        count,
-        np.linspace(0, 10, 61),
-        lambda: rng.uniform(0.3, 2.0, 2),
-        lambda x, h: np.array([0.5 + 0.0 * x[0] - h, h - 0.8 * x[1]]),
+        times,
+        courses(lambda _t, x: rest(x, rate(x)), rng.uniform(0.3, 2.0, (count, 2)), times),
         ["substrate", "product"],
         rate,
-        lambda d, v: 0.5 - d[:, 0],
+        lambda v, d: 0.5 - d[..., 0],
+        rest,
         [] if off else [0, 1],
         1,
-        "dynamics",
-        "glycolysis",
         1,
+        "dynamics",
     )
 
 
@@ -166,59 +160,69 @@ def _sigmoidal(rng: np.random.Generator, noise: float, count: int, size: int, of
     for i in range(size):
         others = rng.choice([j for j in range(size - 1) if j != i], 2, replace=False)
         weights[i, others] = rng.choice([-1, 1], 2) * rng.uniform(1.5, 3.0, 2)
-    if off:
-        weights[:] = 0.0
+    heard = weights * (not off)
     times = np.linspace(0, 6, 41)
-    rows = []
-    for _ in range(count):
-        shift = rng.normal(0, 0.8, size)
-        start = rng.uniform(0, 1, size)
+    driven = 0.3 * np.tanh(rng.normal(0, 0.8, (count, size)))
 
-        def slope(_t, x, shift=shift):
-            return 1 / (1 + np.exp(-(weights @ (2 * x - 1)))) - x + 0.3 * np.tanh(shift) * np.cos(2 * _t)
+    def slope(t: float, x: np.ndarray) -> np.ndarray:
+        return 1 / (1 + np.exp(-((2 * x - 1) @ heard.T))) - x + driven * np.cos(2 * t)
 
-        course = solve_ivp(slope, (0, times[-1]), start, t_eval=times, rtol=1e-7, atol=1e-9).y.T
-        level, change = smoothed(times, noisy(rng, course, noise))
-        push = 0.3 * np.tanh(shift)[None] * np.cos(2 * times)[:, None]
-        rows.append((inner(level), inner(change + level - push), course))
-    z = np.concatenate([r[0] for r in rows])
-    values = np.concatenate([r[1] for r in rows])
-    states = np.concatenate([r[2] for r in rows])
-    group = np.repeat(np.arange(count), len(rows[0][0]))
-    # some nodes of each network: each is a problem of its own
+    truth = courses(slope, rng.uniform(0, 1, (count, size)), times, 4)
+    tracks = Tracks(times, noisy(rng, truth, noise))
+    push = driven[:, None, :] * np.cos(2 * times[3:-3])[:, None]
     chosen = rng.choice(size - 1, _NODES, replace=False)
+    baseline = tracks.level.mean((0, 1))
+
+    # the nodes of a network share their trajectories, and what these would be if measured again
+    drawn: list[Tracks] = []
+
+    def known(node: int):
+        return lambda level, slope: (level, (slope + level - push)[..., node])
+
+    def again_of(node: int):
+        asked = iter(range(10**6))
+
+        def again(rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+            k = next(asked)
+            if k == len(drawn):
+                drawn.append(tracks.again(rng))
+            return drawn[k].rows(known(node))[:2]
+
+        return again
 
     def rerun_of(node: int) -> Callable[[Field, int | None], float]:
         def rerun(_function: Field, held: int | None) -> float:
-            x, total = states[0].copy(), 0.0
+            x, total = truth[0, 0].copy(), 0.0
             for _ in range(120):
                 seen = x.copy()
                 if held is not None:
                     # held for all that hear it, as an experiment does
-                    seen[held] = states[:, held].mean()
-                x = x + 0.05 * (1 / (1 + np.exp(-(weights @ (2 * seen - 1)))) - x)
+                    seen[held] = baseline[held]
+                x = x + 0.05 * (1 / (1 + np.exp(-(heard @ (2 * seen - 1)))) - x)
                 total += 0.05 * x[node]
             return total
 
         return rerun
 
-    return [
-        Problem(
-            "network",
-            [f"x{j}" for j in range(size)],
-            weights[i] != 0,
-            np.arange(size) == size - 1,
-            z,
-            values[:, i],
-            group,
-            _node(weights[i]),
-            states,
-            states.mean(0),
-            rerun_of(int(i)),
-            f"network of {size}",
+    found = []
+    for i in map(int, chosen):
+        z, y, group = tracks.rows(known(i))
+        found.append(
+            Problem(
+                "network",
+                [f"x{j}" for j in range(size)],
+                heard[i] != 0,
+                np.arange(size) == size - 1,
+                z,
+                y,
+                group,
+                again_of(i),
+                _node(heard[i]),
+                baseline,
+                rerun_of(i),
+            )
         )
-        for i in chosen
-    ]
+    return found
 
 
 def _node(weights: np.ndarray):
@@ -248,55 +252,40 @@ end
 """
 
 
-def _pathway(rng: np.random.Generator, noise: float, count: int, off: bool) -> Problem:
-    """A cascade with feedback, simulated as an SBML model; hidden: the first reaction, inhibited by the end product."""
+@cache
+def _cascade(first: str):
     from mechanistic import load_model
 
-    law = "0.4" if off else "1.5 * A / (0.7 + A) / (1 + C / 0.5)"
+    return load_model(_CASCADE.format(first=first))
+
+
+def _pathway(rng: np.random.Generator, noise: float, count: int, off: bool) -> Problem:
+    """A cascade with feedback, simulated as an SBML model; hidden: the first reaction, inhibited by the end product."""
     times = np.linspace(0, 12, 61)
-    rows = []
     starts = rng.uniform(0.1, 2.5, (count, 3))
-    first = dict(zip("ABC", starts.T))
-    found = load_model(_CASCADE.format(first=law)).simulate(times, cells=count, initial=first)
-    for k in range(count):
-        course = np.stack([found[n].values[k] for n in "ABC"], 1)
-        inert, own = wandering(rng, times), wandering(rng, times)
-        correlated = course[:, 2] + 0.6 * course[:, 2].std() * (own - own.mean()) / own.std()
-        whole = np.column_stack([course, inert, correlated])
-        level, change = smoothed(times, noisy(rng, whole, noise))
-        rows.append((inner(level), inner(0.6 - 0.1 * level[:, 0] - change[:, 0]), whole))
+    model = _cascade("0.4" if off else "1.5 * A / (0.7 + A) / (1 + C / 0.5)")
+    found = model.simulate(times, cells=count, initial=dict(zip("ABC", starts.T)))
+
+    def rest(x: np.ndarray, h: np.ndarray | float) -> np.ndarray:
+        second = 1.2 * x[..., 1] / (0.6 + x[..., 1])
+        return np.stack([0.6 - h - 0.1 * x[..., 0], h - second, second - 0.5 * x[..., 2]], -1)
 
     def term(v):
         if off:
             return 0.4 + 0.0 * v[:, 0]
         return 1.5 * v[:, 0] / (0.7 + v[:, 0]) / (1 + v[:, 2] / 0.5)
 
-    states = np.concatenate([r[2] for r in rows])
-    baseline = states.mean(0)
-
-    def rerun(function: Field, held: int | None) -> float:
-        x, total, dt = starts[0].copy(), 0.0, 0.05
-        for _ in range(240):
-            seen = np.concatenate([x, states[0, 3:]])[None]
-            if held is not None:
-                seen[0, held] = baseline[held]
-            v = float(function(seen)[0])
-            second = 1.2 * x[1] / (0.6 + x[1])
-            x = np.clip(x + dt * np.array([0.6 - v - 0.1 * x[0], v - second, second - 0.5 * x[2]]), 0, 1e3)
-            total += dt * x[1]
-        return total
-
-    return Problem(
-        "pathway",
-        ["A", "B", "C", "inert", "correlated"],
-        np.array([not off, False, not off, False, False]),
-        np.array([False, False, False, True, True]),
-        np.concatenate([r[0] for r in rows]),
-        np.concatenate([r[1] for r in rows]),
-        np.repeat(np.arange(count), len(rows[0][0])),
+    return _with_decoys(
+        rng,
+        noise,
+        times,
+        np.stack([found[n].values for n in "ABC"], 2),
+        ["A", "B", "C"],
         term,
-        states,
-        baseline,
-        rerun,
+        lambda v, d: 0.6 - 0.1 * v[..., 0] - d[..., 0],
+        rest,
+        [] if off else [0, 2],
+        2,
+        1,
         "pathway",
     )

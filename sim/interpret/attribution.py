@@ -32,7 +32,7 @@ _LOOKS = 8
 #: of the change explained: what is left over may be this share, else the way is cut into more pieces
 COMPLETE = 1e-4
 #: Gauss-Legendre points on a piece of the way
-_POINTS = 32
+_POINTS = 16
 _MOST_PIECES = 64
 _SAME_TIME = 1e-7
 

@@ -1,0 +1,186 @@
+"""What each method says of a problem of FAITH-Hybrid, and how it is held against the truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from faith_networks import LEARNED, Fit, fitted
+from faith_problem import Problem
+from scipy.stats import rankdata, spearmanr
+
+from sim.interpret.attribution import integrated, sloped
+from sim.interpret.distil import distil
+from sim.interpret.networks import Term
+from sim.interpret.refits import refit_interval
+
+METHODS = ("integrated_gradients", "gradients", "distil", "ablation")
+#: methods whose effects have intervals
+INTERVALS = METHODS[:2]
+#: the tool's threshold: an input matters if the lower end of its share's interval is above this
+THRESHOLD = 0.05
+_ROWS = 64
+_DISTILLED_ROWS = 250
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What one method says of one problem, input by input: strength, signed effect with interval, and claim."""
+
+    strength: np.ndarray
+    signed: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+    claimed: np.ndarray
+
+
+def judged(problem: Problem, silent: Problem, seed: int) -> dict[str, dict]:
+    """Records by method of one problem, and of the same with its edges switched off: plain data for `faith_scores`."""
+    rng = np.random.default_rng([seed, 7])
+    network, still = fitted(problem, seed), fitted(silent, seed)
+    seen, quiet = _sample(problem, rng), _sample(silent, rng)
+    truth = _numpy(problem.truth)
+    intact = problem.rerun(truth, None)
+    moved = np.array([abs(intact - problem.rerun(truth, k)) for k in range(len(problem.inputs))])
+    acts = moved > 1e-6 * max(abs(intact), 1e-9)
+    found = {}
+    for method in METHODS:
+        effect, size = _analytic(problem, seen, method)
+        said = _attributed(problem, network, method, seen, rng)
+        null = _attributed(silent, still, method, quiet, rng)
+        found[method] = _record(problem, method, said, null, effect, size, acts)
+    return found
+
+
+def _record(
+    problem: Problem,
+    method: str,
+    said: Verdict,
+    null: Verdict,
+    effect: np.ndarray,
+    size: np.ndarray,
+    acts: np.ndarray,
+) -> dict:
+    active = problem.active
+    top = _first(said.strength)
+    clear = active & (effect != 0)
+    record = {
+        "active": active.astype(int).tolist(),
+        "share": (said.strength / max(said.strength.sum(), 1e-300)).round(5).tolist(),
+        "first": float(active[top].mean()),
+        "causal": float(acts[top].mean()),
+        "decoys": said.claimed[problem.decoys].astype(int).tolist(),
+        "null_first": float(active[_first(null.strength)].mean()),
+        "null_chance": float(active.mean()),
+        "null_claimed": null.claimed[active].astype(int).tolist(),
+    }
+    # a knock-out moves the outcome of the whole system, whose sign is not the term's
+    if method != "ablation":
+        record["sign"] = (np.sign(said.signed) == np.sign(effect))[clear].astype(int).tolist()
+    if np.ptp(rankdata(said.strength)) > 0:
+        record["spearman"] = float(spearmanr(said.strength, size).statistic)
+    if method in INTERVALS:
+        middle, half = (said.lower + said.upper) / 2, (said.upper - said.lower) / 2
+        # by how many half-widths the interval's middle misses, and how wide it is
+        record["missed"] = (
+            ((effect - middle) / np.maximum(half, 1e-300))[clear].clip(-99, 99).round(4).tolist()
+        )
+        record["width"] = (half / np.abs(effect))[clear].round(5).tolist()
+    return record
+
+
+def _first(strength: np.ndarray) -> np.ndarray:
+    """The strongest; all of them where several are equally strong."""
+    return np.flatnonzero(strength >= strength.max() * (1 - 1e-12))
+
+
+def _sample(problem: Problem, rng: np.random.Generator) -> np.ndarray:
+    return problem.z[rng.choice(len(problem.z), min(_ROWS, len(problem.z)), replace=False)]
+
+
+def _attributed(
+    problem: Problem, network: Fit, method: str, rows: np.ndarray, rng: np.random.Generator
+) -> Verdict:
+    """What a method says of a fitted term at `rows` (row, input)."""
+    learned = network.held_out < 1 - LEARNED
+    if method in INTERVALS:
+        if not learned:
+            signed, size = _signed_and_size(problem, [network.whole], method, rows)
+            return Verdict(size[0], signed[0], signed[0], signed[0], np.zeros(len(size[0]), bool))
+        whole, without, again = (
+            _signed_and_size(problem, functions, method, rows)
+            for functions in ([network.whole], network.without, network.again)
+        )
+        signed, lower, upper = refit_interval(whole[0][0], without[0], again[0])
+        shares = [s / np.maximum(s.sum(1, keepdims=True), 1e-300) for s in (whole[1], without[1], again[1])]
+        _, low, _ = refit_interval(shares[0][0], shares[1], shares[2])
+        return Verdict(whole[1][0], signed, lower, upper, low > THRESHOLD)
+    if method == "distil":
+        signed, strength = _by_formula(problem, network, rows, rng)
+    else:
+        signed = _knocked_out(problem, network)
+        strength = np.abs(signed)
+    share = strength / max(strength.sum(), 1e-300)
+    return Verdict(strength, signed, signed, signed, (share > THRESHOLD) & learned)
+
+
+def _signed_and_size(
+    problem: Problem, functions: list, method: str, rows: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Signed effect for one unit and mean size, each (function, input)."""
+    explain = integrated if method == "integrated_gradients" else sloped
+    found = [explain(_term(problem, f), rows)[0][:, 0] for f in functions]
+    signed = [_slope(f, rows, problem.baseline) for f in found]
+    return np.array(signed), np.array([np.abs(f).mean(0) for f in found])
+
+
+def _analytic(problem: Problem, rows: np.ndarray, method: str) -> tuple[np.ndarray, np.ndarray]:
+    """Signed effect for one unit and mean size (input,) of the truth at `rows`, by the method's own definition."""
+    own = method if method in INTERVALS else "integrated_gradients"
+    signed, size = _signed_and_size(problem, [problem.truth], own, rows)
+    return signed[0], size[0]
+
+
+def _slope(shares: np.ndarray, rows: np.ndarray, baseline: np.ndarray) -> np.ndarray:
+    """Signed effect (input,) for one unit of each input: slope of its share over its distance from the baseline."""
+    away = rows - baseline
+    return (shares * away).sum(0) / np.maximum((away**2).sum(0), 1e-300)
+
+
+def _term(problem: Problem, function) -> Term:
+    return Term(
+        problem.name, problem.inputs, ["term"], ["1"], problem.baseline, lambda x: function(x)[:, None]
+    )
+
+
+def _numpy(function):
+    """A function of tensors as one of arrays."""
+
+    def plain(z: np.ndarray) -> np.ndarray:
+        with torch.no_grad():
+            return np.asarray(function(torch.tensor(z)), float)
+
+    return plain
+
+
+def _by_formula(
+    problem: Problem, network: Fit, rows: np.ndarray, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """What the distilled formula loses with each input at its baseline: slope and size."""
+    few = problem.z[rng.choice(len(problem.z), min(_DISTILLED_ROWS, len(problem.z)), replace=False)]
+    used = np.flatnonzero(network.kept)
+    formula = distil(few[:, used], _numpy(network.whole)(few), [problem.inputs[k] for k in used], floor=0.05)
+    lost = np.zeros((len(rows), len(problem.inputs)))
+    for k in used:
+        without = rows.copy()
+        without[:, k] = problem.baseline[k]
+        lost[:, k] = formula.predict(rows[:, used]) - formula.predict(without[:, used])
+    return _slope(lost, rows, problem.baseline), np.abs(lost).mean(0)
+
+
+def _knocked_out(problem: Problem, network: Fit) -> np.ndarray:
+    """Change of the system's outcome by each input held at its baseline, run again with the learned term."""
+    function = _numpy(network.whole)
+    intact = problem.rerun(function, None)
+    return np.array([intact - problem.rerun(function, k) for k in range(len(problem.inputs))])
