@@ -3,18 +3,46 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mechanistic.jit import njit, prange, threads_for
+from mechanistic.codegen.loops import compiled, shared
+from mechanistic.jit import threads_for
 
 Array = NDArray[np.float64]
+Places = NDArray[np.int64]
+_FEW = 20_000  # voxels or cells for which another thread is not woken
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """What cells, and walls of vessels, do to the voxels that they lie in: du/dt gains gain − rate u.
+
+    Attributes:
+        voxel: those voxels, flat indices (m,), each once.
+        rate: [1/min] (m,).
+        gain: [value/min] (m,).
+        place: which of them each cell lies in (n,).
+    """
+
+    voxel: Places
+    rate: Array
+    gain: Array
+    place: Places
+
+    def everywhere(self, shape: tuple[int, int, int]) -> tuple[Array, Array]:
+        """Rate and gain of all voxels of a box."""
+        rate, gain = np.zeros(shape), np.zeros(shape)
+        rate.reshape(-1)[self.voxel] = self.rate
+        gain.reshape(-1)[self.voxel] = self.gain
+        return rate, gain
 
 
 def exchange(
     u: Array,
-    voxel: NDArray[np.int64],
+    voxel: Places,
     volume: Array,
     secretion: Array,
     saturation: Array,
@@ -40,44 +68,69 @@ def exchange(
             subtracted, so that Σ u·voxel_volume + Σ internal stays as it was.
         voxel_volume: W [um^3].
     """
-    rate, gain = exchange_rates(u.size, voxel, volume, secretion, saturation, uptake, voxel_volume)
-    integral = relax(u, rate, gain, float(dt))
-    book(internal, integral, voxel, volume, secretion, saturation, uptake, float(dt))
+    cells = (voxel, volume, secretion, saturation, uptake)
+    of_cells = collected(nowhere(u.size), *cells, voxel_volume)
+    seen = np.zeros(of_cells.rate.size)
+    relax(u, of_cells, float(dt), seen)
+    book(internal, seen, of_cells.place, *cells[1:], float(dt))
 
 
-def exchange_rates(
-    voxels: int,
-    voxel: NDArray[np.int64],
+def nowhere(voxels: int) -> Places:
+    """What `collected` needs to hold of a box of so many voxels; it leaves it as it was."""
+    return np.full(voxels, -1, np.int64)
+
+
+def collected(
+    slots: Places,
+    voxel: Places,
     volume: Array,
     secretion: Array,
     saturation: Array,
     uptake: Array,
     voxel_volume: float,
-) -> tuple[Array, Array]:
-    """Per voxel the rate at which its cells draw on it [1/min] and what they give [value/min], both
-    (voxels,)."""
-    rate, gain = np.zeros(voxels), np.zeros(voxels)
-    _collect(rate, gain, voxel, volume, secretion, saturation, uptake, float(voxel_volume))
-    return rate, gain
+    walls: tuple[Places, Array, Array] | None = None,
+) -> Exchange:
+    """The exchange of all cells, arguments as of `exchange`, and of walls: voxels, their rates and gains."""
+    on_walls = walls or (np.empty(0, np.int64), np.empty(0), np.empty(0))
+    most = voxel.size + on_walls[0].size
+    found, rate, gain = np.empty(most, np.int64), np.empty(most), np.empty(most)
+    place, count = np.empty(voxel.size, np.int64), np.zeros(1, np.int64)
+    cells = (voxel, volume, secretion, saturation, uptake, float(voxel_volume))
+    _collect(slots, *cells, *on_walls, found, rate, gain, place, count)
+    m = int(count[0])
+    return Exchange(found[:m], rate[:m], gain[:m], place)
 
 
-def relax(u: Array, rate: Array, gain: Array, dt: float) -> Array:
-    """du/dt = gain − rate u in every voxel for dt, in place; returns ∫u dt (voxels,)."""
-    integral = np.empty(u.size)
-    with threads_for(u.size, each=20_000):
-        _relax(u.reshape(-1), rate, gain, integral, dt)
-    return integral
+def relax(u: Array, cells: Exchange, dt: float, seen: Array) -> None:
+    """du/dt = gain − rate u where cells are for dt, in place; `seen` (m,) gains ∫u dt there."""
+    with threads_for(seen.size, each=_FEW):
+        _relax(seen.size, u.reshape(-1), cells.voxel, cells.rate, cells.gain, seen, dt)
 
 
-def fade(u: Array, rate: Array, dt: float, seen: Array, gain: Array, coming: float) -> None:
-    """du/dt = −rate u in every voxel for dt, then u += coming gain, in place; `seen` gains ∫u dt; all (voxels,)."""
-    with threads_for(u.size, each=20_000):
-        _fade(u, rate, dt, seen, gain, coming)
+def fade(u: Array, cells: Exchange, dt: float, seen: Array) -> None:
+    """du/dt = −rate u where cells are for dt, in place; `seen` (m,) gains ∫u dt there."""
+    with threads_for(seen.size, each=_FEW):
+        _fade(seen.size, u.reshape(-1), cells.voxel, cells.rate, dt, seen)
+
+
+def book(
+    internal: Array,
+    seen: Array,
+    place: Places,
+    volume: Array,
+    secretion: Array,
+    saturation: Array,
+    uptake: Array,
+    dt: float,
+) -> None:
+    """What cells took up less what they secreted, added to `internal` (n,), from ∫u dt over dt in their voxels."""
+    with threads_for(place.size, each=_FEW):
+        _book(place.size, internal, seen, place, volume, secretion, saturation, uptake, dt)
 
 
 def membrane_exchange(
     u: Array,
-    voxel: NDArray[np.int64],
+    voxel: Places,
     volume: Array,
     permeability: Array,
     inside_amount: Array,
@@ -105,7 +158,7 @@ def membrane_exchange(
     )
 
 
-def group_by_voxel(voxel: NDArray[np.int64], voxels: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def group_by_voxel(voxel: Places, voxels: int) -> tuple[Places, Places]:
     """Rows of the cells by voxel, in row order: those of voxel v are order[start[v]:start[v + 1]]."""
     start = np.zeros(voxels + 1, np.int64)
     order = np.empty(voxel.size, np.int64)
@@ -113,15 +166,14 @@ def group_by_voxel(voxel: NDArray[np.int64], voxels: int) -> tuple[NDArray[np.in
     return start, order
 
 
-@njit
+@compiled
 def _group(voxel, start, order):
     for i in range(voxel.size):
         start[voxel[i] + 1] += 1
     for v in range(start.size - 1):
         start[v + 1] += start[v]
-    for i in range(
-        voxel.size
-    ):  # start[v] runs to the end of v's rows, which is the start of the next voxel's
+    # start[v] runs to the end of v's rows, which is the start of the next voxel's
+    for i in range(voxel.size):
         order[start[voxel[i]]] = i
         start[voxel[i]] += 1
     for v in range(start.size - 1, 0, -1):
@@ -129,78 +181,82 @@ def _group(voxel, start, order):
     start[0] = 0
 
 
-@njit
-def _collect(total_rate, total_gain, voxel, volume, secretion, saturation, uptake, voxel_volume):
-    """Per voxel Σ f (S + U) [1/min] and Σ f S ρ* [value/min], in row order."""
+@compiled
+def _collect(
+    slots, voxel, volume, secretion, saturation, uptake, voxel_volume, on_walls, wall_rate, wall_gain,
+    found, rate, gain, place, count,
+):  # fmt: skip
+    """Per voxel Σ f (S + U) [1/min] and Σ f S ρ* [value/min], in row order; `slots` (voxels,) is −1 again after."""
+    m = 0
     for i in range(voxel.size):
+        slot = slots[voxel[i]]
+        if slot < 0:
+            slot = m
+            slots[voxel[i]] = slot
+            found[slot], rate[slot], gain[slot] = voxel[i], 0.0, 0.0
+            m += 1
+        place[i] = slot
         f = volume[i] / voxel_volume
-        total_rate[voxel[i]] += f * (secretion[i] + uptake[i])
-        total_gain[voxel[i]] += f * secretion[i] * saturation[i]
+        rate[slot] += f * (secretion[i] + uptake[i])
+        gain[slot] += f * secretion[i] * saturation[i]
+    for i in range(on_walls.size):
+        slot = slots[on_walls[i]]
+        if slot < 0:
+            slot = m
+            slots[on_walls[i]] = slot
+            found[slot], rate[slot], gain[slot] = on_walls[i], 0.0, 0.0
+            m += 1
+        rate[slot] += wall_rate[i]
+        gain[slot] += wall_gain[i]
+    for slot in range(m):
+        slots[found[slot]] = -1
+    count[0] = m
 
 
-@njit
-def _mean_decay(x):
-    """(1 − e^−x)/x, the mean of e^−s over 0 … x."""
-    return 1.0 if x == 0.0 else -math.expm1(-x) / x
-
-
-@njit
-def _mean_rise(x):
+def _rise(x):
     """(x − 1 + e^−x)/x², by its series where the difference would cancel."""
     if x < 0.02:
         return 0.5 - x * (1.0 / 6 - x * (1.0 / 24 - x * (1.0 / 120 - x * (1.0 / 720 - x / 5040))))
     return (x + math.expm1(-x)) / (x * x)
 
 
-@njit(parallel=True)
-def _relax(u, total_rate, total_gain, integral, dt):
-    """Each voxel by the exact solution of dρ/dt = gain − rate ρ; integral becomes ∫ρ dt."""
-    for v in prange(u.size):
-        rate = total_rate[v]
-        gain = total_gain[v]
-        if rate > 0.0:
-            x = rate * dt
-            mean = _mean_decay(x)
-            integral[v] = dt * (u[v] * mean + gain * dt * _mean_rise(x))
-            u[v] = u[v] * math.exp(-x) + gain * dt * mean
-        else:
-            integral[v] = dt * (u[v] + 0.5 * gain * dt)
-            u[v] += gain * dt
+@shared
+def _relax(first, end, u, voxel, rate, gain, seen, dt):
+    """Each by the exact solution of dρ/dt = gain − rate ρ."""
+    for k in range(first, end):
+        x, before, coming = rate[k] * dt, u[voxel[k]], gain[k] * dt
+        rise = _rise(x)
+        mean = 1.0 - x * rise  # of e^−s over 0 … x, as e^−x is 1 − x times it
+        left = 1.0 - x * mean if x < 0.5 else math.exp(-x)
+        seen[k] += dt * (before * mean + coming * rise)
+        u[voxel[k]] = before * left + coming * mean
 
 
-@njit(parallel=True)
-def _fade(u, total_rate, dt, seen, gain, coming):
-    for v in prange(u.size):
-        rate = total_rate[v]
-        if rate > 0.0:
-            left = math.exp(-rate * dt)
-            gone = math.expm1(-rate * dt) if rate * dt < 0.5 else left - 1.0
-            seen[v] -= u[v] * gone / rate
-            u[v] = u[v] * left + coming * gain[v]
-        else:
-            seen[v] += u[v] * dt
-            u[v] += coming * gain[v]
+@shared
+def _fade(first, end, u, voxel, rate, dt, seen):
+    for k in range(first, end):
+        x, before = rate[k] * dt, u[voxel[k]]
+        mean = 1.0 - x * _rise(x)
+        seen[k] += dt * before * mean
+        u[voxel[k]] = before * (1.0 - x * mean if x < 0.5 else math.exp(-x))
 
 
-@njit
-def book(internal, integral, voxel, volume, secretion, saturation, uptake, dt):
-    """What cells took up less what they secreted, from the integral of the field over dt in each voxel."""
-    for i in range(voxel.size):
-        seen = integral[voxel[i]]
-        internal[i] += volume[i] * (uptake[i] * seen - secretion[i] * (saturation[i] * dt - seen))
+@shared
+def _book(first, end, internal, seen, place, volume, secretion, saturation, uptake, dt):
+    for i in range(first, end):
+        here = seen[place[i]]
+        internal[i] += volume[i] * (uptake[i] * here - secretion[i] * (saturation[i] * dt - here))
 
 
-@njit
+@compiled
 def _permeate(u, start, order, volume, permeability, inside, dt, voxel_volume):
     for v in range(u.size):
         first, last = start[v], start[v + 1]
         if last > first:
-            same = True
-            held = 0.0
-            room = 0.0
+            same, held, room = True, 0.0, 0.0
             for k in range(first, last):
                 i = order[k]
-                same &= permeability[i] == permeability[order[first]]
+                same = same and permeability[i] == permeability[order[first]]
                 held += inside[i]
                 room += volume[i]
             if same:
@@ -226,7 +282,6 @@ def _permeate(u, start, order, volume, permeability, inside, dt, voxel_volume):
                     )
 
 
-@njit
 def _permeate_pair(outside, i, volume, permeability, inside, dt, voxel_volume):
     """One cell and its voxel: the difference decays at P (1 + V/W). Returns the new value outside."""
     f = volume[i] / voxel_volume
@@ -235,7 +290,6 @@ def _permeate_pair(outside, i, volume, permeability, inside, dt, voxel_volume):
     return outside - moved / voxel_volume
 
 
-@njit
 def _permeate_alike(outside, cells, volume, permeability, inside, dt, voxel_volume, held, room):
     """Cells of one permeability: their mean and the voxel form one pair, and each cell follows the voxel.
 

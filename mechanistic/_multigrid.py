@@ -198,6 +198,12 @@ def product(a: NDArray, b: NDArray) -> float:
     return float(sums.sum())
 
 
+def add(u: NDArray, other: NDArray, share: float) -> None:
+    """u += share other, in place."""
+    with threads_for(u.size, each=50_000):
+        kernels.add(kernels.parts(u.size), u.reshape(-1), other.reshape(-1), float(share))
+
+
 def largest(u: NDArray) -> float:
     """The largest of |u|."""
     most = np.empty(kernels.parts(u.size))

@@ -197,6 +197,14 @@ def turn(first, end, p, z, slope):
 
 
 @shared
+def add(first, end, u, other, share):
+    """u += share other, parts of it; all flat."""
+    for part in range(first, end):
+        for i in range(part * _PART, min((part + 1) * _PART, u.size)):
+            u[i] += share * other[i]
+
+
+@shared
 def advance(first, end, s, r, p, q, length, right, scale):
     """s += length p, r += length q, and `right` = scale r in single precision, parts of them; all flat."""
     for part in range(first, end):

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mechanistic._conductances import Conductances
-from mechanistic._exchange import book, exchange_rates
+from mechanistic._exchange import Exchange, book, collected, nowhere
 from mechanistic._grid import Grid
 from mechanistic._multigrid import Multigrid
 
@@ -46,7 +46,7 @@ class OnGrid(ABC):
         dt: float,
         internal: Array,
         source: Array | None = None,
-        walls: tuple[Array, Array] | None = None,
+        walls: tuple[NDArray[np.int64], Array, Array] | None = None,
     ) -> Array:
         """Diffusion, decay and the `exchange` of cells together for dt, in place; returns u. Second order in
         dt.
@@ -56,23 +56,18 @@ class OnGrid(ABC):
 
         Args:
             source: what comes whatever the field is [value/min], shape of u.
-            walls: what else exchanges, as a rate [1/min] and a gain [value/min] of each voxel (voxels,).
+            walls: what else exchanges: voxels, each with a rate [1/min] and a gain [value/min].
         """
         self._check(u)
         cells = (voxel, volume, secretion, saturation, uptake)
-        rate, gain = exchange_rates(u.size, *cells, self.grid.voxel_volume)
-        if walls is not None:
-            rate += walls[0]
-            gain += walls[1]
-        seen = self._step_with_exchange(u, float(dt), rate, gain, source)
-        book(internal, seen, *cells, float(dt))
+        exchange = collected(self._slots, *cells, self.grid.voxel_volume, walls)
+        seen = self._step_with_exchange(u, float(dt), exchange, source)
+        book(internal, seen, exchange.place, *cells[1:], float(dt))
         return u
 
     @abstractmethod
-    def _step_with_exchange(
-        self, u: Array, dt: float, rate: Array, gain: Array, source: Array | None
-    ) -> Array:
-        """du/dt gains gain − rate u (voxels,) and the source for dt, in place; returns ∫u dt (voxels,)."""
+    def _step_with_exchange(self, u: Array, dt: float, cells: Exchange, source: Array | None) -> Array:
+        """The exchange and the source act too for dt, in place; returns ∫u dt in the voxels of `cells` (m,)."""
 
     def steady(
         self,
@@ -112,6 +107,10 @@ class OnGrid(ABC):
         if right.min() >= 0:
             np.maximum(u, 0.0, out=u)  # the solution is not negative; the last digits of an iterate may be
         return u
+
+    @cached_property
+    def _slots(self) -> NDArray[np.int64]:
+        return nowhere(self.grid.size)
 
     @cached_property
     def _multigrid(self) -> Multigrid:

@@ -150,10 +150,11 @@ def multiply(matrices: Sequence[Array], u: Array) -> None:
     x, y, z = matrices
     scratch = np.empty_like(u)
     with threads_for(u.size * (nx + ny + nz), each=500_000):
-        along_rows(u.reshape(nz * ny, nx), np.ascontiguousarray(x.T), scratch.reshape(nz * ny, nx))
-        along_axis(scratch, np.ascontiguousarray(y), u)
+        rows, layers = (nz * ny, nx), (1, nz, ny * nx)
+        along_rows(nz * ny, u.reshape(rows), np.ascontiguousarray(x.T), scratch.reshape(rows))
+        along_axis(nz * ny, scratch, np.ascontiguousarray(y), u)
         if nz > 1:
-            along_axis(u.reshape(1, nz, ny * nx), np.ascontiguousarray(z), scratch.reshape(1, nz, ny * nx))
+            along_axis(nz, u.reshape(layers), np.ascontiguousarray(z), scratch.reshape(layers))
             u[...] = scratch
 
 

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mechanistic._conductances import Conductances
+from mechanistic._exchange import Exchange
 from mechanistic._grid import Boundary, Grid, face_exchange
 from mechanistic._multigrid import largest
 from mechanistic._on_grid import OnGrid, check_step, not_negative
@@ -59,17 +60,17 @@ class UnevenSolver(OnGrid):
 
     def step(self, u: Array, dt: float, source: Array | None = None) -> Array:
         self._check(u)
-        nothing = np.zeros(u.size)
-        self._step_with_exchange(u, check_step(dt), nothing, nothing.copy(), source)
+        nothing, nowhere = np.empty(0), np.empty(0, np.int64)
+        self._step_with_exchange(u, check_step(dt), Exchange(nowhere, nothing, nothing, nowhere), source)
         return u
 
-    def _step_with_exchange(
-        self, u: Array, dt: float, rate: Array, gain: Array, source: Array | None
-    ) -> Array:
-        loss, right = self.decay + rate.reshape(u.shape), self._inflow + gain.reshape(u.shape)
+    def _step_with_exchange(self, u: Array, dt: float, cells: Exchange, source: Array | None) -> Array:
+        loss, right = cells.everywhere(u.shape)
+        loss += self.decay
+        right += self._inflow
         if source is not None:
             right += source
-        seen, done, h = np.zeros(u.size), 0.0, 1.0
+        seen, done, h = np.zeros(cells.voxel.size), 0.0, 1.0
         while done < 1.0:
             if h > 0.999 * (1.0 - done):
                 h = 1.0 - done
@@ -77,7 +78,7 @@ class UnevenSolver(OnGrid):
             off = error / (_ERROR * max(largest(u), largest(end), 1e-300))
             if off <= 1.0 or h <= _SHORTEST:
                 values = (u, middle, end)
-                seen += h * dt * _mixed(_TAKEN, values).reshape(-1)
+                seen += h * dt * _mixed(_TAKEN, values).reshape(-1)[cells.voxel]
                 u += h * dt * _mixed(_TAKEN, slopes)
                 done = done + h if h < 1.0 - done else 1.0
             h *= min(4.0, max(0.1, 0.9 * max(off, 1e-9) ** (-1 / 3)))

@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from mechanistic._advection import advect
 from mechanistic._conductances import Conductances, of_axes
-from mechanistic._exchange import exchange, fade, membrane_exchange, relax
+from mechanistic._exchange import Exchange, exchange, fade, membrane_exchange, relax
 from mechanistic._grid import FACES, Boundary, Grid, Inflow, Permeable, face_exchange, gradient, sample
-from mechanistic._multigrid import largest
+from mechanistic._multigrid import add, largest
 from mechanistic._on_grid import OnGrid, check_step, not_negative
 from mechanistic._spreading import Axis, Lines, Step, is_large, mend, multiply, step_of
 from mechanistic._uneven import UnevenSolver
@@ -109,9 +109,7 @@ class DiffusionSolver(OnGrid):
         multiply([vectors for _, vectors in self._modes], u)
         return u
 
-    def _step_with_exchange(
-        self, u: Array, dt: float, rate: Array, gain: Array, source: Array | None
-    ) -> Array:
+    def _step_with_exchange(self, u: Array, dt: float, cells: Exchange, source: Array | None) -> Array:
         """Taken in turn, an uptake that is fast beside dt empties a voxel before diffusion fills it again.
 
         So the field is split into the steady field of the cells as they are, which is solved for as a whole, and
@@ -119,25 +117,27 @@ class DiffusionSolver(OnGrid):
         the error of a fast field vanishes with its distance from the steady one. A source in a large field goes
         that way too, as it is dearer by modes.
         """
-        if float(rate.max()) * dt <= _LITTLE_EXCHANGE and (source is None or not self._large):
-            half = 0.5 * dt
-            seen = relax(u, rate, gain, half)
+        most = float(cells.rate.max(initial=0.0)) * dt
+        if most <= _LITTLE_EXCHANGE and (source is None or not self._large):
+            seen = np.zeros(cells.rate.size)
+            relax(u, cells, 0.5 * dt, seen)
             self.step(u, dt, source)
-            seen += relax(u, rate, gain, half)
+            relax(u, cells, 0.5 * dt, seen)
             return seen
-        if source is not None:
-            gain += source.reshape(-1)
-        return self._about_steady(u, rate, gain, dt)
+        return self._about_steady(u, dt, cells, most, source)
 
-    def _about_steady(self, u: Array, rate: Array, gain: Array, dt: float) -> Array:
-        """A step of dt in place, as the steady field and the distance from it; returns ∫u dt (voxels,).
+    def _about_steady(self, u: Array, dt: float, cells: Exchange, most: float, source: Array | None) -> Array:
+        """A step of dt in place, as the steady field and the distance from it; returns ∫u dt as `cells` lists it.
 
         The steady field need not be quite right: what it is found without acts on the distance, so that
         amounts balance.
         """
-        loss, right = self.decay + rate.reshape(u.shape), self._inflow + gain.reshape(u.shape)
+        loss, right = cells.everywhere(u.shape)
+        loss += self.decay
+        right += self._inflow
+        if source is not None:
+            right += source
         # what the steady field is found without counts up to half the exchange of a step, as the two are taken in turn
-        most = float(rate.max()) * dt
         goal, closer = _STEADY * min(max(most * most, 0.01), 1.0), 2.0 / max(most, 10.0)
         steady, before = u.copy(), largest(u)
 
@@ -148,29 +148,31 @@ class DiffusionSolver(OnGrid):
         self._multigrid.lose(loss)
         unbalanced = self._multigrid.solve(steady, right, enough, self._rests(float(loss.mean())))
         u -= steady
-        seen = steady.reshape(-1) * dt
-        self._return(u, rate, unbalanced, dt, max(largest(steady), largest(u)), seen)
+        seen = steady.reshape(-1)[cells.voxel] * dt
+        self._return(u, dt, cells, unbalanced, max(largest(steady), largest(u)), most, seen)
         u += steady
         mend(u)
         return seen
 
-    def _return(self, u: Array, rate: Array, gain: Array, dt: float, scale: float, seen: Array) -> None:
-        """The distance u from a steady field dies out for dt, in place; its integral is added to `seen` (voxels,).
+    def _return(
+        self, u: Array, dt: float, cells: Exchange, gain: Array, scale: float, most: float, seen: Array
+    ) -> None:
+        """The distance u from a steady field dies out for dt, in place; its integral is added to `seen` (m,).
 
         `gain` is what the steady field was found without; it comes half-way through a step, so that it spreads.
         Cells draw and the field spreads in turn. A substep with exchange x is wrong by about x² |u|/12: they
         are chosen, among halves of halves of dt, to keep that below a thousandth of the field's scale.
         """
-        flat, gain = u.reshape(-1), gain.reshape(-1)
-        before, left, most = 0.0, 1.0, max(float(rate.max()) * dt, 1e-100)
+        before, left, most = 0.0, 1.0, max(most, 1e-100)
         while left > 0:
             allowed = np.sqrt(0.01 * scale / max(largest(u), 1e-9 * scale, 1e-300)) / most
             part = min(2.0 ** np.floor(np.log2(max(allowed, _SHORTEST_SUBSTEP))), left)
             h = part * dt
-            fade(flat, rate, 0.5 * (before + h), seen, gain, h)
+            fade(u, cells, 0.5 * (before + h), seen)
+            add(u, gain, h)
             self._step(h).apply(u)
             before, left = h, left - part
-        fade(flat, rate, 0.5 * before, seen, gain, 0.0)
+        fade(u, cells, 0.5 * before, seen)
 
     def _axis(self, axis: int) -> Axis:
         n = self.grid.shape[2 - axis]

@@ -220,8 +220,8 @@ class FieldProcess(Process):
         given = np.bincount(voxel, weights=export, minlength=u.size) / self.grid.voxel_volume
         return np.asarray(given, float).reshape(u.shape)
 
-    def _of_walls(self) -> tuple[np.ndarray, np.ndarray] | None:
-        """Rate [1/min] and gain [value/min] of each voxel by the walls of vessels, None where there are none."""
+    def _of_walls(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
+        """Voxels at walls of vessels with their rate [1/min] and gain [value/min], None where there are none."""
         from mechanistic.fields import wall_area
 
         if not self.settings.vessels:
@@ -232,7 +232,8 @@ class FieldProcess(Process):
             through = wall.permeability * area / self.grid.voxel_volume
             rate += through
             gain += through * wall.value
-        return rate, gain
+        voxel = np.flatnonzero(rate)
+        return voxel, rate[voxel], gain[voxel]
 
     def _settle(self, state, u, voxel, rates, dt: float) -> None:
         volume, secretion, saturation, uptake, export = rates
@@ -248,8 +249,9 @@ class FieldProcess(Process):
         if given is not None:
             source += given
         if self._walls is not None:
-            sink += self._walls[0].reshape(u.shape)
-            source += self._walls[1].reshape(u.shape)
+            voxel_of_wall, rate, gain = self._walls
+            sink.reshape(-1)[voxel_of_wall] += rate
+            source.reshape(-1)[voxel_of_wall] += gain
         self.solver.steady(u, source, sink)
         taken = (uptake + secretion) * u.ravel()[voxel] - secretion * saturation
         internal = state[f"internal.{self.settings.name}"]
