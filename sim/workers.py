@@ -94,7 +94,8 @@ class Workers:
         now = time.monotonic()
         if now - self._counted > _COUNT_EVERY:
             self._counted = now
-            self._room = max(_AHEAD * sum(self._client.nthreads().values()), _AHEAD)
+            threads: Any = self._client.nthreads()
+            self._room = _AHEAD * max(sum(threads.values()), 1)
         return self._room
 
 

@@ -96,6 +96,11 @@ class Row:
     rank: int = 0
     note: str = ""
 
+    @property
+    def firm(self) -> bool:
+        """Whether something can be told of it."""
+        return self.verdict in FIRM
+
 
 def ranked(rows: Sequence[Row]) -> list[Row]:
     """Rows of one method, the strongest first; what nothing can be told of comes after what is clear.

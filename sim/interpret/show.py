@@ -10,12 +10,15 @@ from typing import TYPE_CHECKING
 
 from sim.errors import ScenarioError
 from sim.interpret.effects import Row, as_plain, rows_of
+from sim.interpret.grouped import Follows, grouped, owners
 
 if TYPE_CHECKING:
     import xarray as xr
 
-#: rows of a method that the table shows; the store has all
-MOST_ROWS = 12
+#: rows of a method that the table shows, and inputs of a network; the store has all
+MOST_ROWS, _MOST_INPUTS = 12, 4
+#: methods that tell what networks follow
+ATTRIBUTING = ("integrated_gradients", "gradients")
 
 _SAID = {
     "total": "total effect: all consequences included, same random numbers in every pair of runs",
@@ -34,7 +37,11 @@ def as_table(found: xr.DataTree) -> str:
     rows = rows_of(found["ranking"].to_dataset())
     for method in dict.fromkeys(r.method for r in rows):
         mine = [r for r in rows if r.method == method]
-        lines += ["", f"{method} ({_SAID[mine[0].kind]})", *_aligned(mine[:MOST_ROWS], a["outcome"])]
+        lines += ["", f"{method} ({_SAID[mine[0].kind]})"]
+        if method in ATTRIBUTING:
+            lines += _networks(grouped(mine, owners(found[method].to_dataset())))
+            continue
+        lines += _aligned(mine[:MOST_ROWS], a["outcome"])
         if len(mine) > MOST_ROWS:
             lines.append(f"      and {len(mine) - MOST_ROWS} more")
     lines += ["", *a["notes"]] if a["notes"] else [""]
@@ -81,6 +88,18 @@ def require_free(path: str | Path) -> None:
         raise ScenarioError(f"{path}: exists; give another -o or remove it")
 
 
+def _networks(found: list[Follows]) -> list[str]:
+    """A line for each network: what it says, and the inputs that move most of it."""
+    table = [("network", "says", "follows")]
+    for f in found:
+        strongest = ", ".join(f"{p.name} {p.share:.0%}" for p in f.inputs[:_MOST_INPUTS])
+        left = len(f.inputs) - _MOST_INPUTS
+        table.append(
+            (f.name, _short(", ".join(f.outputs)), strongest + (f" and {left} more" if left > 0 else ""))
+        )
+    return _columns(table, right=())
+
+
 def _short(text: str, most: int = 60) -> str:
     return text if len(text) <= most else text[: most - 1] + "…"
 
@@ -103,8 +122,12 @@ def _aligned(rows: list[Row], outcome: str) -> list[str]:
                 r.verdict + (f"; {_short(r.note, 90)}" if r.note else ""),
             )
         )
+    return _columns(table, right=(0, 3 if elsewhere else 2))
+
+
+def _columns(table: list[tuple[str, ...]], right: tuple[int, ...]) -> list[str]:
+    """Rows of text with their columns under each other."""
     widths = [max(len(row[k]) for row in table) for k in range(len(table[0]))]
-    right = {0, 3 if elsewhere else 2}
     return [
         "  ".join(
             cell.rjust(w) if k in right else cell.ljust(w) for k, (cell, w) in enumerate(zip(row, widths))

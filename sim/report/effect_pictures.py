@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.report.effect_words import Told
+from sim.interpret.effects import Row
 from sim.report.graph import wiring_figure
 from sim.report.style import INK, LINE, PALETTE, SOFT, WIDE, drawing, panels, plain_axis, to_svg
 
@@ -15,9 +15,11 @@ UP, DOWN, UNCLEAR = "#d97a1f", "#3a7fd5", "#a9a7a2"
 _MOST_BARS = 16
 _MOST_INPUTS = 12
 _MOST_PANELS = 6
+#: inputs whose share never reaches this are not drawn
+_SEEN = 0.03
 
 
-def bars(rows: Sequence[Told], unit: str) -> str:
+def bars(rows: Sequence[Row], unit: str) -> str:
     """Effects with their intervals, the strongest on top."""
     unit = "" if unit in ("1", "") else f" [{unit}]"
     return _bars(
@@ -25,7 +27,7 @@ def bars(rows: Sequence[Told], unit: str) -> str:
     )
 
 
-def relative_bars(rows: Sequence[Told]) -> str:
+def relative_bars(rows: Sequence[Row]) -> str:
     """Effects relative to what they act on, in percent."""
     values = []
     for r in rows:
@@ -35,7 +37,7 @@ def relative_bars(rows: Sequence[Told]) -> str:
 
 
 def _bars(
-    rows: Sequence[Told], values: Sequence[tuple[float, float, float]], label: str, names: Sequence[str]
+    rows: Sequence[Row], values: Sequence[tuple[float, float, float]], label: str, names: Sequence[str]
 ) -> str:
     kept = [k for k, v in enumerate(values) if np.isfinite(v).all()][:_MOST_BARS]
     with drawing() as figure_class:
@@ -54,11 +56,11 @@ def _bars(
         return to_svg(figure, f"bars of {label}")
 
 
-def _label(name: str, row: Told) -> str:
+def _label(name: str, row: Row) -> str:
     return name if row.firm else f"{name}  ({row.verdict})"
 
 
-def weighted_graph(wiring: Mapping[str, Any], rows: Sequence[Told]) -> str:
+def weighted_graph(wiring: Mapping[str, Any], rows: Sequence[Row]) -> str:
     """The wiring, each coupling as wide as its total effect."""
     by_name = {r.quantity.split(" (")[0]: r for r in rows}
     largest = max((abs(r.effect) for r in rows if r.firm), default=0.0)
@@ -81,22 +83,28 @@ def direct_in_time(data: Any) -> str:
     return _heat([("", share.T, data["coupling"].values.tolist())], data["time"].values)
 
 
-def attribution_in_time(data: Any) -> str:
-    """Share of each input in what each network's first outputs say, along the run; empty where there is none."""
+def attribution_in_time(data: Any, labels: Mapping[str, str], *, inner: bool) -> str:
+    """Share of each input in what each network's outputs say, along the run; empty where there is none.
+
+    Args:
+        labels: what inputs are called.
+        inner: of what moves the representations rather than of what acts on the tissue.
+    """
     parts = []
     for name in data.data_vars:
         if not str(name).startswith("attribution of"):
             continue
         values = data[name].mean("seed")
         outputs, inputs = values[values.dims[1]].values.tolist(), values[values.dims[2]].values.tolist()
+        called = [f"{labels[n].replace('_', ' ')}  {n}" if labels.get(n) else n for n in inputs]
         for k, output in enumerate(outputs):
             one = values.values[:, k, :]
             size = np.abs(one).sum(axis=1, keepdims=True)
             with np.errstate(divide="ignore", invalid="ignore"):
                 share = np.where(size > 0, one / size, 0.0)
-            parts.append((output, share.T, inputs))
-    # what acts on the tissue first: rates before the inner dynamics
-    parts.sort(key=lambda p: p[0].startswith("d("))
+            seen = np.nan_to_num(np.abs(share)).max(axis=0) >= _SEEN
+            if output.startswith("d(") == inner and seen.any():
+                parts.append((output, share.T[seen], [n for n, s in zip(called, seen) if s]))
     return _heat(parts[:_MOST_PANELS], data["time"].values) if parts else ""
 
 
@@ -138,7 +146,7 @@ def influence_map(data: Any) -> str:
     place, values = data["position"].values, data["influence"].values
     names = data["message"].values.tolist()
     with drawing() as figure_class:
-        figure, axes = panels(figure_class, len(names), min(2, len(names)), 4.2)
+        figure, axes = panels(figure_class, len(names), 2, 4.2)
         for k, (ax, name) in enumerate(zip(axes, names)):
             size = np.abs(values[:, k]).max(initial=0.0) or 1.0
             drawn = ax.scatter(

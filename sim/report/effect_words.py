@@ -5,55 +5,36 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+from sim.interpret.effects import Row
+from sim.interpret.grouped import Follows
+from sim.report.in_words import coupling_words, outcome_words, words
 from sim.report.style import plain_number
 
 #: effects below this share of the outcome are not worth a sentence of their own
 _WORTH = 0.01
 _MOST_NAMED = 4
+#: inputs with a smaller share in what moves a network are not named, and so many of its outputs are
+_FOLLOWED, _MOST_FOLLOWED = 0.1, 6
 
 
-@dataclass(frozen=True)
-class Told:
-    """One row of the ranking, as stored."""
-
-    quantity: str
-    on: str
-    effect: float
-    lower: float
-    upper: float
-    relative: float
-    unit: str
-    kind: str
-    method: str
-    time: str
-    verdict: str
-    rank: int
-    note: str = ""
-
-    @property
-    def firm(self) -> bool:
-        return self.verdict in ("raises", "lowers", "matters")
-
-
-def sentences(a: dict[str, Any], rows: Sequence[Told]) -> list[str]:
-    """What the explanation says, the most important first."""
+def sentences(a: dict[str, Any], rows: Sequence[Row], networks: Sequence[Follows] = ()) -> list[str]:
+    """What the explanation says, the most important first; of `networks` what their inputs are."""
     unit = "" if a["units"] in ("1", "") else f" {a['units']}"
     said = [
-        f"{a['outcome']} is {plain_number(a['baseline'])}{unit}, between {plain_number(a['baseline_lower'])} and "
-        f"{plain_number(a['baseline_upper'])} by chance alone ({a['seeds']} seeds)."
+        f"The {outcome_words(a['outcome'])} is {plain_number(a['baseline'])}{unit}; chance alone puts it between "
+        f"{plain_number(a['baseline_lower'])} and {plain_number(a['baseline_upper'])} ({a['seeds']} seeds)."
     ]
-    said += _totals(a, rows, unit)
-    said += _directs(rows)
     labels = json.loads(a.get("labels", "{}"))
-    said += _networks(rows, labels)
+    said += _totals(a, rows, unit, labels)
+    said += _directs(rows)
+    said += _networks(networks, labels)
     said += [str(n) for n in a["notes"]]
     return said
 
 
-def _totals(a: dict[str, Any], rows: Sequence[Told], unit: str) -> list[str]:
+def _totals(a: dict[str, Any], rows: Sequence[Row], unit: str, labels: dict[str, str]) -> list[str]:
     cut = [r for r in rows if r.method == "ablation"]
     if not cut:
         return []
@@ -64,7 +45,8 @@ def _totals(a: dict[str, Any], rows: Sequence[Told], unit: str) -> list[str]:
         lead = "What matters most is" if k == 0 else "Then comes"
         change = f"{abs(r.relative):.0%} {'lower' if r.effect > 0 else 'higher'}"
         said.append(
-            f"{lead} {r.quantity}: without it the outcome would be {plain_number(without)}{unit}, {change} "
+            f"{lead} {r.quantity} ({coupling_words(r.quantity, labels)}): without it the outcome would be "
+            f"{plain_number(without)}{unit}, {change} "
             f"(it {r.verdict} the outcome by {plain_number(abs(r.effect))}{unit}, "
             f"{plain_number(min(abs(r.lower), abs(r.upper)))} to {plain_number(max(abs(r.lower), abs(r.upper)))})."
         )
@@ -93,7 +75,7 @@ def _totals(a: dict[str, Any], rows: Sequence[Told], unit: str) -> list[str]:
     return said
 
 
-def _directs(rows: Sequence[Told]) -> list[str]:
+def _directs(rows: Sequence[Row]) -> list[str]:
     said = []
     totals = {r.quantity: r for r in rows if r.method == "ablation"}
     for r in rows:
@@ -107,26 +89,23 @@ def _directs(rows: Sequence[Told]) -> list[str]:
     return said[:_MOST_NAMED]
 
 
-def _networks(rows: Sequence[Told], labels: dict[str, str]) -> list[str]:
+def _networks(networks: Sequence[Follows], labels: dict[str, str]) -> list[str]:
+    """What the outputs that act on the tissue follow; what moves a network's own state is left to the page."""
     said = []
-    for method in ("integrated_gradients", "gradients"):
-        mine = [r for r in rows if r.method == method and r.firm and math.isfinite(r.relative)]
-        for on in dict.fromkeys(r.on for r in mine):
-            if not on.startswith(("decoder.", "tissue.", "rate.")):
+    for f in networks:
+        for on in f.outputs:
+            top = [p for p in f.by_output[on][:2] if p.share >= _FOLLOWED]
+            if on.startswith("d(") or not top:
                 continue
-            top = sorted((r for r in mine if r.on == on), key=lambda r: -abs(r.relative))[:2]
-            parts = " and ".join(f"{_named(r.quantity, labels)} ({r.relative:+.0%})" for r in top)
-            said.append(f"What the network says of {on} follows {parts}, in shares of its change.")
-        if said:
-            break
-    return said[:6]
+            parts = " and ".join(
+                f"{words(p.name, labels)} ({'raises' if p.sign > 0 else 'lowers'} it, {p.share:.0%} of what moves it)"
+                for p in top
+            )
+            said.append(f"In {f.name}, {on} follows {parts}.")
+    return said[:_MOST_FOLLOWED]
 
 
-def _named(name: str, labels: dict[str, str]) -> str:
-    return f"{name}, {labels[name]}," if labels.get(name) else name
-
-
-def _listed(rows: Sequence[Told]) -> str:
+def _listed(rows: Sequence[Row]) -> str:
     names = [r.quantity for r in rows[:_MOST_NAMED]]
     more = len(rows) - len(names)
     return ", ".join(names) + (f" and {more} more" if more else "")

@@ -8,13 +8,20 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from sim.interpret.effects import Row, rows_of
+from sim.interpret.grouped import Follows, Pull, grouped, owners
+from sim.interpret.show import ATTRIBUTING
 from sim.report import effect_pictures as pictures
-from sim.report.effect_words import Told, sentences
+from sim.report.effect_words import sentences
+from sim.report.in_words import outcome_words, words
 from sim.report.page import document
 from sim.report.section import Figure, Section
 from sim.report.style import plain_number
 
 _MOST_TABLE = 15
+#: inputs of a network, or of one of its outputs, that a line names; smaller shares are left to the store
+_MOST_INPUTS, _LEAST_SHARE = 4, 0.02
+
 
 _METHODS = {
     "ablation": "each coupling left out and the run repeated with the same random numbers",
@@ -55,19 +62,21 @@ def write_explanation(store: Path | str, folder: Path | str) -> Path:
 def rendered(tree: Any, name: str) -> str:
     """The page as HTML."""
     a = tree.attrs
-    rows = rows_of(tree)
+    rows = rows_of(tree["ranking"].to_dataset())
+    networks = _networks(tree, rows)
     unit = "" if a["units"] in ("1", "") else f" {a['units']}"
+    asked = outcome_words(a["outcome"])
     numbers = [
-        (plain_number(a["baseline"]) + unit, a["outcome"]),
+        (plain_number(a["baseline"]) + unit, asked),
         (
             f"{plain_number(a['baseline_lower'])} to {plain_number(a['baseline_upper'])}",
             f"90 % interval over {a['seeds']} seeds",
         ),
         (str(sum(r.kind == "total" and r.firm for r in rows)), "clear total effects"),
     ]
-    sections = [_in_words(a, rows), *_by_kind(tree, rows), _notes(a)]
+    sections = [_in_words(a, rows, networks), *_by_kind(tree, rows, networks), _notes(a)]
     return document(
-        f"Why {a['outcome']}?",
+        f"What drives the {asked}?",
         str(a["scenario"]),
         numbers,
         [s for s in sections if s is not None],
@@ -75,22 +84,23 @@ def rendered(tree: Any, name: str) -> str:
     )
 
 
-def rows_of(tree: Any) -> list[Told]:
-    """The rows of the ranking."""
-    table = tree["ranking"].to_dataset()
-    names = [str(n) for n in table.data_vars]
-    return [Told(**dict(zip(names, values))) for values in zip(*(table[n].values.tolist() for n in names))]
+def _networks(tree: Any, rows: Sequence[Row]) -> list[Follows]:
+    """The networks of the scenario by the first method that tells of them."""
+    for method in ATTRIBUTING:
+        mine = [r for r in rows if r.method == method]
+        if mine:
+            return grouped(mine, owners(tree[method].to_dataset()))
+    return []
 
 
-def _in_words(a: dict, rows: Sequence[Told]) -> Section:
-    items = "".join(f"<li>{escape(s)}</li>" for s in sentences(a, rows))
+def _in_words(a: dict, rows: Sequence[Row], networks: Sequence[Follows]) -> Section:
+    items = "".join(f"<li>{escape(s)}</li>" for s in sentences(a, rows, networks))
     return Section("In words", "", [Figure(f"<ul>{items}</ul>")])
 
 
-def _by_kind(tree: Any, rows: Sequence[Told]) -> list[Section | None]:
+def _by_kind(tree: Any, rows: Sequence[Row], networks: Sequence[Follows]) -> list[Section | None]:
     totals = [r for r in rows if r.kind == "total" and r.method != "counterfactual"]
     directs = [r for r in rows if r.kind == "direct" and r.method in ("direct", "share")]
-    networks = [r for r in rows if r.method in ("integrated_gradients", "gradients")]
     return [
         _total(tree, totals),
         _direct(tree, directs),
@@ -104,7 +114,7 @@ def _by_kind(tree: Any, rows: Sequence[Told]) -> list[Section | None]:
     ]
 
 
-def _total(tree: Any, rows: list[Told]) -> Section | None:
+def _total(tree: Any, rows: list[Row]) -> Section | None:
     if not rows:
         return None
     figures = []
@@ -126,7 +136,7 @@ def _total(tree: Any, rows: list[Told]) -> Section | None:
     return Section("What drives it, all consequences included", "", figures)
 
 
-def _direct(tree: Any, rows: list[Told]) -> Section | None:
+def _direct(tree: Any, rows: list[Row]) -> Section | None:
     if not rows:
         return None
     figures = []
@@ -156,33 +166,74 @@ def _direct(tree: Any, rows: list[Told]) -> Section | None:
     return Section("What acts on what, directly", "", figures)
 
 
-def _network(tree: Any, rows: list[Told]) -> Section | None:
-    if not rows:
+def _network(tree: Any, networks: Sequence[Follows]) -> Section | None:
+    if not networks:
         return None
-    method = rows[0].method
-    figures = []
+    method = networks[0].rows[0].method
+    labels = json.loads(tree.attrs.get("labels", "{}"))
     data = tree[method].to_dataset()
-    drawn = pictures.attribution_in_time(data)
+    figures = [
+        Figure(
+            _followed(networks, labels),
+            f"Each network with the inputs that move most of what it says, over the whole run ({_METHODS[method]}). "
+            "These are direct effects: what the network answers to, not yet what the tissue makes of it.",
+        )
+    ]
+    drawn = pictures.attribution_in_time(data, labels, inner=False)
     if drawn:
         figures.append(
             Figure(
                 drawn,
-                f"{_METHODS[method]}: shares of each input in what the networks say, along the run. "
-                "Rows are inputs, columns times.",
+                "When: the share of each input in what the networks tell the tissue (orange raises, blue lowers).",
             )
         )
     if "influence" in data:
         figures.append(
             Figure(
                 pictures.influence_map(data),
-                "Who is heard: what each cell adds to the messages of all its neighbours at the outcome's time.",
+                "Where: what each cell adds to the messages of all its neighbours at the outcome's time.",
             )
         )
-    figures.append(Figure(_table([r for r in rows if r.method == method][:_MOST_TABLE])))
+    inner = pictures.attribution_in_time(data, labels, inner=True)
+    if inner:
+        body = f"<details><summary>what moves the representations themselves, along the run</summary>{inner}</details>"
+        figures.append(Figure(body))
     return Section("What the networks follow", "", figures)
 
 
-def _formulas(tree: Any, rows: list[Told]) -> Section | None:
+def _followed(networks: Sequence[Follows], labels: dict[str, str]) -> str:
+    """A line for each network; its outputs one by one are folded."""
+    head = "<tr><th>network</th><th>says</th><th>follows</th></tr>"
+    lines, folded = [], []
+    for f in networks:
+        says = ", ".join(f.outputs[:6]) + (f" and {len(f.outputs) - 6} more" if len(f.outputs) > 6 else "")
+        lines.append(
+            f"<tr><td>{escape(f.name)}</td><td>{escape(says)}</td><td>{_pulls(f.inputs, labels, False)}</td></tr>"
+        )
+        folded += [
+            f"<tr><td>{escape(f.name)}</td><td>{escape(on)}</td><td>{_pulls(pulls, labels, True)}</td></tr>"
+            for on, pulls in f.by_output.items()
+        ]
+    return (
+        f"<table>{head}{''.join(lines)}</table><details><summary>each of the {len(folded)} outputs by itself"
+        f"</summary><table>{head}{''.join(folded)}</table></details>"
+    )
+
+
+def _pulls(pulls: Sequence[Pull], labels: dict[str, str], signed: bool) -> str:
+    """Inputs with their shares as HTML: `confluence 62 %, raises it`."""
+    named = [p for p in pulls[:_MOST_INPUTS] if p.share >= _LEAST_SHARE]
+    sign = {1: ", raises it", -1: ", lowers it", 0: ""}
+    parts = [
+        f'<span title="{escape(p.name)}">{escape(words(p.name, labels))} <b>{p.share:.0%}</b>'
+        f"{sign[p.sign] if signed else ''}</span>"
+        for p in named
+    ]
+    left = len(pulls) - len(named)
+    return "; ".join(parts) + (f"; {left} more" if left and parts else "") if parts else "nothing"
+
+
+def _formulas(tree: Any, rows: list[Row]) -> Section | None:
     if not rows:
         return None
     figures = []
@@ -197,7 +248,7 @@ def _formulas(tree: Any, rows: list[Told]) -> Section | None:
     return Section("Learned terms as formulas", "", figures)
 
 
-def _tables(title: str, rows: list[Told]) -> Section | None:
+def _tables(title: str, rows: list[Row]) -> Section | None:
     if not rows:
         return None
     figures = [
@@ -207,7 +258,7 @@ def _tables(title: str, rows: list[Told]) -> Section | None:
     return Section(title, "", figures)
 
 
-def _table(rows: Sequence[Told]) -> str:
+def _table(rows: Sequence[Row]) -> str:
     head = "<tr><th>what</th><th>on</th><th>effect</th><th>90 % interval</th><th>what can be told</th></tr>"
     body = "".join(
         f"<tr><td>{escape(r.quantity)}</td><td>{escape(r.on)}</td>"
