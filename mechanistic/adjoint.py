@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mechanistic.codegen.accumulate import weighted
-from mechanistic.codegen.initial import initial_values
-from mechanistic.codegen.numeric import evaluate
+from mechanistic.beginnings import Begun, Start
 from mechanistic.network import ReactionNetwork
+from mechanistic.observers import Observer, Observers
 from mechanistic.reading.problems import closest
-from mechanistic.sensitivity import Beginnings, Start, checked_parameters, checked_times, observed_nodes
 from mechanistic.solvers.discrete_adjoint_course import Follower, Tape
 
 if TYPE_CHECKING:
@@ -32,7 +29,7 @@ class Adjoint:
         self.network = network
         self._start = Start(network)
         self._follower = Follower(network, transposed=True)
-        self._observers: dict[tuple[str, ...], _Observer] = {}
+        self._observers = Observers(self._follower.equations)
 
     def __call__(
         self,
@@ -61,41 +58,12 @@ class Adjoint:
         Raises:
             ModelError, IntegrationError: as `Sensitivities`.
         """
-        network, asked = self.network, checked_times(times)
-        parameters = checked_parameters(network, parameters)
-        given = {**(values or {}), **(initial or {})}
-        state, constants = initial_values(network, given, cells)
-        start = _Derivatives(*self._start(given, parameters, state, constants))
-        grid, where = np.unique(np.append(asked, min(0.0, asked[0])), return_inverse=True)
-        largest = float(np.abs(state).max(initial=0.0)) or 1.0
+        network, begun = self.network, self._start(times, parameters, cells, initial, values)
+        observer = self._observers(network.species_ids if outputs is None else outputs)
+        largest = float(np.abs(begun.state).max(initial=0.0)) or 1.0
         level = np.full(len(network.state_ids), atol * largest)
-        course, tape = self._follower.run(state, constants, grid, rtol, level)
-        observer = self._observer(network.species_ids if outputs is None else tuple(outputs))
-        return Course(
-            self._follower,
-            observer,
-            parameters,
-            asked,
-            grid,
-            where[:-1],
-            constants,
-            course[..., 0],
-            tape,
-            start,
-        )
-
-    def _observer(self, names: tuple[str, ...]) -> _Observer:
-        if names not in self._observers:
-            self._observers[names] = _Observer(self._follower, names)
-        return self._observers[names]
-
-
-@dataclass(frozen=True)
-class _Derivatives:
-    """Values (cell, parameter), and how the state and the constants at the start follow from them."""
-
-    values: np.ndarray
-    beginnings: Beginnings
+        course, tape = self._follower.run(begun.state, begun.constants, begun.grid, rtol, level)
+        return Course(self._follower, observer, begun, course[..., 0], tape)
 
 
 class Course:
@@ -109,23 +77,13 @@ class Course:
         outputs: (cell, time, names).
     """
 
-    def __init__(
-        self,
-        follower: Follower,
-        observer: _Observer,
-        parameters: tuple[str, ...],
-        times: np.ndarray,
-        grid: np.ndarray,
-        where: np.ndarray,
-        constants: np.ndarray,
-        states: np.ndarray,
-        tape: Tape,
-        start: _Derivatives,
-    ):
-        self.parameters, self.times, self.values, self.names = parameters, times, start.values, observer.names
-        self._follower, self._observer, self._start, self._tape = follower, observer, start, tape
-        self._grid, self._where, self._constants, self._states = grid, where, constants, states
-        self.outputs = observer.values(times, states[:, where], constants)
+    def __init__(self, follower: Follower, observer: Observer, begun: Begun, states: np.ndarray, tape: Tape):
+        self.parameters, self.times, self.values, self.names = (
+            begun.parameters, begun.times, begun.sizes, observer.names,
+        )  # fmt: skip
+        self._follower, self._observer, self._begun, self._tape = follower, observer, begun, tape
+        self._states = states
+        self.outputs = observer.values(begun.times, states[:, begun.where], begun.constants)
 
     @property
     def course(self) -> xarray.Dataset:
@@ -166,14 +124,15 @@ class Course:
 
     def gradient(self, weights: np.ndarray) -> np.ndarray:
         """`pull_back` on plain arrays: (cell, time, names) to (cell, parameter)."""
+        begun = self._begun
         by_state, constants = self._observer.pulled(
-            self.times, self._states[:, self._where], self._constants, weights
+            begun.times, self._states[:, begun.where], begun.constants, weights
         )
         asked = np.zeros(self._states.shape)
-        for k, at in enumerate(self._where):
+        for k, at in enumerate(begun.where):
             asked[:, at] += by_state[:, k]
-        states, more = self._follower.pull_back(self._tape, self._grid, asked)
-        return self._start.beginnings.pulled(np.concatenate([states, constants + more], 1))
+        states, more = self._follower.pull_back(self._tape, begun.grid, asked)
+        return begun.slopes.pulled(np.concatenate([states, constants + more], 1))
 
     def _weights(self, weights: np.ndarray | Mapping[str, Any]) -> np.ndarray:
         if not isinstance(weights, Mapping):
@@ -188,33 +147,3 @@ class Course:
                 raise KeyError(f"'{name}' is not among the outputs{closest(name, self.names)}")
             found[..., self.names.index(name)] = np.asarray(weight, dtype=float)
         return found
-
-
-class _Observer:
-    """Outputs of states and constants, and what is asked of those by what is asked of outputs."""
-
-    def __init__(self, follower: Follower, names: tuple[str, ...]):
-        self._equations = follower.equations
-        self.names, self._graph = names, self._equations.graph
-        self._nodes = observed_nodes(self._equations, names)
-        first = self._equations.next_input
-        asked = [self._graph.input(first + i) for i in range(len(names))]
-        variables = [*self._equations.states, *self._equations.constants]
-        self._pulled = weighted(self._graph, self._nodes, asked, variables)
-
-    def _inputs(self, times: np.ndarray, states: np.ndarray, constants: np.ndarray) -> list:
-        inputs: list = [np.broadcast_to(times, states.shape[:2]), 1.0, *np.moveaxis(states, 2, 0)]
-        return [*inputs, *(c[:, None] for c in constants.T), *(0.0 for _ in self._equations.switches)]
-
-    def values(self, times: np.ndarray, states: np.ndarray, constants: np.ndarray) -> np.ndarray:
-        found = evaluate(self._graph, self._nodes, self._inputs(times, states, constants))
-        return np.stack([np.broadcast_to(v, states.shape[:2]) for v in found], -1)
-
-    def pulled(self, times, states, constants, weights) -> tuple[np.ndarray, np.ndarray]:
-        """(cell, time, state_ids) and (cell, settable_ids)."""
-        inputs = [*self._inputs(times, states, constants), *np.moveaxis(weights, 2, 0)]
-        found = [np.broadcast_to(v, states.shape[:2]) for v in evaluate(self._graph, self._pulled, inputs)]
-        n = states.shape[2]
-        by_state = np.stack(found[:n], -1) if n else np.zeros(states.shape)
-        by_constant = [v.sum(1) for v in found[n:]]
-        return by_state, np.stack(by_constant, -1) if by_constant else np.zeros(constants.shape)

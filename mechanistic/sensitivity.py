@@ -8,16 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from mechanistic.codegen.accumulate import along
-from mechanistic.codegen.derivatives import NotDifferentiable, jacobian
-from mechanistic.codegen.graph import Node
-from mechanistic.codegen.initial import InitialValues, initial_values
-from mechanistic.codegen.numeric import evaluate
-from mechanistic.codegen.switched import SwitchedSystem
-from mechanistic.codegen.system import System, dependencies
+from mechanistic.beginnings import Start
 from mechanistic.errors import IntegrationError, ModelError, ModelProblem
 from mechanistic.network import ReactionNetwork
-from mechanistic.reading.problems import closest
+from mechanistic.observers import Observers
 from mechanistic.solvers.discrete_adjoint_course import Follower
 
 if TYPE_CHECKING:
@@ -38,7 +32,7 @@ class Sensitivities:
         self.network = network
         self._start = Start(network)
         self._follower = Follower(network, transposed=False)
-        self._observers: dict[tuple[str, ...] | None, tuple] = {}
+        self._observers = Observers(self._follower.equations)
 
     def __call__(
         self,
@@ -110,70 +104,37 @@ class Sensitivities:
         Raises:
             ModelError, IntegrationError: as above.
         """
-        network, asked = self.network, checked_times(times)
-        parameters = checked_parameters(network, parameters)
-        given = {**(values or {}), **(initial or {})}
-        state, constants = initial_values(network, given, cells)
-        sizes, start = self._start(given, parameters, state, constants)
-        grid, where = np.unique(np.append(asked, min(0.0, asked[0])), return_inverse=True)
-        names, observe = self._observer(None if outputs is None else tuple(outputs))
-        count = len(parameters)
+        network = self.network
+        begun = self._start(times, parameters, cells, initial, values)
+        sizes, state, constants = begun.sizes, begun.state, begun.constants
+        others = (name for name in network.state_ids if name not in network.species_ids)
+        observer = self._observers((*network.species_ids, *others) if outputs is None else outputs)
+        count, names = len(begun.parameters), observer.names
         scales = np.where(sizes != 0, np.abs(sizes), 1.0)
         largest = np.abs(state).max(1, initial=0.0)
         largest = float(np.where(largest > 0, largest, 1.0).min())
-        slopes = np.empty((cells * count, len(asked), len(names)))
-        now = np.empty((cells, len(asked), len(names)))
+        slopes = np.empty((cells * count, len(begun.times), len(names)))
+        now = np.empty((cells, len(begun.times), len(names)))
         for first in range(0, cells * count, _AT_ONCE):
             jobs = np.arange(first, min(first + _AT_ONCE, cells * count))
             c, p = jobs // count, jobs % count
             # in units of the state: the derivative by the parameter's logarithm
             size = scales[c, p][:, None]
-            tangents, directions = start.directions(c, p)
+            tangents, directions = begun.slopes.directions(c, p)
             tangents, directions = tangents * size, directions * size
             try:
                 course, _ = self._follower.run(
-                    state[c], constants[c], grid, rtol, np.full(len(network.state_ids), atol * largest),
+                    state[c], constants[c], begun.grid, rtol, np.full(len(network.state_ids), atol * largest),
                     (tangents, directions),
                 )  # fmt: skip
             except IntegrationError as error:
                 raise _of_cell(error, int(c[error.cell or 0])) from None
-            course = course[:, where[:-1]]
-            found = observe(asked, course[..., 0], constants[c], course[..., 1], directions)
-            slopes[jobs] = found[0] / size[:, :, None]
-            now[c[p == 0]] = found[1][p == 0]
-        slopes = np.moveaxis(slopes.reshape(cells, count, len(asked), len(names)), 1, 2)
-        return Slopes(parameters, sizes, tuple(names), asked, now, slopes)
-
-    def _observer(self, outputs: tuple[str, ...] | None):
-        """Names, and a function of (times, course, constants, tangents, directions): slopes and values.
-
-        Both are (row, time, names).
-        """
-        if outputs in self._observers:
-            return self._observers[outputs]
-        network, equations = self.network, self._follower.equations
-        states = set(network.state_ids) - set(network.species_ids)
-        names: Sequence[str] = [*network.species_ids, *(n for n in network.state_ids if n in states)]
-        if outputs is not None:
-            names = outputs
-        graph = equations.graph
-        nodes = observed_nodes(equations, names)
-        first = equations.next_input
-        variables = [*equations.states, *equations.constants]
-        moving = {v: graph.input(first + i) for i, v in enumerate(variables)}
-        wanted = [*along(graph, nodes, moving), *nodes]
-
-        def observe(times, course, constants, tangents, directions):
-            rows, n = course.shape[:2], len(network.state_ids)
-            inputs: list = [np.broadcast_to(times, rows), 1.0, *np.moveaxis(course, 2, 0)]
-            inputs += [*(c[:, None] for c in constants.T), *(0.0 for _ in equations.switches)]
-            inputs += [*np.moveaxis(tangents, 2, 0), *(d[:, None] for d in directions.T)]
-            assert len(inputs) == first + n + constants.shape[1]
-            found = [np.broadcast_to(v, rows) for v in evaluate(graph, wanted, inputs)]
-            return np.stack(found[: len(names)], -1), np.stack(found[len(names) :], -1)
-
-        self._observers[outputs] = names, observe
-        return names, observe
+            course, lone = course[:, begun.where], np.flatnonzero(p == 0)
+            found = observer.along(begun.times, course[..., 0], constants[c], course[..., 1], directions)
+            slopes[jobs] = found / size[:, :, None]
+            now[c[lone]] = observer.values(begun.times, course[lone, ..., 0], constants[c[lone]])
+        slopes = np.moveaxis(slopes.reshape(cells, count, len(begun.times), len(names)), 1, 2)
+        return Slopes(begun.parameters, sizes, names, begun.times, now, slopes)
 
 
 @dataclass(frozen=True)
@@ -196,24 +157,6 @@ class Slopes:
     slopes: np.ndarray
 
 
-def observed_nodes(equations: SwitchedSystem, names: Sequence[str]) -> list[Node]:
-    """The nodes of quantities; ModelError where one is not in the model."""
-    network = equations.network
-    try:
-        return equations.observed(names)
-    except KeyError as error:
-        known = (*network.species_ids, *network.parameter_ids, *network.reaction_ids)
-        message = f"'{error.args[0]}' is not in the model{closest(error.args[0], known)}"
-        raise ModelError(network.file, [ModelProblem(message, None, error.args[0])]) from None
-
-
-def checked_times(times: Iterable[float]) -> np.ndarray:
-    grid = np.asarray(times if isinstance(times, np.ndarray) else list(times), dtype=float)
-    if grid.ndim != 1 or not len(grid) or not np.all(np.isfinite(grid)) or np.any(np.diff(grid) < 0):
-        raise ValueError("times must be a list of finite times that do not fall")
-    return grid
-
-
 def refuse_events(network: ReactionNetwork, what: str) -> None:
     """Raises ModelError, naming every event, where the model has events."""
     problems = [
@@ -222,130 +165,6 @@ def refuse_events(network: ReactionNetwork, what: str) -> None:
     ]
     if problems:
         raise ModelError(network.file, problems)
-
-
-def checked_parameters(network: ReactionNetwork, parameters: Sequence[str]) -> tuple[str, ...]:
-    asked = (parameters,) if isinstance(parameters, str) else tuple(parameters)
-    if not asked:
-        raise ValueError("name at least one parameter")
-    repeated = next((p for i, p in enumerate(asked) if p in asked[:i]), None)
-    if repeated is not None:
-        raise ModelError(network.file, [ModelProblem(f"'{repeated}' is asked for twice", None, repeated)])
-    return asked
-
-
-class Start:
-    """How the state and the constants at the start follow from parameters; what it takes is made once."""
-
-    def __init__(self, network: ReactionNetwork):
-        self.network = network
-        self._system = System(network)
-        self._stored = {name: i for i, name in enumerate((*network.state_ids, *network.settable_ids))}
-        self._plain = self._plain_constants()
-        self._slopes: dict[tuple, tuple] = {}
-
-    def __call__(
-        self,
-        given: Mapping[str, Any],
-        parameters: Sequence[str],
-        state: np.ndarray,
-        constants: np.ndarray,
-    ) -> tuple[np.ndarray, Beginnings]:
-        """Values (cell, parameter), and d(state, constants)/d(parameter).
-
-        Raises:
-            ModelError: an id is not in the model or cannot be set; an operation without a derivative.
-        """
-        system, cells = self._system, len(state)
-        for parameter in parameters:
-            if parameter not in self._plain:
-                self._of(parameter, {})  # refuses what cannot be set, by name
-        now = [0.0, 1.0, *state.T, *constants.T]
-        found = evaluate(system.graph, [system.quantity(p) for p in parameters], now)
-        values = np.stack([np.broadcast_to(v, cells) for v in found], 1)
-        of: list[tuple[int, int, np.ndarray]] = []
-        for p, parameter in enumerate(parameters):
-            if parameter in self._plain:
-                of.append((p, self._stored[parameter], np.ones(cells)))
-                continue
-            # one at a time: to set a computed parameter cuts what it is computed from
-            others = {k: v for k, v in given.items() if _bare(k) != _bare(parameter) and k not in self._plain}
-            graph, entries = self._of(parameter, others)
-            inputs = [np.asarray(v, dtype=float) for v in (*others.values(), values[:, p])]
-            for (i, _), value in zip(entries, evaluate(graph, list(entries.values()), inputs)):
-                of.append((p, i, np.array(np.broadcast_to(value, cells), dtype=float)))
-        return values, Beginnings(state.shape[1], constants.shape[1], len(parameters), of)
-
-    def _plain_constants(self) -> set[str]:
-        """The parameters that nothing at the start is computed from, and that are not computed."""
-        network = self.network
-        formulas = {a.variable: a.math for a in network.initial_assignments}
-        used: set[str] = set(formulas)
-        waiting = [*network.state_ids, *network.species_ids, *network.compartment_ids, *formulas]
-        formulas |= {name: rule.math for name, rule in network.assignment_rules.items()}
-        rates = {r.id: r.rate for r in network.reactions}
-        while waiting:
-            name = waiting.pop()
-            needed = dependencies(formulas[name]) if name in formulas else []
-            if name in rates and name not in formulas:
-                needed = dependencies(rates[name])
-            for part in needed:
-                if ":" in part:
-                    # a rate of change: it needs what the rates need
-                    return set()
-                if part not in used:
-                    used.add(part)
-                    waiting.append(part)
-        return {p for p in network.settable_ids if p in network.parameter_ids and p not in used}
-
-    def _of(self, parameter: str, others: Mapping[str, Any]):
-        key = (parameter, *others)
-        if key not in self._slopes:
-            network = self.network
-            # values that are allowed, whatever the ones are that will be given
-            start = InitialValues(network, {**dict.fromkeys(others, 1.0), parameter: 1.0})
-            stored = [start.stored(name) for name in self._stored]
-            try:
-                variable = start.graph.input(start.inputs[parameter])
-                self._slopes[key] = start.graph, jacobian(start.graph, stored, [variable])
-            except NotDifferentiable as error:
-                raise ModelError(network.file, f"no sensitivities: {error}") from None
-        return self._slopes[key]
-
-
-class Beginnings:
-    """d(state, constants)/d(parameter) at the start, of which most are 0.
-
-    Args:
-        entries: (parameter, position in state and constants, value of each cell).
-    """
-
-    def __init__(self, states: int, constants: int, parameters: int, entries: list):
-        self._states, self._size, self._parameters = states, states + constants, parameters
-        self._p = np.array([p for p, _, _ in entries], dtype=np.int64)
-        self._at = np.array([i for _, i, _ in entries], dtype=np.int64)
-        self._value = np.stack([v for _, _, v in entries]) if entries else np.empty((0, 0))
-        self._first = np.searchsorted(self._p, np.arange(parameters + 1))
-
-    def directions(self, cells: np.ndarray, parameters: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """(job, state_ids) and (job, settable_ids) for pairs of a cell and a parameter."""
-        found = np.zeros((len(cells), self._size))
-        for p in np.unique(parameters):
-            jobs = np.flatnonzero(parameters == p)
-            for e in range(self._first[p], self._first[p + 1]):
-                found[jobs, self._at[e]] = self._value[e, cells[jobs]]
-        return found[:, : self._states], found[:, self._states :]
-
-    def pulled(self, asked: np.ndarray) -> np.ndarray:
-        """(cell, parameter) of what is asked of the state and the constants (cell, both)."""
-        gradient = np.zeros((self._parameters, len(asked)))
-        if len(self._p):
-            np.add.at(gradient, self._p, asked.T[self._at] * self._value)
-        return np.ascontiguousarray(gradient.T)
-
-
-def _bare(name: str) -> str:
-    return name.removeprefix("amount.")
 
 
 def _of_cell(error: IntegrationError, cell: int) -> IntegrationError:
