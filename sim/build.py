@@ -99,7 +99,7 @@ def plan(scenario: Scenario) -> Plan:
     perturbations = settings.perturbations_of(findings)
     life_settings, motion = settings.life_of(scenario), settings.motion_of(scenario)
     fields = [FieldProcess(settings.field_of(scenario, name), box, step) for name in scenario.space.fields]
-    life = Life(life_settings, box, step)
+    life = Life(life_settings, box, step, motion.crawling)
     pathways = [
         parts.pathway_of(findings, name, n, perturbations, step)
         for name, n in networks.items()

@@ -21,10 +21,10 @@ Found = tuple[NDArray[np.int32], int, NDArray[np.int64], NDArray[np.int64], NDAr
 
 _BLOCK = 256
 _BLOCKS = (
-    64  # whose cells are asked together: all whom they could meet take room, many times those that they do
+    32  # whose cells are asked together: all whom they could meet take room, many times those that they do
 )
 # of which a window has at least so many, and at most a part of all cells: each lays out anew those it borders on
-_LEAST_WINDOW, _WINDOWS = 4 * _BLOCKS, 8
+_LEAST_WINDOW, _WINDOWS = 8 * _BLOCKS, 8
 
 
 def pairs_within(
@@ -50,15 +50,15 @@ def pairs_within(
     """
     n = positions.shape[0]
     counts, indptr = np.empty(n, np.int32), np.zeros(n + 1, np.int64)
-    order, parts = np.empty(0, np.int32), []
+    parts = []
     with threads_for(n):
         for order, block, begins, ends, found in _search(positions, reaches, skin, lengths, dims, counts):
             packed = np.concatenate([found[b:e] for b, e in zip(begins, ends)])
-            parts.append((block, np.concatenate([[0], np.cumsum(ends - begins)]), packed))
+            parts.append((order, block, np.concatenate([[0], np.cumsum(ends - begins)]), packed))
         np.cumsum(counts, out=indptr[1:])
         indices = np.empty(int(indptr[-1]), np.int32)
         while parts:
-            _to_rows(order, *parts.pop(0), indptr, indices, ascending)
+            _to_rows(*parts.pop(0), indptr, indices, ascending)
     return indptr, indices
 
 
@@ -71,14 +71,15 @@ def lists_within(
     far. It takes no more memory than this.
     """
     n, total = positions.shape[0], 0
-    begin, counts, indices = np.empty(n, np.int64), np.empty(n, np.int32), np.empty(LANES, np.int32)
+    begin, counts, indices = np.empty(n, np.int64), np.empty(n, np.int32), np.empty(0, np.int32)
     with threads_for(n):
         for order, block, begins, ends, found in _search(positions, reaches, 0.0, lengths, dims, counts):
             here, done = int((ends - begins).sum()), min((block + _BLOCKS) * _BLOCK, n)
             if total + here + LANES > indices.size:
-                # what is never written to takes no memory
-                likely = int((total + here) * (n / done) * 1.05)
-                indices.resize(max(likely, 2 * (total + here)) + LANES, refcheck=False)
+                # three times what is likely: entries that are never written to take no memory, and copies would
+                longer = np.empty(int(3 * (total + here) * (n / done)) + LANES, np.int32)
+                longer[:total] = indices[:total]
+                indices = longer
             _to_lists(order, block, begins, ends, found, total, counts, begin, indices)
             total += here
     indices.resize(total + LANES, refcheck=False)

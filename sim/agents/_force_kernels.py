@@ -24,16 +24,16 @@ def _nearest(difference, length):
 def forces(cells, strengths, reach, lengths, begins, counts, indices, drift, free, velocity, pressure):
     """Velocity and simple pressure of each cell from the cells in its row, in one order.
 
-    cells: (n, 4), x, y, z, radius; strengths: (n, 2), square roots of repulsion and adhesion; row i:
-        indices[begins[i]:begins[i] + counts[i]], int32, readable by the lanes of a vector beyond the last; drift: (n, 3), velocity that the cell adds by itself,
-        or (0, 3); free: (n,), 0.0 for cells that never move, else 1.0, or (0,); pressure: (n,), or (0,) where nobody
-        asks.
+    cells: (n, 4), x, y, z, radius; strengths: (n, 2), square roots of repulsion and adhesion, or (1, 2), those of
+        all; row i: indices[begins[i]:begins[i] + counts[i]], int32, readable by the lanes of a vector beyond the
+        last; drift: (n, 3), velocity that the cell adds by itself, or (0, 3); free: (n,), 0.0 for cells that never
+        move, else 1.0, or (0,); pressure: (n,), or (0,) where nobody asks.
     """
     lx, ly, lz = lengths[0], lengths[1], lengths[2]
     wraps = lx > 0.0 or ly > 0.0 or lz > 0.0
-    farther = 1.0 / reach
+    farther, apart = 1.0 / reach, 0 if strengths.shape[0] == 1 else 16
     for i in prange(cells.shape[0]):
-        where = cells.ctypes.data, strengths.ctypes.data, indices.ctypes.data
+        where = cells.ctypes.data, strengths.ctypes.data, apart, indices.ctypes.data
         begin, end = begins[i], begins[i] + counts[i]
         if wraps:
             vx, vy, vz, squeezed = pairs_wrapped(i, *where, begin, end, farther, lx, ly, lz)  # pyright: ignore
@@ -76,6 +76,7 @@ def further_forces(
     that a spring joins, -1 for none; elasticity: (n,), square roots of spring constants; wall: (n,), strength of
     repulsion by the faces lower and upper (3,), infinite where there is none.
     """
+    own = 0 if strengths.shape[0] == 1 else 1
     for i in prange(cells.shape[0]):
         vx, vy, vz = 0.0, 0.0, 0.0
         if affinity.shape[0] > 0:
@@ -88,7 +89,7 @@ def further_forces(
                     dz = _nearest(cells[i, 2] - cells[j, 2], lengths[2])
                     distance = max(math.sqrt(dx * dx + dy * dy + dz * dz), 1e-5)
                     hold = max(1.0 - distance / (reach * (cells[i, 3] + cells[j, 3])), 0.0)
-                    pull = -excess * strengths[i, 1] * strengths[j, 1] * hold * hold / distance
+                    pull = -excess * strengths[i * own, 1] * strengths[j * own, 1] * hold * hold / distance
                     vx += pull * dx
                     vy += pull * dy
                     vz += pull * dz

@@ -59,8 +59,9 @@ class _Vectors:
     def double(self, address):
         return self.b.load(self.b.inttoptr(address, _DOUBLE.as_pointer()))
 
-    def after(self, address, index, size: int):
-        return self.b.add(address, self.b.mul(index, ir.Constant(_LONG, size)))
+    def after(self, address, index, size):
+        size = ir.Constant(_LONG, size) if isinstance(size, int) else size
+        return self.b.add(address, self.b.mul(index, size))
 
     def larger(self, a, b):
         """The larger of two; b where one is not a number."""
@@ -116,24 +117,27 @@ class _Vectors:
 
 
 def _pairs(wraps: bool):
-    def pairs(_context, i, cells, strengths, indices, begin, end, farther, lx, ly, lz):
-        """Σ over neighbours of what `forces` adds up: (velocity x, y, z, Σ (1 − d/R)²)."""
+    def pairs(_context, i, cells, strengths, apart, indices, begin, end, farther, lx, ly, lz):
+        """Σ over neighbours of what `forces` adds up: (velocity x, y, z, Σ (1 − d/R)²).
+
+        apart: bytes from the strengths of one cell to those of the next, 0 where all share theirs.
+        """
 
         def generate(context, builder, signature, arguments):
             return _pair_loop(context, builder, signature, arguments, wraps)
 
         sums = types.UniTuple(types.float64, _SUMS)
-        return sums(*[types.intp] * 6, *[types.float64] * 4), generate
+        return sums(*[types.intp] * 7, *[types.float64] * 4), generate
 
     return intrinsic(pairs)
 
 
 def _pair_loop(context, b: ir.IRBuilder, signature, arguments, wraps: bool):
-    i, cells, strengths, indices, begin, end, farther, *lengths = arguments
+    i, cells, strengths, stride, indices, begin, end, farther, *lengths = arguments
     v = _Vectors(b)
     mine = v.after(cells, i, 32)
     x, y, z, radius = (v.splat(v.double(b.add(mine, ir.Constant(_LONG, 8 * k)))) for k in range(4))
-    own = v.after(strengths, i, 16)
+    own = v.after(strengths, i, stride)
     repulsion, adhesion = (v.splat(v.double(b.add(own, ir.Constant(_LONG, 8 * k)))) for k in range(2))
     farther, lengths = v.splat(farther), [v.splat(length) for length in lengths]
     zero, one = v.number(0.0), v.number(1.0)
@@ -165,7 +169,7 @@ def _pair_loop(context, b: ir.IRBuilder, signature, arguments, wraps: bool):
     overlap = v.larger(b.fsub(one, relative), zero)
     hold = v.larger(b.fsub(one, b.fmul(relative, farther)), zero)
     overlap, hold = b.fmul(overlap, overlap), b.fmul(hold, hold)
-    pushing, pulling = v.columns_of_two([v.load(v.after(strengths, j, 16), 2) for j in others])
+    pushing, pulling = v.columns_of_two([v.load(v.after(strengths, j, stride), 2) for j in others])
     push = b.fsub(b.fmul(b.fmul(repulsion, pushing), overlap), b.fmul(b.fmul(adhesion, pulling), hold))
     counted = v.first(b.sub(end, k))
     push = b.select(counted, b.fmul(push, b.fmul(inverse, touch)), zero)

@@ -19,6 +19,7 @@ from mechanistic.jit import threads_for
 from sim.agents._bins import bounds, spatial_order
 from sim.agents._cell_list import lists_within
 from sim.agents._force_kernels import PRESSURE_SCALE, expected, forces, further_forces, largest, stage
+from sim.agents._memory import give_back
 from sim.agents._pair_code import slack
 from sim.agents.neighbours import Lengths, periods
 
@@ -127,24 +128,26 @@ def move(
     Args:
         positions: (n, 3) [um], changed.
     """
+    pressure = np.empty(positions.shape[0])
     tissue = Tissue(
-        positions, radii, repulsion, adhesion, reach, motile_velocity, fixed, lower, upper, periodic, dims, further
+        positions, radii, repulsion, adhesion, pressure, reach, motile_velocity, fixed, lower, upper, periodic, dims,
+        further,
     )  # fmt: skip
     tissue.advance(dt, max_step, tolerance)
-    pressure = np.empty(positions.shape[0])
-    tissue.give(positions, pressure)
     return pressure
 
 
 class Tissue:
     """Cells laid out to be moved, in an order that depends on where they are and not on their rows.
 
-    It holds copies: what it was made of may go before `advance`, which is when memory is short.
+    It holds copies, of all but the arrays that it changes: what it was made of may go before `advance`, which is when
+    memory is short.
 
     Args:
-        positions: (n, 3) [um].
+        positions: (n, 3) [um], changed by `advance`.
         radii: (n,) [um].
         repulsion, adhesion: (n,) [um/min].
+        pressure: (n,), takes the simple pressures.
         reach: how far adhesion reaches, in units of r_i + r_j; at least 1.
         motile_velocity: (n, 3) [um/min] each cell adds by itself, constant during dt.
         fixed: cells that stay where they are (n,).
@@ -163,6 +166,7 @@ class Tissue:
         radii: Array,
         repulsion: Array,
         adhesion: Array,
+        pressure: Array,
         reach: float = 1.25,
         motile_velocity: Array | None = None,
         fixed: NDArray[np.bool_] | None = None,
@@ -173,7 +177,7 @@ class Tissue:
         further: Further | None = None,
     ):
         n = positions.shape[0]
-        if positions.shape != (n, 3) or any(a.shape != (n,) for a in (radii, repulsion, adhesion)):
+        if positions.shape != (n, 3) or any(a.shape != (n,) for a in (radii, repulsion, adhesion, pressure)):
             raise ValueError("positions must be (n, 3) and radii, repulsion and adhesion (n,)")
         if n and not np.isfinite(bounds(positions)).all():
             lost = int(np.argmin(np.isfinite(positions).all(axis=1)))
@@ -207,10 +211,11 @@ class Tissue:
         self.further: tuple[NDArray, ...] | None = None
         if further is not None:
             self._add(further)
-        self.pressure, self.room = np.empty(n), np.empty(0)
+        # while the cells move, the first holds where they were when lists were made, in their order here
+        self.positions, self.pressure, self.room = positions, pressure, np.empty(0)
 
     def advance(self, dt: float, max_step: float = np.inf, tolerance: float = 1e-4) -> None:
-        """Moves all cells for dt.
+        """Moves all cells for dt, once: `positions` and `pressure` then hold where they are and how they are pressed.
 
         Args:
             dt: [min].
@@ -219,24 +224,24 @@ class Tissue:
                 make it.
 
         Raises:
-            FloatingPointError: if no step is short enough, naming the step.
+            FloatingPointError: if no step is short enough, naming the step; `positions` then mean nothing.
         """
         n = len(self.order)
-        if n:
-            # what a slope adds is far below the place it is added to; rounding is the same for both cells of a pair
-            slopes = np.empty((len(_ERROR), 3 * n), np.float32)
-            with threads_for(n):
-                self._step(slopes, float(dt), float(max_step), float(tolerance))
-            self.begins = self.counts = self.indices = self.built_at = self.room = np.empty(0)
-
-    def give(self, positions: Array, pressure: Array) -> None:
-        """Where the cells are (n, 3) [um] and how they are pressed (n,), into the arrays given, by rows."""
-        positions[self.order] = self.cells[:, :3]
+        if n == 0:
+            return
+        give_back(n)
+        # what a slope adds is far below the place it is added to; rounding is the same for both cells of a pair
+        slopes = np.empty((len(_ERROR), 3 * n), np.float32)
+        with threads_for(n):
+            self._step(slopes, float(dt), float(max_step), float(tolerance))
+        del slopes
+        self.begins = self.counts = self.indices = self.room = np.empty(0)
+        self.positions[self.order] = self.cells[:, :3]
         for axis in np.flatnonzero(self.lengths):
             corner, length = self.corner[axis], self.lengths[axis]
-            wrapped = corner + np.mod(positions[:, axis] - corner, length)
-            positions[:, axis] = np.where(wrapped < corner + length, wrapped, corner)
-        pressure[self.order] = self.pressure
+            wrapped = corner + np.mod(self.positions[:, axis] - corner, length)
+            self.positions[:, axis] = np.where(wrapped < corner + length, wrapped, corner)
+        self.pressure[self.order] = self.pressure.copy()
 
     def _add(self, further: Further) -> None:
         """Take further forces on, in the order of the sorted cells."""
@@ -265,7 +270,7 @@ class Tissue:
             if left < 2 * h:  # no sliver of a step at the end
                 h = left if left <= min(h * 1.0000001, longest) else 0.5 * left
             for weights, place in zip(_STAGES, _PLACES):
-                if stage(x, h, k, weights, self.low, self.high, self.built_at, self.room, y):
+                if stage(x, h, k, weights, self.low, self.high, self.positions, self.room, y):
                     self._find(y, k[0], left)
                 self._evaluate(y, k[place], at_end=weights is _STAGES[-1])
             error = largest(h, k, _ERROR)
@@ -291,7 +296,7 @@ class Tissue:
         )  # what is not needed makes room first
         self.room = np.empty(len(cells)) if self.room.size == 0 else self.room
         expected(slope, left, *self.skins, self.room)
-        self.built_at = np.ascontiguousarray(cells[:, :3])
+        self.positions[...] = cells[:, :3]
         # pressure means nothing before the end of a step
         reaches = np.multiply(cells[:, 3], self.reach, out=self.pressure)
         reaches += self.room
@@ -312,6 +317,8 @@ class Tissue:
 
 
 def _packed(positions: Array, radii: Array, repulsion: Array, adhesion: Array) -> tuple[Array, Array]:
-    """What a pair needs of a cell, side by side: place and radius (n, 4), roots of strengths (n, 2)."""
-    strengths = np.column_stack([repulsion, adhesion])
+    """What a pair needs of a cell, side by side: place and radius (n, 4), roots of strengths (n, 2), or (1, 2) where
+    all cells have the same."""
+    alike = len(radii) > 0 and all((a == a[0]).all() for a in (repulsion, adhesion))
+    strengths = np.column_stack([a[:1] if alike else a for a in (repulsion, adhesion)])
     return np.column_stack([positions, radii]), np.sqrt(strengths, out=strengths)

@@ -27,8 +27,8 @@ class Lineage:
                 "birth_time": (np.float64, (), np.nan),
                 "death_time": (np.float64, (), np.nan),
                 "parent": (np.int64, (), NO_PARENT),
-                "type": (np.int64, (), 0),
-                "cause": (np.int64, (), 0),
+                "type": (np.int32, (), 0),
+                "cause": (np.int8, (), 0),
             }
         )
 
@@ -69,7 +69,7 @@ class State:
     """
 
     def __init__(self, quantities: Iterable[Quantity], capacity: int = 64):
-        columns: dict[str, tuple] = {"cell.id": (np.int64, (), -1), "cell.type": (np.int64, (), 0)}
+        columns: dict[str, tuple] = {"cell.id": (np.int64, (), -1), "cell.type": (np.int32, (), 0)}
         self._inherited: dict[str, np.ndarray] = {}
         self.cleared: dict[str, np.ndarray] = {}
         for q in quantities:
@@ -229,7 +229,7 @@ class _Table:
         self.rows = 0
         self.capacity = max(capacity, 1)
         self.columns = {
-            n: np.full((self.capacity, *shape), fill, dtype) for n, (dtype, shape, fill) in columns.items()
+            n: np.empty((self.capacity, *shape), dtype) for n, (dtype, shape, _) in columns.items()
         }
 
     def __getitem__(self, name: str) -> np.ndarray:
@@ -260,8 +260,8 @@ class _Table:
             self.columns[name][: self.rows] = values
 
     def _reserve(self, capacity: int) -> None:
-        for name, (dtype, shape, fill) in self._spec.items():
-            grown = np.full((capacity, *shape), fill, dtype)
+        for name, (dtype, shape, _) in self._spec.items():
+            grown = np.empty((capacity, *shape), dtype)  # rows that nobody takes cost no memory
             grown[: self.rows] = self.columns[name][: self.rows]
             self.columns[name] = grown
         self.capacity = capacity

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
 from sim.measurements import MeasurementsError, read_table, series
@@ -30,6 +31,8 @@ DEFAULT_STEP = 6.0
 _CONTACT_RADII = 2.5
 #: beginnings of names that belong to what happens between cells
 _BETWEEN = ("attack.", "phagocytosis.", "fusion.", "transform.", "cell.damage", "rate.damage", "rate.repair")
+#: parts of names that belong to crawling
+_CRAWLING = ("motility.", "chemotaxis.", "cell.direction")
 #: phases in which a cell has begun to double its volume
 _DOUBLED = {"S", "G2", "M", "G2M", "cycling", "Ki67_positive", "Ki67_positive_premitotic"}
 
@@ -257,7 +260,21 @@ def motion_of(scenario: Scenario) -> MotionSettings:
         },
         walls={code: float(c.mechanics.walls) for code, c in cells.items() if c.mechanics.walls is not None},
         raw=frozenset(code for code, c in chasing.items() if not c.normalised),
+        crawling=bool(moving)
+        or any(r.file is not None for r in scenario.rules)
+        or _crawls(scenario.to_plain()),
     )
+
+
+def _crawls(said: Any) -> bool:
+    """Whether a name or pattern anywhere in a section means what only crawling cells need."""
+    if isinstance(said, Mapping):
+        return any(map(_crawls, said.keys())) or any(map(_crawls, said.values()))
+    if isinstance(said, Sequence) and not isinstance(said, str):
+        return any(map(_crawls, said))
+    if not isinstance(said, str):
+        return False
+    return any(word in said for word in _CRAWLING) or ("*" in said and fnmatchcase("cell.direction", said))
 
 
 def places_of(findings: Findings, box: BoxSettings) -> dict[str, list[tuple[float, float, float]]]:

@@ -133,7 +133,7 @@ class Life(Process):
 
     kind = "discrete"
 
-    def __init__(self, settings: LifeSettings, box: BoxSettings, step: float):
+    def __init__(self, settings: LifeSettings, box: BoxSettings, step: float, crawling: bool = True):
         super().__init__("life", step)
         self.settings = settings
         self.box = box
@@ -184,7 +184,7 @@ class Life(Process):
             Quantity("cell.necrotic", "1", "1 from the start of necrosis until the cell bursts", "readout"),
             Quantity("clock.time", "min", "time since the start", "readout"),
         )
-        self.reads = ("cell.position", "cell.volume", "cell.direction")
+        self.reads = ("cell.position", "cell.volume", *(("cell.direction",) if crawling else ()))
 
     def initialise(self, state, rows) -> None:
         """Start each cell in its first phase, at a random age where the phase is of fixed length."""
@@ -313,7 +313,8 @@ class Life(Process):
         phased = np.isin(state["cell.type"][mothers], list(self.settings.cycles))
         for rows in (mothers, daughters):
             state["cell.phase_time"][rows[~phased]] = 0.0
-        state["cell.direction"][daughters] *= -1
+        if "cell.direction" in state:
+            state["cell.direction"][daughters] *= -1
         for name in ("cell.attacked", "spring.partners"):
             if name in state:  # what holds on to others stays with the mother
                 state[name][daughters] = -1

@@ -37,6 +37,7 @@ class MotionSettings:
         springs: types that form springs with the cells they touch.
         walls: strength of the repulsion by the walls of the domain.
         raw: types for which a gradient counts by its steepness, not by its direction alone.
+        crawling: whether a cell may ever crawl; where none does, none has a direction.
     """
 
     repulsion: Mapping[int, float]
@@ -50,6 +51,7 @@ class MotionSettings:
     affinity: Mapping[tuple[int, int], float] = field(default_factory=dict)
     springs: Mapping[int, SpringSettings] = field(default_factory=dict)
     walls: Mapping[int, float] = field(default_factory=dict)
+    crawling: bool = True
 
 
 class Mechanics(Process):
@@ -109,7 +111,6 @@ class Mechanics(Process):
         if tissue is not None:
             signals.forget()  # no step of another process takes as much memory as this one
             tissue.advance(dt)
-            tissue.give(state["cell.position"], state["cell.pressure"])
 
     def _laid_out(self, state, signals):
         """The cells as `sim.agents.mechanics.Tissue`, or None where all are fixed."""
@@ -129,8 +130,11 @@ class Mechanics(Process):
             inputs["cell.radius"],
             inputs["mechanics.repulsion"],
             inputs["mechanics.adhesion"],
+            state["cell.pressure"],
             REACH,
-            motile_velocity(speed, state["cell.direction"]) if speed.any() else None,
+            motile_velocity(speed, state["cell.direction"])
+            if self.settings.crawling and speed.any()
+            else None,
             fixed,
             np.array(self.box.lower),
             np.array(self.box.upper),
@@ -286,9 +290,10 @@ class Motility(Process):
         self.settings = settings
         self.fields = fields
         self.dims: Literal[2, 3] = dims
-        self.states = (
-            Quantity("cell.direction", "1", "direction of crawling", width=3, labels=("x", "y", "z")),
-        )
+        if settings.crawling:
+            self.states = (
+                Quantity("cell.direction", "1", "direction of crawling", width=3, labels=("x", "y", "z")),
+            )
         self.inputs = (
             Quantity("motility.speed", "um/min", "crawling speed", "input", by_type=settings.speed),
             Quantity(
@@ -311,6 +316,8 @@ class Motility(Process):
     def initialise(self, state, rows) -> None:
         from sim.agents.motility import random_directions
 
+        if not self.settings.crawling:
+            return
         state["cell.direction"][rows] = random_directions(
             self.streams.key("motility.start"), 0, state.ids[rows], self.dims
         )
