@@ -24,6 +24,9 @@ NO_EFFECT = "no effect"
 UNDEFINED = "undefined"
 FIRM = (RAISES, LOWERS, MATTERS)
 
+#: how the note begins of a row whose order with the next one cannot be told
+TIE = "order with "
+
 Kind = Literal["total", "direct"]
 
 
@@ -116,7 +119,7 @@ def ranked(rows: Sequence[Row]) -> list[Row]:
     numbered = [replace(r, rank=k + 1) for k, r in enumerate(order)]
     for k, (row, after) in enumerate(itertools.pairwise(numbered[:])):
         if one_unit and row.verdict in FIRM and after.verdict in FIRM and _overlap(row, after):
-            numbered[k] = replace(row, note=f"order with {after.quantity}: {CANNOT_TELL}")
+            numbered[k] = replace(row, note=f"{TIE}{after.quantity}: {CANNOT_TELL}")
     return numbered
 
 

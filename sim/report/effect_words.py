@@ -7,7 +7,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-from sim.interpret.effects import Row
+from sim.interpret.effects import TIE, Row
 from sim.interpret.grouped import Follows
 from sim.report.in_words import coupling_words, outcome_words, words
 from sim.report.style import plain_number
@@ -23,13 +23,13 @@ def sentences(a: dict[str, Any], rows: Sequence[Row], networks: Sequence[Follows
     """What the explanation says, the most important first; of `networks` what their inputs are."""
     unit = "" if a["units"] in ("1", "") else f" {a['units']}"
     said = [
-        f"The {outcome_words(a['outcome'])} is {plain_number(a['baseline'])}{unit}; chance alone puts it between "
-        f"{plain_number(a['baseline_lower'])} and {plain_number(a['baseline_upper'])} ({a['seeds']} seeds)."
+        f"The {outcome_words(a['outcome'])} is {_n(a['baseline'])}{unit}; chance alone puts it between "
+        f"{_n(a['baseline_lower'])} and {_n(a['baseline_upper'])} ({a['seeds']} seeds)."
     ]
     labels = json.loads(a.get("labels", "{}"))
     said += _totals(a, rows, unit, labels)
     said += _directs(rows)
-    said += _networks(networks, labels)
+    said += _networks(networks, labels, json.loads(a.get("wiring", "{}")))
     said += [str(n) for n in a["notes"]]
     return said
 
@@ -46,15 +46,14 @@ def _totals(a: dict[str, Any], rows: Sequence[Row], unit: str, labels: dict[str,
         change = f"{abs(r.relative):.0%} {'lower' if r.effect > 0 else 'higher'}"
         said.append(
             f"{lead} {r.quantity} ({coupling_words(r.quantity, labels)}): without it the outcome would be "
-            f"{plain_number(without)}{unit}, {change} "
-            f"(it {r.verdict} the outcome by {plain_number(abs(r.effect))}{unit}, "
-            f"{plain_number(min(abs(r.lower), abs(r.upper)))} to {plain_number(max(abs(r.lower), abs(r.upper)))})."
+            f"{_n(without)}{unit}, {change} "
+            f"(it {r.verdict} the outcome by {_n(abs(r.effect))}{unit}, "
+            f"{_n(min(abs(r.lower), abs(r.upper)))} to {_n(max(abs(r.lower), abs(r.upper)))})."
         )
-    ties = [r for r in firm[:_MOST_NAMED] if r.note]
+    ties = [(r.quantity, r.note.split(": ")[0].removeprefix(TIE)) for r in firm[:_MOST_NAMED] if r.note]
     if ties:
-        said.append(
-            f"Which of them is stronger cannot be told where their intervals overlap: {_listed(ties)}."
-        )
+        pairs = "; ".join(f"{one} or {other}" for one, other in ties)
+        said.append(f"Which is the stronger one cannot be told, as their intervals overlap: {pairs}.")
     small = [r for r in cut if r.firm and abs(r.relative) < _WORTH]
     if small:
         said.append(f"Real, but below 1 % of the outcome: {_listed(small)}.")
@@ -89,20 +88,25 @@ def _directs(rows: Sequence[Row]) -> list[str]:
     return said[:_MOST_NAMED]
 
 
-def _networks(networks: Sequence[Follows], labels: dict[str, str]) -> list[str]:
-    """What the outputs that act on the tissue follow; what moves a network's own state is left to the page."""
+def _networks(networks: Sequence[Follows], labels: dict[str, str], wiring: dict[str, Any]) -> list[str]:
+    """What the outputs that couplings take follow; what moves a network's own state is left to the page."""
+    taken = {e.get("from") for e in wiring.get("edges", [])}
     said = []
     for f in networks:
         for on in f.outputs:
             top = [p for p in f.by_output[on][:2] if p.share >= _FOLLOWED]
-            if on.startswith("d(") or not top:
+            if on not in taken or not top:
                 continue
             parts = " and ".join(
                 f"{words(p.name, labels)} ({'raises' if p.sign > 0 else 'lowers'} it, {p.share:.0%} of what moves it)"
                 for p in top
             )
-            said.append(f"In {f.name}, {on} follows {parts}.")
+            said.append(f"{words(on, labels)[0].upper()}{words(on, labels)[1:]} ({on}) follows {parts}.")
     return said[:_MOST_FOLLOWED]
+
+
+def _n(value: float) -> str:
+    return plain_number(value, 3)
 
 
 def _listed(rows: Sequence[Row]) -> str:

@@ -13,7 +13,7 @@ from sim.interpret.grouped import Follows, Pull, grouped, owners
 from sim.interpret.show import ATTRIBUTING
 from sim.report import effect_pictures as pictures
 from sim.report.effect_words import sentences
-from sim.report.in_words import outcome_words, words
+from sim.report.in_words import outcome_words, outputs_words, words
 from sim.report.page import document
 from sim.report.section import Figure, Section
 from sim.report.style import plain_number
@@ -21,6 +21,8 @@ from sim.report.style import plain_number
 _MOST_TABLE = 15
 #: inputs of a network, or of one of its outputs, that a line names; smaller shares are left to the store
 _MOST_INPUTS, _LEAST_SHARE = 4, 0.02
+#: a direct share this near to all of a target has no rival
+_ALONE = 1e-3
 
 
 _METHODS = {
@@ -69,7 +71,7 @@ def rendered(tree: Any, name: str) -> str:
     numbers = [
         (plain_number(a["baseline"]) + unit, asked),
         (
-            f"{plain_number(a['baseline_lower'])} to {plain_number(a['baseline_upper'])}",
+            f"{plain_number(a['baseline_lower'], 3)} to {plain_number(a['baseline_upper'], 3)}",
             f"90 % interval over {a['seeds']} seeds",
         ),
         (str(sum(r.kind == "total" and r.firm for r in rows)), "clear total effects"),
@@ -142,17 +144,20 @@ def _direct(tree: Any, rows: list[Row]) -> Section | None:
     figures = []
     mine = [r for r in rows if r.method == "direct"]
     if mine:
-        figures.append(
-            Figure(
-                pictures.relative_bars(mine),
-                "What each coupling does to the quantity that it drives, before anything follows from it, "
-                "relative to that quantity. A large direct effect need not reach the outcome.",
+        # what alone sets its target is all of it, which is no news
+        alone = [r.quantity for r in mine if abs(abs(r.relative) - 1) < _ALONE]
+        drawn = [r for r in mine if r.quantity not in alone]
+        if drawn:
+            caption = (
+                "What each coupling does to the quantity that it drives together with others, before anything follows "
+                "from it, relative to that quantity. A large direct effect need not reach the outcome."
             )
-        )
+            figures.append(Figure(pictures.relative_bars(drawn), caption))
         figures.append(
             Figure(
                 pictures.direct_in_time(tree["direct"].to_dataset()),
-                "The same along the run: share of each coupling in what its target is (orange raises, blue lowers).",
+                "Along the run: share of each coupling in what its target is (orange raises, blue lowers)."
+                + (f" All that their targets are: {', '.join(alone)}." if alone else ""),
             )
         )
     shares = [r for r in rows if r.method == "share"]
@@ -206,7 +211,7 @@ def _followed(networks: Sequence[Follows], labels: dict[str, str]) -> str:
     head = "<tr><th>network</th><th>says</th><th>follows</th></tr>"
     lines, folded = [], []
     for f in networks:
-        says = ", ".join(f.outputs[:6]) + (f" and {len(f.outputs) - 6} more" if len(f.outputs) > 6 else "")
+        says = outputs_words(f.outputs)
         lines.append(
             f"<tr><td>{escape(f.name)}</td><td>{escape(says)}</td><td>{_pulls(f.inputs, labels, False)}</td></tr>"
         )

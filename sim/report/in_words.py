@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 _STATISTICS = {
     "mean": "mean {} in living {} cells",
@@ -65,11 +65,11 @@ def words(name: str, labels: Mapping[str, str] | None = None) -> str:
     known = {
         "field": "{} around the cell",
         "condition": "dose of {}",
-        "message": "{}, told by the neighbours",
-        "decoder": "rate of {} as the network has it",
-        "rate": "rate of {}",
+        "message": "{} as the cell hears of it",
+        "decoder": "the network's rate of {}",
+        "rate": "the cells' rate of {}",
         "cell": "{}",
-        "tissue": "message {}",
+        "tissue": "{} as the neighbours make it",
     }
     return known[first].format(rest.replace("_", " ")) if rest and first in known else name
 
@@ -79,3 +79,11 @@ def coupling_words(name: str, labels: Mapping[str, str] | None = None) -> str:
     plain = re.sub(r" \([^()]*\)$", "", name) if name.count("→") == 1 and name.endswith(")") else name
     source, arrow, target = plain.partition(" → ")
     return f"{words(source, labels)} acts on {words(target, labels)}" if arrow else words(name, labels)
+
+
+def outputs_words(names: Sequence[str]) -> str:
+    """What a network says, the parts of a representation as one."""
+    inner = [n for n in names if n.startswith("d(")]
+    blocks = {n[2:].partition("[")[0]: sum(m.startswith(n.partition("[")[0]) for m in inner) for n in inner}
+    said = [f"how {block} changes ({count} parts)" for block, count in blocks.items()]
+    return ", ".join([*(n for n in names if n not in inner), *said])

@@ -144,10 +144,10 @@ def plain_axis(axes: Any) -> None:
         axes.set_ylim(0, 1.25 * high)
 
 
-def plain_number(value: float) -> str:
-    """A number as people write it."""
+def plain_number(value: float, digits: int = 4) -> str:
+    """A number as people write it, with so many significant digits."""
     if value != value:
         return "–"
     if value == 0 or 1e-3 <= abs(value) < 1e5:
-        return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
+        return f"{value:,.{digits}g}" if abs(value) < 1000 else f"{value:,.0f}"
     return f"{value:.2g}"
