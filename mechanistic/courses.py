@@ -11,12 +11,15 @@ import numpy as np
 from mechanistic.codegen.numeric import evaluate
 from mechanistic.codegen.system import System
 from mechanistic.errors import IntegrationError
+from mechanistic.event_memory import fresh_memory
 from mechanistic.stepping import Cells, Stepper
 
 if TYPE_CHECKING:
     import xarray
 
+    from mechanistic.pathway_state import PathwayState
     from mechanistic.solvers.delay import CourseSolver
+    from mechanistic.solvers.delay_steps import DelaySteps
     from mechanistic.solvers.leaping import Leaper
     from mechanistic.solvers.stochastic import StochasticStepper
 
@@ -61,11 +64,10 @@ class Courses:
         """
         if method == "auto" and self.network.event_draws:
             method = "ssa"
-        looks_back = bool(self.network.delays or self.network.fast_reactions)
         if method != "ssa" and method not in LEAPS:
-            only_events = not looks_back and method in ("auto", "native")
+            only_events = not self.looks_back and method in ("auto", "native")
             self.network.refuse_draws(f"the method '{method}'", only_events)
-        if method == "auto" and looks_back:
+        if method == "auto" and self.looks_back:
             method = "radau"
         elif method != "radau":
             self.network.refuse_delays(f"the method '{method}'")
@@ -105,6 +107,55 @@ class Courses:
         from mechanistic.solvers.delay import CourseSolver
 
         return CourseSolver(self.system)
+
+    # ---- cells of a tissue whose model looks back
+
+    @property
+    def looks_back(self) -> bool:
+        """Whether the model has delays in math or fast reactions."""
+        return bool(self.network.delays or self.network.fast_reactions)
+
+    def begin(
+        self, given: Mapping[str, Any], state: np.ndarray, constants: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What cells remember before their start, and their state (cell, state_ids) there, at equilibrium."""
+        from mechanistic.solvers.delay_steps import fresh_past
+
+        past = fresh_past(self.network, given, len(state))
+        return past, self._delay_steps.relaxed(state, constants, past)
+
+    def advance(
+        self, cells: PathwayState, constants: np.ndarray, dt: float, rtol: float, atol: np.ndarray
+    ) -> dict[int, IntegrationError]:
+        """Steps every cell by `dt` in place; the failed ones, which stay as they were, by row."""
+        if cells.memory is None:
+            cells.memory = fresh_memory(self.network.events, len(cells))
+        assert cells.step is not None and cells.past is not None
+        if dt <= 0:
+            return {}
+        cells.memory, cells.past, failed = self._delay_steps.advance(
+            cells.amounts, cells.time, cells.step, cells.scale, constants, cells.memory, cells.past,
+            dt, rtol, atol,
+        )  # fmt: skip
+        return failed
+
+    def looked_up(self, inputs: list, past: np.ndarray) -> list[np.ndarray]:
+        """(cell,) of what each delay looks up now; see `solvers.delay_steps`."""
+        return self._delay_steps.looked_up(inputs, past)
+
+    def reach(self, inputs: list, past: np.ndarray) -> float:
+        """The longest delay of any cell now; see `solvers.delay_steps`."""
+        return self._delay_steps.reach(inputs, past)
+
+    def delayed_amounts(self) -> list[bool]:
+        """Of each delay, whether it looks at an amount; see `solvers.delay_steps`."""
+        return self._delay_steps.amounts()
+
+    @cached_property
+    def _delay_steps(self) -> DelaySteps:
+        from mechanistic.solvers.delay_steps import DelaySteps
+
+        return DelaySteps(self._radau)
 
     def _check_sizes(self, courses: np.ndarray, times: np.ndarray) -> None:
         """No compartment may shrink to nothing: concentrations in it would be infinite."""

@@ -17,7 +17,7 @@ from mechanistic.codegen.initial import computed_from, initial_values
 from mechanistic.codegen.numeric import evaluate
 from mechanistic.codegen.system import System
 from mechanistic.courses import Courses
-from mechanistic.errors import ModelError, ModelProblem
+from mechanistic.errors import IntegrationError, ModelError, ModelProblem
 from mechanistic.network import ReactionNetwork
 from mechanistic.pathway_state import PathwayState
 from mechanistic.reading.problems import closest
@@ -141,15 +141,18 @@ class PathwayModel:
             initial: species by id (a concentration) or `amount.<id>`.
 
         Raises:
-            ModelError: an id is not in the model or cannot be set; delays in math or fast reactions.
+            ModelError: an id is not in the model or cannot be set; a delay looks at what changes before the start.
+            IntegrationError: fast reactions have no equilibrium.
         """
-        self.network.refuse_delays("a tissue, which keeps no past of its cells,")
         given = {**(parameters or {}), **(initial or {})}
         _check_lengths(given, cells, self.network.file)
         reached = computed_from(self.network, given)
         active = tuple(name for name in self.network.settable_ids if name in reached)
         state, columns = initial_values(self.network, given, cells, constants=active)
-        return PathwayState(state, columns, active, np.ones(cells), np.zeros(cells))
+        made = PathwayState(state, columns, active, np.ones(cells), np.zeros(cells))
+        if self._courses.looks_back:
+            made.past, made.amounts = self._courses.begin(given, made.amounts, self._constants(made))
+        return made
 
     def advance(self, state: PathwayState, dt: float) -> None:
         """Steps every cell by `dt` [model time], in place; each cell's result depends on its own row only.
@@ -157,12 +160,16 @@ class PathwayModel:
         Raises:
             IntegrationError: the first cell that could not be integrated; it stays as it was, all others
                 have been advanced.
-            ModelError: the model has delays in math or fast reactions; or delayed events and RoadRunner runs it,
-                which does not say what is pending.
+            ModelError: RoadRunner runs the model and events of it have delays: it does not say what is pending.
         """
         assert state.step is not None
-        self.network.refuse_delays("a tissue, which keeps no past of its cells,")
         self.network.refuse_draws("a tissue")
+        if self._courses.looks_back:
+            failed = self._courses.advance(
+                state, self._constants(state), dt, self.rtol, self.atol * self._atol_unit
+            )
+            self._report(failed)
+            return
         method = self._stepper.method(self.method)
         if method == "roadrunner":
             self._refuse_delays()
@@ -179,10 +186,7 @@ class PathwayModel:
         )
         failed = self._stepper.advance(method, cells, dt, self.rtol, self.atol * self._atol_unit)
         state.memory = cells.memory
-        if failed:
-            error = failed[min(failed)]
-            error.failed = tuple(sorted(failed))
-            raise error
+        self._report(failed)
 
     def concentrations(self, state: PathwayState) -> np.ndarray:
         """(cell, species_ids): amount over compartment size, each cell at its own scale."""
@@ -198,11 +202,28 @@ class PathwayModel:
             nodes = [self._system.quantity(name) for name in ids]
         except KeyError as error:
             raise ModelError(self.network.file, self._unknown(error.args[0])) from None
-        inputs = [state.time, state.scale, *state.amounts.T, *self._constants(state).T]
+        inputs = self._inputs(state)
+        leaves = {d.leaf for d in self._system.delays}
+        if state.past is not None and leaves.intersection(self._system.graph.needed(nodes)):
+            inputs += self._courses.looked_up(inputs, state.past)
         result = np.empty((len(state), len(nodes)))
         for column, value in enumerate(evaluate(self._system.graph, nodes, inputs)):
             result[:, column] = value
         return result
+
+    def longest_delay(self, state: PathwayState) -> float:
+        """How far delays in math look back now [model time], in the cell where they look furthest; 0 without any."""
+        if state.past is None or not self.network.delays:
+            return 0.0
+        return self._courses.reach(self._inputs(state), state.past)
+
+    def delayed_amounts(self) -> list[bool]:
+        """Of each delay, whether it looks at an amount, which daughters share, or at what is the same in both.
+
+        Raises:
+            ModelError: one looks at neither.
+        """
+        return self._courses.delayed_amounts() if self.network.delays else []
 
     def vector_field(self) -> torch.nn.Module:
         """d(state)/dt as a torch module: `PathwayField`, called as `field(time, state)`."""
@@ -301,6 +322,10 @@ class PathwayModel:
 
     # ---- helpers
 
+    def _inputs(self, state: PathwayState) -> list:
+        """The inputs of the graph, each (cell,), up to the constants; see `codegen.system`."""
+        return [state.time, state.scale, *state.amounts.T, *self._constants(state).T]
+
     def _constants(self, state: PathwayState) -> np.ndarray:
         """(cell, settable_ids): the model's own values, with the active columns of every cell."""
         constants = np.repeat(self._defaults[None, :], len(state), axis=0)
@@ -335,6 +360,13 @@ class PathwayModel:
         if delayed is not None:
             message = "an event with a delay cannot run cell by cell in a tissue; remove the delay"
             raise ModelError(self.network.file, [ModelProblem(message, delayed.line, delayed.id)])
+
+    @staticmethod
+    def _report(failed: Mapping[int, IntegrationError]) -> None:
+        if failed:
+            error = failed[min(failed)]
+            error.failed = tuple(sorted(failed))
+            raise error
 
     def _unknown(self, name: str) -> list[ModelProblem]:
         known = (*self.network.species_ids, *self.network.parameter_ids, *self.network.reaction_ids)

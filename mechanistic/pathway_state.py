@@ -22,6 +22,8 @@ class PathwayState:
         step: (cell,) the integrator's last step [model time], 0 where there is none yet.
         memory: (cell, width) what lives on of events between two calls, see `mechanistic.event_memory`; made by the
             first call.
+        past: (cell, width) what delays in math look back to, see `mechanistic.past_memory`; None for a model without
+            delays and fast reactions.
     """
 
     amounts: np.ndarray
@@ -31,6 +33,7 @@ class PathwayState:
     time: np.ndarray
     step: np.ndarray | None = None
     memory: np.ndarray | None = None
+    past: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         if self.step is None:

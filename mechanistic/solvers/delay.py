@@ -41,7 +41,9 @@ class CourseSolver:
         self.inner_needs = [self.ordered([d.inner]) for d in system.delays]
         self.lag_needs = [self.ordered([d.lag]) for d in system.delays]
         moving = self._moving()
-        relations = self._relations(system.derivative, moving)
+        # what delays look at is kept as a polynomial between two calls: no condition in it may turn within a step
+        inner = [d.inner for d in system.delays]
+        relations = self._relations([*system.derivative, *inner], moving)
         self.held = {node: i for i, node in enumerate(relations)}
         fast = system.fast.pivots if system.fast is not None else []
         triggers = [e.trigger for e in system.events]

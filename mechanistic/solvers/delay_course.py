@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import bisect
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import numpy as np
 
 from mechanistic.errors import IntegrationError
 from mechanistic.solvers.collocation import POINTS, NoConvergence, Step, step
-from mechanistic.solvers.past import Before, Past
+from mechanistic.solvers.past import Past
 from mechanistic.solvers.waiting import EventFunctions, EventQueue
 
 if TYPE_CHECKING:
@@ -22,38 +22,80 @@ _LONGEST = 1 / 20  # of the course, a step
 _MOST_STEPS = 1_000_000
 
 
-class Course:
-    """The course of one cell."""
+class Earlier(Protocol):
+    """What delays look up before the start of a course."""
 
-    def __init__(self, solver: CourseSolver, state, constants, times, rtol, atol, key, cell, before: Before):
+    def value(self, delay: int, cell: int, times: np.ndarray) -> np.ndarray:
+        """(time,): what delay number `delay` looks at."""
+        ...
+
+
+class Course:
+    """The course of one cell.
+
+    Attributes:
+        h: length of the step to try next.
+        past: the course so far.
+        queue: its events.
+        generation: the moments at which something jumps, and of how many derivatives nothing is seen there.
+
+    Args:
+        longest: share of the course that a step may be.
+        scale: volume of the cell relative to the model's.
+    """
+
+    def __init__(
+        self,
+        solver: CourseSolver,
+        state,
+        constants,
+        times,
+        rtol,
+        atol,
+        key,
+        cell,
+        before: Earlier,
+        longest: float = _LONGEST,
+        scale: float = 1.0,
+    ):
         self.solver, self.times, self.rtol, self.atol = solver, times, rtol, np.asarray(atol)
-        self.constants, self.cell, self.before = list(constants), cell, before
+        self.constants, self.cell, self.before, self.scale = list(constants), cell, before, scale
         self.start, self.span = float(times[0]), float(times[-1] - times[0])
+        self.longest, self.h = longest * self.span, 0.0
         self.tiny = 4e-15 * max(abs(self.start), abs(float(times[-1])), 1e-300)
         self.past = Past(self.start, np.array(state, dtype=float))
         self.bounds: dict[int, tuple[float, float]] = {}
         self.breaks, self.generation = [self.start], {self.start: 0}
         self.held = np.zeros(len(solver.held), dtype=bool)
+        self.negative: IntegrationError | None = None  # a delay that was, last
         self.queue = EventQueue([self._functions(e) for e in solver.events], key, cell)
 
     # ---- values at a moment
 
-    def inputs(self, times: np.ndarray, states: np.ndarray, wanted: list[int]) -> list:
-        """The inputs of the graph at `times` (time,) and `states` (time, state), with the delays `wanted`."""
+    def inputs(self, times: np.ndarray, states: np.ndarray, wanted: list[int], earlier: bool = False) -> list:
+        """The inputs of the graph at `times` (time,) and `states` (time, state), with the delays `wanted`.
+
+        Args:
+            earlier: whether these are times that a delay looks back to, not those of the present step.
+        """
         solver = self.solver
-        inputs = [times, 1.0, *states.T, *self.constants, *[np.nan] * len(solver.system.delays)]
+        inputs = [times, self.scale, *states.T, *self.constants, *[np.nan] * len(solver.system.delays)]
         for delay in wanted:
             lag = np.broadcast_to(solver.lags[delay](inputs)[0], times.shape)
             if not np.all(lag >= 0):
                 where = solver.system.delays[delay]
                 at = float(times[~(lag >= 0)][0])
                 message = f"the delay in the math of '{where.key}' (line {where.line}) is not 0 or more"
-                raise IntegrationError(f"{message} at time {at:g}", time=at, species=where.key)
-            inputs[solver.first_delay + delay] = self._looked_up(delay, times - lag)
+                self.negative = IntegrationError(f"{message} at time {at:g}", time=at, species=where.key)
+                if self.past.current is not None:
+                    # a guess that a shorter step may do without
+                    raise NoConvergence
+                raise self.negative
+            inputs[solver.first_delay + delay] = self._looked_up(delay, times - lag, earlier)
         return inputs
 
-    def _looked_up(self, delay: int, times: np.ndarray) -> np.ndarray:
-        if delay in self.bounds:
+    def _looked_up(self, delay: int, times: np.ndarray, earlier: bool) -> np.ndarray:
+        if delay in self.bounds and not earlier:
             low, high = self.bounds[delay]
             times = np.clip(times, low + 4 * self.tiny, high - 4 * self.tiny)
         values = np.empty(len(times))
@@ -62,9 +104,18 @@ class Course:
             values[early] = self.before.value(delay, self.cell, times[early])
         if not early.all():
             then = times[~early]
-            inputs = self.inputs(then, self.past.at(then), self.solver.inner_needs[delay])
+            inputs = self.inputs(then, self.past.at(then), self.solver.inner_needs[delay], earlier=True)
             values[~early] = self.solver.inner[delay](inputs)[0]
         return values
+
+    def inner(self, times: np.ndarray, states: np.ndarray) -> np.ndarray:
+        """(delay, time): what each delay looks at, at `times` of the course so far and the `states` there."""
+        solver = self.solver
+        result = np.empty((len(solver.system.delays), len(times)))
+        for delay in range(len(result)):
+            inputs = self.inputs(times, states, solver.inner_needs[delay])
+            result[delay] = solver.inner[delay](inputs)[0]
+        return result
 
     def one(self, formula, time: float, state: np.ndarray) -> list[float]:
         formulas, needs = formula
@@ -116,11 +167,11 @@ class Course:
         rows = np.empty((len(times), self.solver.states + len(self.solver.system.delays)))
         self._settle()
         written = self._write(rows, 0, None)
-        h, last = 0.0, None
+        last = None
         for _ in range(_MOST_STEPS):
             if written == len(times):
                 return rows
-            done, h = self._advance(h, last)
+            done, self.h = self._advance(self.h, last)
             truths = self.truths
             past.add(done)
             past.time, past.state = done.end, done.at(np.array([done.end]))[0]
@@ -133,7 +184,7 @@ class Course:
                 self._settle()
                 last = None if not np.array_equal(before, past.state) or self.turned else done
                 if last is None:
-                    self._add_break(past.time, 0)
+                    self.add_break(past.time, 0)
             else:
                 last = done
             written = self._write(rows, until, None)
@@ -173,7 +224,7 @@ class Course:
         past = self.past
         time, state = past.time, past.state
         ends = float(self.times[-1])
-        longest = min(ends - time, self.span * _LONGEST, self.queue.next_due - time)
+        longest = min(ends - time, self.longest, self.queue.next_due - time)
         first = self._rates(np.array([time]), state[None, :])[0]
         if not np.all(np.isfinite(first)):
             raise self._failure("its rates are not finite", first)
@@ -185,6 +236,7 @@ class Course:
             h = min(longest, 1e-3 * np.sqrt(np.mean((state / scale) ** 2)) / speed if speed > 0 else longest)
             h = max(h, 1e-6 * longest)
         slopes = self._slopes(time, state) if len(state) else np.zeros((0, 0))
+        self.negative = None
         wanted, smallest = h, max(16 * self.tiny, 1e-13 * self.span)
         for _ in range(200):
             h = min(h, longest)
@@ -210,7 +262,7 @@ class Course:
                 h *= 0.25 if not np.isfinite(error) else max(0.2, 0.9 * error ** (-1 / 6))
                 wanted = h
                 if h < smallest:
-                    raise self._failure("the step became too small", first)
+                    raise self.negative or self._failure("the step became too small", first)
                 continue
             reached = self._reached(done)
             if reached is None:
@@ -229,7 +281,12 @@ class Course:
 
     # ---- jumps that delays look back to
 
-    def _add_break(self, time: float, generation: int) -> None:
+    def begins_as(self, generation: int) -> None:
+        """How smoothly the course goes on from what was before it: by default, its start is a jump."""
+        self.generation[self.start] = generation
+
+    def add_break(self, time: float, generation: int) -> None:
+        """Notes a jump of the value (generation 0) or of a derivative at `time`, which delays will look back to."""
         if not self.solver.tracked or generation > _GENERATIONS:
             return
         near = bisect.bisect_left(self.breaks, time - 10 * self.tiny)
@@ -240,7 +297,7 @@ class Course:
         bisect.insort(self.breaks, time)
         self.generation[time] = generation
 
-    def _looks_at(self, delay: int, time: float, state: np.ndarray) -> float:
+    def looks_at(self, delay: int, time: float, state: np.ndarray) -> float:
         """The time that a delay looks back to."""
         inputs = self.inputs(np.array([time]), state[None, :], self.solver.lag_needs[delay])
         return time - float(np.ravel(self.solver.lags[delay](inputs)[0])[0])
@@ -251,7 +308,7 @@ class Course:
         self.bounds = {}
         bounds, margin = {}, 20 * self.tiny
         for delay in self.solver.tracked:
-            at = self._looks_at(delay, time, state)
+            at = self.looks_at(delay, time, state)
             k = bisect.bisect_right(self.breaks, at + margin)
             low = self.breaks[k - 1] if k else -np.inf
             high = self.breaks[k] if k < len(self.breaks) else np.inf
@@ -273,7 +330,7 @@ class Course:
 
             def outside(fraction: float, delay=delay, low=low, high=high) -> bool:
                 time = done.start + fraction * done.h
-                at = self._looks_at(delay, time, done.at(np.array([time]))[0])
+                at = self.looks_at(delay, time, done.at(np.array([time]))[0])
                 return not low - margin <= at <= high + margin
 
             wrong = next((f for f in _LOOKS if outside(f)), None)
@@ -291,10 +348,10 @@ class Course:
         """A delay that has reached a jump makes a smoother one of now."""
         state = done.values[-1]
         for delay in self.solver.tracked:
-            at = self._looks_at(delay, done.end, state)
+            at = self.looks_at(delay, done.end, state)
             k = bisect.bisect_left(self.breaks, at - 40 * self.tiny)
             if k < len(self.breaks) and self.breaks[k] <= at + 40 * self.tiny:
-                self._add_break(done.end, self.generation[self.breaks[k]] + 1)
+                self.add_break(done.end, self.generation[self.breaks[k]] + 1)
 
     # ---- conditions
 
@@ -317,11 +374,20 @@ class Course:
                 left = float(looks[-1])
             assert right is not None
             if (right - left) * done.h <= self.tiny / 2 or not left < (left + right) / 2 < right:
-                done.end = done.start + right * done.h
-                if done.end <= done.start:
-                    done.end = float(np.nextafter(done.start, np.inf))
+                done.end = self._turned_by(done, done.start + right * done.h)
                 return
             looks = left + (right - left) * np.linspace(0.0, 1.0, 18)[1:-1]
+
+    def _turned_by(self, done: Step, end: float) -> float:
+        """`end`, right after which a condition has turned, or the output time just before at which it has already."""
+        end = max(end, float(np.nextafter(done.start, np.inf)))
+        k = bisect.bisect_right(self.times, end) - 1
+        asked = float(self.times[k]) if k >= 0 else end
+        if done.start < asked < end <= asked + self.tiny:
+            at = np.array([asked])
+            if np.any(self._truths(at, done.at(at)) != self.truths):
+                return asked
+        return end
 
     def _failure(self, why: str, first: np.ndarray | None = None) -> IntegrationError:
         """What names the time, and the variable that is not finite or changes fastest."""

@@ -16,6 +16,7 @@ _SETTLED = 1e-11  # of the rates at first
 _FURTHEST = 1e9  # amounts, relative to those at first
 _LONGEST = 1e12  # in units of the time that the amounts would need at first
 _SINGULAR = 1e-9
+_AT_REST = 1e-10  # from rest, relative to the amounts: rates there are rounding
 
 
 class Equilibrium:
@@ -74,11 +75,17 @@ class Equilibrium:
         moved = columns(state)[:, active]
         if np.linalg.matrix_rank(moved) < len(active):
             self._refuse(time, "depend on each other: only the sum of their fluxes is known")
-        state = self._rested(time, state, active, numbers, columns)
+
+        def newton(at: np.ndarray) -> np.ndarray:
+            rates, inner = numbers(self._rates, at)[active], response(at)[np.ix_(active, active)]
+            if not np.all(np.isfinite(inner)) or not np.all(np.isfinite(rates)):
+                return np.full(len(at), np.nan)
+            return columns(at)[:, active] @ np.linalg.lstsq(inner, rates, rcond=None)[0]
+
+        if not np.abs(newton(state)).max() <= _AT_REST * np.abs(state).max():
+            state = self._rested(time, state, active, numbers, columns)
         for _ in range(50):
-            rates = numbers(self._rates, state)[active]
-            inner = response(state)[np.ix_(active, active)]
-            change = columns(state)[:, active] @ np.linalg.lstsq(inner, rates, rcond=None)[0]
+            change = newton(state)
             state = state - change
             if np.all(np.abs(change) <= 1e-15 * np.abs(state).max()):
                 break

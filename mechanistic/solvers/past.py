@@ -60,6 +60,9 @@ class Before:
     SBML lets both hold at times before the start too (cases 00937, 00938 and 01400 of its test suite); what has
     neither is as it is at the start, and rates of change are 0.
 
+    Attributes:
+        changes: of each delay, whether what it looks at changes before the start.
+
     Args:
         given: values by id that replace the model's, each a scalar or one a cell.
     """
@@ -69,6 +72,8 @@ class Before:
         self._graph, self._values = initial.graph, list(given.values())
         earlier = initial.before(self._graph.input(len(self._values)))
         self._nodes = [earlier.resolver.of(tree[1]) for tree, _, _ in network.delays]
+        changing = self._graph.input(len(self._values))
+        self.changes = [changing in self._graph.needed([node]) for node in self._nodes]
 
     def value(self, delay: int, cell: int, times: np.ndarray) -> np.ndarray:
         """(time,): what delay number `delay` looks at."""
@@ -83,17 +88,18 @@ class Past:
     Attributes:
         time, state: now.
         current: the step that is being computed, or None.
+        steps: the steps so far.
     """
 
     def __init__(self, time: float, state: np.ndarray):
         self.time, self.state = time, state
         self.current: Step | None = None
         self._starts: list[float] = []
-        self._steps: list[Step] = []
+        self.steps: list[Step] = []
 
     def add(self, step: Step) -> None:
         self._starts.append(step.start)
-        self._steps.append(step)
+        self.steps.append(step)
 
     def at(self, times: np.ndarray) -> np.ndarray:
         """(time, state), from the start on; where the state jumps, what it jumps to."""
@@ -106,5 +112,5 @@ class Past:
             which = np.searchsorted(self._starts, times[late], side="right") - 1
             for k in np.unique(which):
                 rows = late[which == k]
-                result[rows] = self._steps[max(int(k), 0)].at(times[rows])
+                result[rows] = self.steps[max(int(k), 0)].at(times[rows])
         return result

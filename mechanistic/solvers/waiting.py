@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from mechanistic.errors import IntegrationError
+from mechanistic.event_memory import DRAWS, STREAM, TRIGGERS, slot_width
 from mechanistic.parts import Event
 from mechanistic.random import uniforms
 
@@ -53,6 +54,27 @@ class EventQueue:
         self._held = [e.event.initial_value for e in events]
         self._waiting: list[_Waiting] = []
         self._draws = 0
+
+    def recall(self, memory: np.ndarray) -> None:
+        """Goes on from what `remembered` gave: (width,), see `mechanistic.event_memory`."""
+        count = len(self.events)
+        self._cell, self._draws = int(memory[STREAM]), int(memory[DRAWS])
+        self._held = [bool(t) for t in memory[TRIGGERS : TRIGGERS + count]]
+        slots = memory[TRIGGERS + count :].reshape(-1, slot_width([e.event for e in self.events]))
+        for number, due, *values in slots[slots[:, 0] > 0]:
+            event = self.events[int(number) - 1]
+            kept = [float(v) for v in values[: len(event.targets)]] if event.event.from_trigger_time else None
+            self._waiting.append(_Waiting(float(due), int(number) - 1, kept))
+
+    def remembered(self) -> np.ndarray:
+        """(width,), with as many slots as events wait."""
+        width = slot_width([e.event for e in self.events])
+        slots = np.zeros((len(self._waiting), width))
+        for slot, w in zip(slots, self._waiting):
+            slot[:2] = w.event + 1, w.due
+            if w.values is not None:
+                slot[2 : 2 + len(w.values)] = w.values
+        return np.concatenate([[self._cell, self._draws], np.array(self._held, dtype=float), slots.ravel()])
 
     @property
     def next_due(self) -> float:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
+from math import ceil
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from mechanistic.event_memory import STREAM, fresh_memory
+from mechanistic.past_memory import NOW, amounts_in, past_width
 from sim.core.process import Process
 from sim.core.quantity import Quantity
 from sim.errors import SimulationError
@@ -19,9 +21,15 @@ if TYPE_CHECKING:
     from mechanistic.distributions import Distribution
     from mechanistic.errors import IntegrationError
     from mechanistic.network import ReactionNetwork
+    from mechanistic.pathway_state import PathwayState
 
 
 _log = logging.getLogger("cellweave")
+_NO_ROOM = {
+    False: "so many delayed events: shorten their delay, or make the trigger turn less often",
+    True: "a past as long as its delays now look back: begin with the longest, or give the pathway a longer step",
+}
+_STEPS = 32  # of its past, that a cell remembers beside those that its delays call for
 
 
 @dataclass(frozen=True)
@@ -89,12 +97,16 @@ class PathwayProcess(Process):
             ),
             Quantity(self.steps, "model time", f"last step of the integrator of {settings.name}"),
         )
-        self.memory = f"integrator.{settings.name}.events"
+        self.memory, self.past = (f"integrator.{settings.name}.{what}" for what in ("events", "past"))
         self._unstarted = fresh_memory(network.events, 1)[0]
         self._followed: dict[str, tuple[str, ...]] = {}
         if network.events:
             what = f"triggers and waiting events of {settings.name}"
             self.states += (Quantity(self.memory, "1", what, width=len(self._unstarted)),)
+        self.looks_back = bool(network.delays or network.fast_reactions)
+        if self.looks_back:
+            # how far the delays look back, and so how much there is to remember, shows when the run is prepared
+            self.states += (Quantity(self.past, "model units", f"the past of {settings.name}", width=1),)
         self.inputs = tuple(
             Quantity(
                 f"{prefix}.{i}",
@@ -130,9 +142,24 @@ class PathwayProcess(Process):
         nominal = self.model.initial_state(1, parameters={**reached, **self.settings.set})
         self.active = nominal.active
         self._nominal = dict(zip(nominal.active, nominal.parameters[0]))
+        if self.looks_back:
+            self._make_room(self.model.initial_state(1, parameters={**reached, **self.settings.set}))
         prefix = f"pathway.{self.settings.name}."
         self.inputs = tuple(
             replace(q, stored=q.name.removeprefix(prefix) in self.active) for q in self.inputs
+        )
+
+    def _make_room(self, nominal: PathwayState) -> None:
+        """For a past as long as the delays of a cell are at the start, twice over; an amount in it is shared."""
+        delays, dilutes = len(self.network.delays), self.settings.dilutes
+        calls = self.model.longest_delay(nominal) * self.settings.minutes_per_unit / self.step
+        # a cell that grows feels the end of each call again after each delay
+        pieces = 2 * ceil(calls) * (1 + delays if dilutes else 1) + _STEPS if delays else 0
+        width = past_width(delays, pieces)
+        shared = amounts_in(self.model.delayed_amounts() if dilutes else [False] * delays, width)
+        self.states = tuple(
+            replace(q, width=width, shared=shared if any(shared) else False) if q.name == self.past else q
+            for q in self.states
         )
 
     def initialise(self, state, rows) -> None:
@@ -149,6 +176,8 @@ class PathwayProcess(Process):
         state[self.block][rows] = start.amounts
         if self.network.events:
             state[self.memory][rows] = self._unstarted
+        if start.past is not None:
+            state[self.past][rows] = self._as_wide(state, rows, start.past, self.past)
 
     def advance(self, state, signals, dt: float) -> None:
         from mechanistic.errors import IntegrationError
@@ -164,18 +193,19 @@ class PathwayProcess(Process):
         state[self.block][rows] = cells.amounts
         state[self.steps][rows] = cells.step
         if self.network.events and cells.memory is not None:
-            self._remember(state, rows, cells.memory)
+            state[self.memory][rows] = self._as_wide(state, rows, cells.memory, self.memory)
+        if cells.past is not None:
+            state[self.past][rows] = self._as_wide(state, rows, cells.past, self.past)
 
-    def _remember(self, state, rows: np.ndarray, memory: np.ndarray) -> None:
-        """Keep what is left of events; a cell has room for so many that wait."""
-        width = len(self._unstarted)
-        if np.any(memory[:, width:]):
-            cell = state.ids[rows[np.argmax(np.any(memory[:, width:], axis=1))]]
+    def _as_wide(self, state, rows: np.ndarray, remembered: np.ndarray, column: str) -> np.ndarray:
+        """What cells remember, as wide as its column: a cell has room for so much."""
+        width = state[column].shape[1]
+        if np.any(remembered[:, width:]):
+            cell = state.ids[rows[np.argmax(np.any(remembered[:, width:], axis=1))]]
             raise SimulationError(
-                f"{self.name}: too many delayed events wait in cell {cell} at t = {state.time:g} min; shorten the "
-                "delay, or make the trigger turn less often"
+                f"{self.name}: cell {cell} has no room at t = {state.time:g} min for {_NO_ROOM[column == self.past]}"
             )
-        state[self.memory][rows] = memory[:, :width]
+        return np.pad(remembered[:, :width], ((0, 0), (0, max(0, width - remembered.shape[1]))))
 
     def _give_up(self, state, rows: np.ndarray, error: IntegrationError) -> None:
         """Stop the run, or take the cells that failed out of the tissue; all others have been advanced."""
@@ -234,7 +264,13 @@ class PathwayProcess(Process):
             name = f"pathway.{self.settings.name}.{i}"
             source = signals if asked is None or name in asked else state
             parameters[:, k] = source[name][rows]
-        time = np.full(len(rows), state.time / self.settings.minutes_per_unit)
+        past = state[self.past][rows] if self.looks_back else None
+        # a past is told in the pathway's own time, which may be half a step off the tissue's
+        time = (
+            np.full(len(rows), state.time / self.settings.minutes_per_unit)
+            if past is None
+            else past[:, NOW].copy()
+        )
         return PathwayState(
             amounts=state[self.block][rows],
             parameters=parameters,
@@ -243,6 +279,7 @@ class PathwayProcess(Process):
             time=time,
             step=state[self.steps][rows],
             memory=self._memory(state, rows),
+            past=past,
         )
 
     def _memory(self, state, rows: np.ndarray) -> np.ndarray | None:

@@ -128,7 +128,6 @@ def test_other_methods_refuse_them_by_line():
         lambda: model.simulate([0, 1], method="native"),
         lambda: model.simulate([0, 1], method="roadrunner"),
         lambda: model.simulate([0, 1], method="ssa"),
-        lambda: model.advance(model.initial_state(1), 1.0),
         model.vector_field,
         model.steady_state,
     ):

@@ -257,3 +257,87 @@ def test_cells_may_hear_of_each_other_what_a_rule_says_at_once(tmp_path):
     ).signals
     assert np.array_equal(signals["pathway.q.shown"], [2, 2, 2])
     assert np.array_equal(signals["pathway.q.heard"], [2, 2, 2])
+
+
+HES = """
+model hes
+  compartment c = 1
+  species m in c, p in c
+  substanceOnly species n in c
+  m = 3; p = 100; n = 5
+  lag = 18.5; k = 33
+  make: -> m; c / (1 + (delay(p, lag) / 100)^5)
+  lose: m -> ; 0.03 * c * m
+  translate: -> p; c * m
+  clear: p -> ; 0.03 * c * p
+  count: -> n; 0.01 * delay(n, 5)
+  twice := 2 * delay(p, lag)
+end
+"""
+LAGGING = "pathways: {q: {model: hes.ant, time_unit: min%s}}"
+
+
+def test_a_cell_with_delays_follows_the_model(tmp_path):
+    from mechanistic import load_model
+
+    (tmp_path / "hes.ant").write_text(HES)
+    simulation = started(scene(LAGGING % "", cells=QUIET, folder=tmp_path))
+    advance(simulation, 60)
+    alone = load_model(HES).simulate([0, 60])
+    for name in ("m", "p", "n", "twice", "make"):
+        assert np.allclose(simulation.signals[f"pathway.q.{name}"], alone[name].values[0, -1], rtol=1e-5)
+
+
+def test_a_daughter_inherits_the_past_and_shares_amounts_in_it(tmp_path):
+    """Concentrations go on in both as if nothing had happened, and both together hold the amounts of one cell."""
+    (tmp_path / "hes.ant").write_text(HES)
+    cells = DIVIDING.replace("0.02 /min, cycle: {division: 4e-3 /min}", "0 /min").replace("8", "1")
+
+    def ran(*times):
+        simulation = started(scene(LAGGING % "", cells=cells, folder=tmp_path))
+        for minutes in times:
+            advance(simulation, minutes)
+            if minutes != times[-1]:
+                simulation.state.divide(np.array([0]))
+        return [simulation.signals[f"pathway.q.{name}"] for name in ("m", "p", "n", "twice")]
+
+    for late, early in zip(ran(30, 24), ran(0, 54)):
+        assert late[0] == late[1] and early[0] == early[1]
+        assert late[0] == pytest.approx(early[0], rel=1e-5)
+
+
+@pytest.mark.parametrize("splitting", ["strang", "lie"])
+def test_delays_go_on_from_a_snapshot_to_the_bit(tmp_path, splitting):
+    (tmp_path / "hes.ant").write_text(HES)
+    varied = LAGGING % ", vary: {lag: normal(cv=0.2)}"
+
+    def made():
+        return started(scene(varied, cells=DIVIDING, folder=tmp_path, splitting=splitting))
+
+    one = made()
+    advance(one, 60)
+    other = made()
+    other.state.restore(one.state.snapshot())
+    for simulation in (one, other):
+        advance(simulation, 30)
+    assert len(one.state) > 8
+    for name in ("pathway.q.state", "integrator.q.past"):
+        assert np.array_equal(one.state[name], other.state[name])
+
+
+def test_a_past_without_room_is_an_error(tmp_path):
+    from sim.errors import SimulationError
+
+    (tmp_path / "hes.ant").write_text(HES)
+    simulation = started(
+        scene(
+            LAGGING % "",
+            "couplings: [{from: field.x, to: pathway.q.lag}]",
+            fields="{x: {diffusion: 0 um^2/min, initial: 1 uM}}",
+            cells=QUIET,
+            folder=tmp_path,
+        )
+    )
+    simulation.state.fields["x"][:] = 900.0
+    with pytest.raises(SimulationError, match=r"has no room at t = .* for a past as long as its delays"):
+        advance(simulation, 600)
