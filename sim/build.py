@@ -27,7 +27,7 @@ from sim.processes.life import Growth, Life
 from sim.processes.life_interactions import Interactions
 from sim.processes.motion import Contacts, Mechanics, Motility, Springs
 from sim.processes.pathway import PathwayProcess
-from sim.processes.tissue import Neighbourhood, TissueProcess, TissueSettings
+from sim.processes.tissue import Neighbourhood
 
 if TYPE_CHECKING:
     from sim.scenario import Scenario
@@ -110,7 +110,7 @@ def plan(scenario: Scenario) -> Plan:
     ]
     moved = {m.space for m in manipulators if m is not None}
     spaces = representations_of(findings, moved, step)
-    neighbourhood = Neighbourhood(box, settings.reach_of(scenario))
+    neighbourhood = Neighbourhood(box, settings.neighbours_of(scenario))
     processes: list[Process] = [
         *fields,
         Growth(life_settings, step),
@@ -122,9 +122,9 @@ def plan(scenario: Scenario) -> Plan:
         *(m for m in manipulators if m is not None),
         *spaces,
     ]
-    if tissue is not None and tissue_card is not None and tissue.weights is not None:
-        path = scenario.resolve(("tissue", "weights"), tissue.weights)
-        processes.append(TissueProcess(TissueSettings(path, tissue_card), neighbourhood, step))
+    if tissue_card is not None:
+        network = parts.tissue_of(findings, tissue_card, neighbourhood, step)
+        processes += [network] if network is not None else []
     between = settings.interactions_of(scenario)
     contacts = Contacts(box, findings.types)
     if between is not None:

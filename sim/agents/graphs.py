@@ -70,10 +70,11 @@ def delaunay_graph(
         longest: leaves out edges beyond this length [um], as there are at the rim of a tissue.
 
     Raises:
-        ValueError: as `neighbour_graph`; or for cells that do not span the space, such as all in one line.
-    """
-    from scipy.spatial import Delaunay, QhullError
+        ValueError: as `neighbour_graph`; or for cells that all lie in one place.
 
+    Cells that do not span the space, such as all in one line, are neighbours as the triangulation of what they span
+    has it: in a line each of the next.
+    """
     positions = checked_positions(positions, dims)
     lengths, n = periods(periodic), len(positions)
     if n == 0:
@@ -84,18 +85,13 @@ def delaunay_graph(
     margin = 4.0 * _reach_for(positions, 1.0, lengths, dims)
     while True:
         points, rows = _with_images(flat, lengths[:dims], margin)
-        try:
-            found = Delaunay(points)
-        except (QhullError, ValueError) as error:
-            reason = str(error).strip().splitlines()[0]
-            raise ValueError(f"{n} cells have no Delaunay triangulation in {dims}-D ({reason})") from None
+        simplices, holds = _triangulated(points, n, margin)
         widest = float(lengths.max())
-        if not wraps.any() or margin >= widest or _holds(found, n, margin):
+        if not wraps.any() or margin >= widest or holds:
             break
         margin = min(2.0 * margin, widest)
-    pairs = np.concatenate(
-        [found.simplices[:, [a, b]] for a in range(dims + 1) for b in range(dims + 1) if a != b]
-    )
+    corners = range(simplices.shape[1])
+    pairs = np.concatenate([simplices[:, [a, b]] for a in corners for b in corners if a != b])
     pairs = pairs[pairs[:, 0] < n]
     receiver, sender = pairs[:, 0], rows[pairs[:, 1]]
     graph = _both_ways(n, receiver, sender, lengths)
@@ -225,6 +221,30 @@ def _with_images(points: Array, lengths: Array, margin: float) -> tuple[Array, N
         points = np.concatenate([points, points[low] + shift, points[high] - shift])
         rows = np.concatenate([rows, rows[low], rows[high]])
     return points, rows
+
+
+def _triangulated(points: Array, n: int, margin: float) -> tuple[NDArray, bool]:
+    """Simplices (simplex, corner) of what the points span, and whether more images would change nothing for the first
+    `n` of them."""
+    from scipy.spatial import Delaunay, QhullError
+
+    middle = points - points.mean(axis=0)
+    _, sizes, axes = np.linalg.svd(middle, full_matrices=False)
+    spanned = int((sizes > 1e-9 * max(float(sizes[0]), 1e-300)).sum()) if sizes[0] > 0 else 0
+    if spanned == 0:
+        if len(points) == 1:
+            return np.empty((0, 2), np.int64), True
+        raise ValueError(f"{len(points)} cells have no Delaunay triangulation: all lie in one place")
+    if spanned == 1:
+        order = np.argsort(middle @ axes[0], kind="stable")
+        return np.stack([order[:-1], order[1:]], axis=1), False
+    flat = points if spanned == points.shape[1] else middle @ axes[:spanned].T
+    try:
+        found = Delaunay(flat)
+    except (QhullError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"{n} cells have no Delaunay triangulation ({reason})") from None
+    return found.simplices, _holds(found, n, margin)
 
 
 def _holds(found, n: int, margin: float) -> bool:

@@ -113,16 +113,9 @@ def _edges(
     process: TissueProcess, simulation: Simulation, living: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Senders and receivers (edge,) as places in `living`, and what the network knows of each edge."""
-    from sim.agents.neighbours import Neighbours
-
     indptr, indices = simulation.signals.graph()
-    distance = Neighbours(indptr, indices, process.neighbourhood.periods).distances(
-        simulation.state["cell.position"]
-    )
-    known = {"distance": distance, "distance/radius": distance / process.neighbourhood.radius}
     place = np.full(len(simulation.state), -1, np.int64)
     place[living] = np.arange(len(living))
     receivers = place[np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))]
     senders = place[np.asarray(indices, np.int64)]
-    edges = np.stack([known[q] for q in process.network.edge_inputs], axis=1)
-    return senders, receivers, edges
+    return senders, receivers, process.edges(simulation.state, (indptr, indices))

@@ -11,6 +11,7 @@ from sim.planning.settings import pace_of
 from sim.processes.fields import FieldProcess
 from sim.processes.manipulator import ManipulatorProcess, ManipulatorSettings
 from sim.processes.pathway import Membrane, PathwayProcess, PathwaySettings
+from sim.processes.tissue import EDGE_QUANTITIES, Neighbourhood, TissueProcess, TissueSettings
 from sim.scenario.units import unit
 from sim.spelling import did_you_mean
 
@@ -117,6 +118,27 @@ def manipulator_of(findings: Findings, name: str, card: Card, step: float) -> Ma
         return None
     path = scenario.resolve((*key, "weights"), spec.weights)
     return ManipulatorProcess(ManipulatorSettings(name, path, card, initial), pace_of(spec, step))
+
+
+def tissue_of(
+    findings: Findings, card: Card, neighbourhood: Neighbourhood, step: float
+) -> TissueProcess | None:
+    """The process of the tissue network; None with a fault where it asks what edges do not know."""
+    tissue, key = findings.scenario.tissue, ("tissue", "weights")
+    assert tissue is not None and tissue.weights is not None
+    for name in (q["name"] for q in card.architecture["edges"]):
+        if name not in EDGE_QUANTITIES:
+            known = " or ".join(EDGE_QUANTITIES)
+            findings.fault(key, f"the network asks for '{name}' of each edge; there is {known}")
+            return None
+    rule, radius = neighbourhood.rule, float(card.architecture["radius"])
+    if (rule.kind, rule.radius) != ("radius", radius):
+        findings.notes.append(
+            f"tissue: the network was taught on neighbours within {radius:g} um and hears others here"
+        )
+    return TissueProcess(
+        TissueSettings(findings.scenario.resolve(key, tissue.weights), card), neighbourhood, step
+    )
 
 
 def _no_space(findings: Findings, name: str, space: str) -> None:

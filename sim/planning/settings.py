@@ -13,6 +13,7 @@ from sim.processes.fields import BoxSettings, FieldSettings, Patch, Wall
 from sim.processes.life_interactions import InteractionSettings
 from sim.processes.life_settings import Composition, Cycle, Daughters, LifeSettings
 from sim.processes.motion import MotionSettings, SpringSettings
+from sim.processes.tissue import NeighbourRule
 from sim.scenario.instruments import INCUCYTE
 from sim.scenario.space import Face, InflowFace, PermeableFace
 from sim.scenario.units import unit
@@ -68,12 +69,21 @@ def pace_of(part, step: float) -> float:
     return float(part.step) if part is not None and part.step is not None else step
 
 
-def reach_of(scenario: Scenario) -> float:
-    """How far apart neighbours may be [um]."""
+def neighbours_of(scenario: Scenario) -> NeighbourRule:
+    """Who is whose neighbour: as `tissue` says, or within a distance of the size of cells."""
     if scenario.tissue is not None:
-        return float(scenario.tissue.neighbours.radius)
+        said = scenario.tissue.neighbours
+        if said.delaunay is not None:
+            longest = said.delaunay.longest
+            return NeighbourRule("delaunay", longest=math.inf if longest is None else float(longest))
+        if said.contact is not None:
+            return NeighbourRule("contact", reach=float(said.contact.reach))
+        if said.radius is not None:
+            return NeighbourRule(radius=float(said.radius))
+        either = said.nearest_either_way
+        return NeighbourRule("nearest", count=int(either or said.nearest or 0), either_way=either is not None)
     largest = max((float(c.volume) for c in scenario.cells.values()), default=2494.0)
-    return _CONTACT_RADII * math.cbrt(3 * largest / (4 * math.pi))
+    return NeighbourRule(radius=_CONTACT_RADII * math.cbrt(3 * largest / (4 * math.pi)))
 
 
 def field_of(scenario: Scenario, name: str) -> FieldSettings:

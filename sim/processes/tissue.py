@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -12,42 +14,103 @@ from sim.core.process import Process
 from sim.core.quantity import Quantity
 from sim.processes.fields import BoxSettings
 
+#: what a network may be told of an edge
+EDGE_QUANTITIES = ("distance", "contact")
+
+
+@dataclass(frozen=True)
+class NeighbourRule:
+    """What makes two cells neighbours.
+
+    Attributes:
+        kind: `radius`, `nearest`, `delaunay` or `contact`.
+        radius: largest distance of the centres [um].
+        count: how many of the nearest; either_way: whether one of two among the nearest of the other is enough.
+        longest: of the edges of the triangulation [um].
+        reach: touching is to be at most this many times the sum of both radii apart.
+    """
+
+    kind: Literal["radius", "nearest", "delaunay", "contact"] = "radius"
+    radius: float = 0.0
+    count: int = 0
+    either_way: bool = False
+    longest: float = math.inf
+    reach: float = 1.0
+
 
 class Neighbourhood:
-    """The neighbour graph of the living cells, rebuilt only when somebody moved, came or went.
+    """The neighbour graph of the living cells, rebuilt only when somebody moved, grew, came or went.
 
     Args:
         box: domain, for periodic distances.
-        radius: two cells are neighbours within this distance of their centres [um].
+        rule: who is whose neighbour; a number is a radius [um].
     """
 
-    def __init__(self, box: BoxSettings, radius: float):
+    def __init__(self, box: BoxSettings, rule: NeighbourRule | float):
         self.box = box
-        self.radius = radius
+        self.rule = rule if isinstance(rule, NeighbourRule) else NeighbourRule(radius=float(rule))
         self.periods = np.array(box.upper) - np.array(box.lower) if box.periodic else None
         if self.periods is not None and box.dims == 2:
             self.periods[2] = 0.0
-        self._key: tuple[np.ndarray, np.ndarray] | None = None
+        self._key: tuple[np.ndarray, ...] | None = None
 
     def of(self, state, living: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(indptr, indices) over all rows; dying and dead cells have no neighbours."""
         rows = np.flatnonzero(living)
         positions = np.ascontiguousarray(state["cell.position"][rows])
-        key = (positions, rows)
+        key = (positions, rows, _radii(state["cell.volume"][rows])) if self._touching else (positions, rows)
         if self._key is None or not all(np.array_equal(a, b) for a, b in zip(key, self._key)):
-            self._graph = self._build(positions, rows, len(state))
+            self._graph = self._build(key, rows, len(state))
             self._key = key
         return self._graph
 
-    def _build(self, positions, rows, count):
-        from sim.agents.neighbours import neighbour_graph
+    def between(self, state, graph: tuple[np.ndarray, np.ndarray], names: Sequence[str]) -> np.ndarray:
+        """What each edge knows of its two cells (edge, name): `distance` [um], or `contact`, the area in which they
+        overlap [um²] (in two dimensions the length [um])."""
+        from sim.agents.graphs import edges_of
+        from sim.agents.neighbours import Neighbours
 
-        found = neighbour_graph(positions, self.radius, periodic=self.periods, dims=self.box.dims)
+        pairs, places = Neighbours(*graph, self.periods), state["cell.position"]
+        if "contact" not in names:
+            known = {"distance": pairs.distances(places)}
+        else:
+            edges = edges_of(pairs, places, radii=_radii(state["cell.volume"]), dims=self.box.dims)
+            known = {"distance": edges.distance, "contact": edges.contact}
+        return np.stack([known[name] for name in names], axis=1)
+
+    # ---- parts
+
+    @property
+    def _touching(self) -> bool:
+        return self.rule.kind == "contact"
+
+    def _build(self, key: tuple[np.ndarray, ...], rows, count):
+        found = self._found(*(key[0], *key[2:]))
         degree = np.zeros(count, dtype=np.int64)
         degree[rows] = np.diff(found.indptr)
         indptr = np.zeros(count + 1, dtype=np.int64)
         np.cumsum(degree, out=indptr[1:])
         return indptr, rows[found.indices].astype(np.int32)
+
+    def _found(self, positions: np.ndarray, radii: np.ndarray | None = None):
+        """The graph among cells at `positions`, by the rule."""
+        from sim.agents import graphs
+        from sim.agents.neighbours import neighbour_graph
+
+        rule, wraps, dims = self.rule, self.periods, self.box.dims
+        if rule.kind == "nearest":
+            return graphs.nearest_graph(
+                positions, rule.count, periodic=wraps, dims=dims, mutual=rule.either_way
+            )
+        if rule.kind == "delaunay":
+            return graphs.delaunay_graph(positions, periodic=wraps, dims=dims, longest=rule.longest)
+        if radii is not None:
+            return graphs.contact_graph(positions, radii, reach=rule.reach, periodic=wraps, dims=dims)
+        return neighbour_graph(positions, rule.radius, periodic=wraps, dims=dims)
+
+
+def _radii(volume: np.ndarray) -> np.ndarray:
+    return np.cbrt(0.75 / np.pi * volume)
 
 
 @dataclass(frozen=True)
@@ -98,10 +161,11 @@ class TissueProcess(Process):
         return self.node_inputs
 
     def _messages(self, state, signals) -> np.ndarray:
-        from sim.agents.neighbours import Neighbours
-
         indptr, indices = signals.graph()
-        distance = Neighbours(indptr, indices, self.neighbourhood.periods).distances(state["cell.position"])
-        known = {"distance": distance, "distance/radius": distance / self.neighbourhood.radius}
-        edges = np.stack([known[q] for q in self.network.edge_inputs], axis=1)
-        return self.network.forward_numpy(signals.stack(self.node_inputs), indptr, indices, edges)
+        return self.network.forward_numpy(
+            signals.stack(self.node_inputs), indptr, indices, self.edges(state, (indptr, indices))
+        )
+
+    def edges(self, state, graph: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        """What the network is told of each edge of `graph` (edge, quantity)."""
+        return self.neighbourhood.between(state, graph, self.network.edge_inputs)

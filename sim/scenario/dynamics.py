@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field, model_validator
 
 from mechanistic.distributions import Distribution, parse
+from sim.scenario.cycle import ONE_KEY, exactly_one
 from sim.scenario.values import (
     Duration,
     FilePath,
@@ -18,6 +19,8 @@ from sim.scenario.values import (
     QuantityName,
     Reads,
     fault,
+    number,
+    whole,
 )
 
 _LONGEST_DISTRIBUTION = 120
@@ -104,10 +107,50 @@ class RepresentationSpace(Part):
     )
 
 
-class Neighbours(Part):
-    """Which cells are neighbours."""
+class Delaunay(Part):
+    """Cells that share an edge of the Delaunay triangulation of the centres."""
 
-    radius: Length = Field(description="Largest distance of the centres of two neighbours.")
+    longest: Length | None = Field(
+        default=None,
+        description="Leaves out longer edges, as there are at the rim; none is left out by default.",
+    )
+
+
+class Touching(Part):
+    """Cells whose spheres touch."""
+
+    reach: Annotated[float, number(above=0, high=10)] = Field(
+        default=1.0, description="Touching is to be at most this many times the sum of both radii apart."
+    )
+
+
+class Neighbours(Part):
+    """Which cells are neighbours: exactly one of radius, nearest, nearest_either_way, delaunay, contact."""
+
+    model_config = ConfigDict(json_schema_extra=ONE_KEY)
+
+    radius: Length | None = Field(
+        default=None, description="Largest distance of the centres of two neighbours."
+    )
+    nearest: Annotated[int, whole(1, 100)] | None = Field(
+        default=None,
+        description="As many of the nearest cells; a cell may hear one that does not hear it.",
+        examples=[6],
+    )
+    nearest_either_way: Annotated[int, whole(1, 100)] | None = Field(
+        default=None, description="Two cells where one is among as many nearest of the other.", examples=[6]
+    )
+    delaunay: Delaunay | None = Field(
+        default=None, description="Neighbours in the Delaunay triangulation.", examples=[{"longest": "40 um"}]
+    )
+    contact: Touching | None = Field(
+        default=None, description="Cells that touch, by their radii.", examples=[{"reach": 1.25}]
+    )
+
+    @model_validator(mode="after")
+    def _one(self) -> Neighbours:
+        exactly_one(self, tuple(type(self).model_fields), "way to be neighbours")
+        return self
 
 
 class Tissue(Part):

@@ -84,9 +84,22 @@ def test_periodic_delaunay_is_that_of_all_images(n):
     assert np.mean(graph.counts) == pytest.approx(6, abs=1.0)
 
 
-def test_cells_in_one_line_have_no_triangulation():
-    with pytest.raises(ValueError, match="no Delaunay triangulation in 2-D"):
-        delaunay_graph(np.array([[0.0, 0, 0], [1, 0, 0], [2, 0, 0], [3, 0, 0]]), dims=2)
+def test_cells_that_do_not_span_the_space_are_neighbours_within_what_they_span():
+    line = np.array([[0.0, 0, 0], [1, 2, 0], [3, 6, 0], [2, 4, 0]])
+    for dims in (2, 3):
+        graph = delaunay_graph(line, dims=dims)
+        assert [graph.indices[a:b].tolist() for a, b in zip(graph.indptr, graph.indptr[1:])] == [
+            [1], [0, 3], [3], [1, 2],
+        ]  # fmt: skip
+    ring = delaunay_graph(line * [1, 0, 0] * 5, periodic=(20.0, 20.0, 0), dims=2)
+    assert ring.counts.tolist() == [2, 2, 2, 2]
+    assert delaunay_graph(line[:2], dims=2).counts.tolist() == [1, 1]
+    assert delaunay_graph(line[:1], dims=2).counts.tolist() == [0]
+    layer = np.random.default_rng(0).uniform(0, 50, (40, 3)) * [1, 1, 0]
+    flat, deep = delaunay_graph(layer, dims=2), delaunay_graph(layer + np.array([0, 0, 3.0]), dims=3)
+    np.testing.assert_array_equal(flat.indices, deep.indices)
+    with pytest.raises(ValueError, match="all lie in one place"):
+        delaunay_graph(np.zeros((3, 3)), dims=2)
 
 
 def test_a_wrapping_lattice_has_six_neighbours_each_way():
