@@ -7,7 +7,8 @@ import math
 import numpy as np
 from numba import uint32, uint64
 
-from mechanistic.jit import njit, prange
+from mechanistic.codegen.loops import shared
+from mechanistic.jit import njit
 
 _MULTIPLIER_0 = np.uint64(0xD2511F53)
 _MULTIPLIER_1 = np.uint64(0xCD9E8D57)
@@ -46,15 +47,15 @@ def known_answer(counter, key):
     return philox4x32(counter[0], counter[1], counter[2], counter[3], key[0], key[1])
 
 
-@njit(parallel=True)
-def fill(out, key, step, ids, normal):
+@shared
+def fill(first_row, end, out, key, step, ids, normal):
     """out[i, d] becomes draw d of ids[i]: uniform in [0, 1), or standard normal by Box–Muller on each
     pair."""
     k0 = uint32(key & _LOW)
     k1 = uint32(key >> _32)
     s = uint32(step)
     draws = out.shape[1]
-    for i in prange(ids.size):
+    for i in range(first_row, end):
         low = uint32(ids[i] & _LOW)
         high = uint32(ids[i] >> _32)
         for block in range((draws + 1) // 2):

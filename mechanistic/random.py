@@ -73,5 +73,5 @@ def _filled(key: int | np.uint64, step: int, ids: ArrayLike, draws: int, normal:
         raise ValueError(f"ids must be a vector of integers (got shape {rows.shape}, {rows.dtype})")
     out = np.empty((rows.size, draws))
     with threads_for(out.size, each=20_000):
-        fill(out, np.uint64(key), np.uint64(step), rows.astype(np.uint64, copy=False), normal)
+        fill(rows.size, out, np.uint64(key), np.uint64(step), rows.astype(np.uint64, copy=False), normal)
     return out
