@@ -31,7 +31,7 @@ def test_every_key_is_used_by_the_good_scenarios(folder: Path):
                 given.add((part.__name__, str(key)))
             walk(below, (*path, key), whole)
 
-    for name in ("monolayer", "spheroid", "behaviours", "instruments"):
+    for name in ("monolayer", "spheroid", "behaviours", "instruments", "triangulated"):
         text = (Path(__file__).parent / "data" / f"{name}.yaml").read_text(encoding="utf-8")
         plain = Scenario.parse(text, folder / f"{name}.yaml").to_plain()
         walk(plain, (), plain)
