@@ -145,4 +145,5 @@ class Signals:
 def _row_sums(indptr: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Sum of each CSR row, in the order of the row: the same bits whatever else is computed."""
     rows = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
-    return np.bincount(rows, weights=values, minlength=len(indptr) - 1)
+    sums = np.bincount(rows, weights=values, minlength=len(indptr) - 1)
+    return sums.astype(np.float64, copy=False)  # of nothing at all numpy makes whole numbers

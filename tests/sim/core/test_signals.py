@@ -88,6 +88,16 @@ def test_neighbours_are_counted_summed_and_averaged_over_those_that_have_the_qua
     assert np.array_equal(signals["neighbours.mean(cell.x)"], [20, (10 + 30 + 40) / 3, 20, 20, 0])
 
 
+def test_nobody_beside_anybody_is_none_and_zero():
+    graph = (np.zeros(3, np.int64), np.zeros(0, np.int32))
+    state, signals = tissue(
+        [Store("mechanics", states=[Quantity("cell.x", "1", "x")])], types=(0, 0), graph=lambda: graph
+    )
+    for how in ("count(a)", "sum(cell.x)", "mean(cell.x)"):
+        found = signals[f"neighbours.{how}"]
+        assert found.dtype == float and np.array_equal(found, [0, 0])
+
+
 def test_values_are_computed_once_until_the_state_changes():
     reader = Store("f", readouts={"field.f": lambda state, signals: state["cell.x"] * 2})
     state, signals = tissue([Store("m", states=[Quantity("cell.x", "1", "x")]), reader])
