@@ -243,3 +243,24 @@ def test_a_source_on_a_large_field_is_that_of_its_modes(monkeypatch, decay):
         results.append(u)
         assert decay or u.sum() == pytest.approx(start.sum() + 12.0, rel=1e-12)
     np.testing.assert_allclose(*results, atol=2e-5)
+
+
+@pytest.mark.parametrize("turns", [1, 5])
+@pytest.mark.parametrize("uptake", [0.0, 0.005])
+def test_a_little_source_on_a_large_field_is_taken_in_turns(monkeypatch, turns, uptake):
+    grid, rng, n = Grid((0, 0, 0), 20.0, (1, 12, 15)), np.random.default_rng(5), 8
+    start = 1.0 + rng.random(grid.shape)
+    source, nothing, internal = np.zeros(grid.shape), np.zeros(n), np.zeros(n)
+    source[0, 3, 4] = source[0, 7, 8] = 0.0099 * turns * start.max()
+    voxel = np.append(rng.integers(0, grid.size, n - 1), 3 * 15 + 4)
+    cells = (voxel, np.full(n, 8000.0), nothing, nothing, np.full(n, uptake))
+    solver, exact = DiffusionSolver(grid, 1e3), start.copy()
+    for _ in range(200):  # in turns so short that nothing is left of their error
+        solver.step_with_cells(exact, *cells, 0.005, np.zeros(n), source)
+    monkeypatch.setattr(_spreading, "_MOST_PRODUCTS", 0)
+    solver, u = DiffusionSolver(grid, 1e3), start.copy()
+    monkeypatch.setattr(solver, "_about_steady", None)
+    solver.step_with_cells(u, *cells, 1.0, internal, source)
+    np.testing.assert_allclose(u, exact, atol=1e-3 * start.max())
+    gained = (u.sum() - start.sum()) * grid.voxel_volume + internal.sum()
+    assert gained == pytest.approx(source.sum() * grid.voxel_volume, rel=1e-9)
