@@ -176,9 +176,7 @@ def _scaling(name: str, model: PathwayModel, dt: float, sizes: tuple[int, ...]) 
 def _threads(name: str, model: PathwayModel, dt: float, cells: int) -> Iterator[dict]:
     """Two threads against one, over so many calls in a row that one thread is busy for a while."""
     start, seconds = _start(model, cells), {}
-    begun = time.perf_counter()
-    _ours(model, start, dt, 1, 1e-4)
-    calls = math.ceil(_BUSY / (time.perf_counter() - begun))
+    calls = math.ceil(_BUSY / min(_cpu(partial(_ours, model, start, dt, 1, 1e-4)) for _ in range(_REPEATS)))
     for _ in range(_REPEATS):
         for threads in (1, 2):
             if jit.set_threads(threads) == threads:
