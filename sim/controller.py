@@ -19,6 +19,7 @@ from sim.perturbations import Perturbation
 from sim.progress import Progress, Silent
 
 if TYPE_CHECKING:
+    import numpy as np
     import xarray as xr
 
     from sim.scenario import Scenario
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 _COMMIT_EVERY = 2.0
 #: how many times along a run the splitting error is measured
 _ERROR_PROBES = 4
+#: bytes of state up to which a stop is remembered, to be stored if the run fails; a larger one is stored at once
+_REMEMBERED = 32 * 2**20
 #: times closer than this are one stop [min]
 _SAME_TIME = 1e-7
 
@@ -102,7 +105,8 @@ def simulate(
     Raises:
         Interrupted: a signal asked to stop; everything up to now is committed.
     """
-    from sim.store.writer import RunWriter, check_output
+    from sim.store.place import check_output
+    from sim.store.writer import RunWriter
     from sim.trackers import Recorder, bytes_needed, layout_of
 
     check_output(output, force=force, resume=resume, needed=0 if resume else bytes_needed(planned))
@@ -149,6 +153,7 @@ class _Controller:
         self._per_unit = minutes_per_time_unit(simulation.plan)
         self._last_commit = -float("inf")
         self._resumed = False
+        self._saved: tuple[Mapping[str, np.ndarray], Mapping[str, Any]] | None = None
 
     def resume(self, checkpoint) -> None:
         self.simulation.state.restore(checkpoint.arrays)
@@ -156,7 +161,7 @@ class _Controller:
         self.position = dict(checkpoint.meta["position"])
         self.errors = dict(checkpoint.meta["errors"])
         self.simulation.schedule.seconds.update(checkpoint.meta["seconds"])
-        self._saved = (checkpoint.arrays, checkpoint.meta)
+        self._saved = (checkpoint.arrays, checkpoint.meta) if _is_small(checkpoint.arrays) else None
         self._resumed = True
 
     def run(self, output: Path) -> Result:
@@ -205,7 +210,16 @@ class _Controller:
         self.recorder.instruments(stop.instruments)
         if stop.frame:
             self.recorder.frame()
-        self._saved = (simulation.state.snapshot(), self._meta(stop_done=True))
+        self._remember()
+
+    def _remember(self) -> None:
+        """See that the run can be taken back to this stop."""
+        content, meta = self.simulation.state.content(), self._meta(stop_done=True)
+        self._saved = None
+        if _is_small(content):
+            self._saved = ({name: values.copy() for name, values in content.items()}, meta)
+        else:
+            self._store(content, meta, "running")
 
     def _probe(self, length: float) -> None:
         for name, error in self.simulation.splitting_error(length).items():
@@ -231,17 +245,24 @@ class _Controller:
             self._commit("running")
 
     def _commit(self, status: str) -> None:
-        self.recorder.writer.commit(
-            self.simulation.state.snapshot(), self._meta(), status=status, attrs=self._findings()
-        )
+        self._store(self.simulation.state.content(), self._meta(), status)
+
+    def _store(self, content: Mapping[str, np.ndarray], meta: Mapping[str, Any], status: str) -> None:
+        self.recorder.writer.commit(content, meta, status=status, attrs=self._findings())
         self._last_commit = wall.monotonic()
         # from the first commit on there is something to lose
         interrupts.guard(True)
 
     def _keep_what_is_saved(self) -> None:
-        """After a failure: everything up to the last stop becomes readable, and a resume starts there."""
-        arrays, meta = self._saved
-        self.recorder.writer.commit(arrays, meta, status="interrupted", attrs=self._findings())
+        """After a failure: everything up to the last stop becomes readable, and a resume starts there.
+
+        Where the stop was stored and not remembered, it starts at the last commit, which is that stop or a step after.
+        """
+        if self._saved is None:
+            self.recorder.writer.stop("interrupted")
+        else:
+            arrays, meta = self._saved
+            self.recorder.writer.commit(arrays, meta, status="interrupted", attrs=self._findings())
 
     def _findings(self) -> dict[str, str]:
         return {
@@ -251,6 +272,10 @@ class _Controller:
                 {k: round(v, 3) for k, v in self.simulation.schedule.seconds.items()}
             ),
         }
+
+
+def _is_small(content: Mapping[str, np.ndarray]) -> bool:
+    return sum(values.nbytes for values in content.values()) <= _REMEMBERED
 
 
 def stops_of(planned: Plan) -> list[Stop]:

@@ -193,14 +193,16 @@ class State:
 
     def snapshot(self) -> dict[str, np.ndarray]:
         """Copies of everything, as plain arrays keyed by name: the content of a checkpoint."""
+        return {name: values.copy() for name, values in self.content().items()}
+
+    def content(self) -> dict[str, np.ndarray]:
+        """The arrays of `snapshot` without copying: they hold until the next change."""
         self.compact()
-        arrays = {f"cells/{name}": self[name].copy() for name in self._table.columns}
-        arrays |= {f"fields/{name}": values.copy() for name, values in self.fields.items()}
-        arrays |= {f"lineage/{name}": self.lineage[name].copy() for name in self.lineage._table.columns}
-        arrays |= {f"cleared/{name}": values.copy() for name, values in self.cleared.items()}
-        arrays["clock/time"] = np.array(self.time)
-        arrays["clock/tick"] = np.array(self.tick)
-        return arrays
+        arrays = {f"cells/{name}": self[name] for name in self._table.columns}
+        arrays |= {f"fields/{name}": values for name, values in self.fields.items()}
+        arrays |= {f"lineage/{name}": self.lineage[name] for name in self.lineage._table.columns}
+        arrays |= {f"cleared/{name}": values for name, values in self.cleared.items()}
+        return arrays | {"clock/time": np.array(self.time), "clock/tick": np.array(self.tick)}
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take over a snapshot made by a state with the same columns."""

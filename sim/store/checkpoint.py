@@ -61,13 +61,13 @@ def save(run: Path, checkpoint: Checkpoint, identity: Mapping[str, Any]) -> None
     body = {
         "number": checkpoint.number,
         "identity": dict(identity),
-        "arrays_sha256": hashlib.sha256(buffer.getvalue()).hexdigest(),
+        "arrays_sha256": hashlib.sha256(buffer.getbuffer()).hexdigest(),
         "extents": {path: list(extent) for path, extent in checkpoint.extents.items()},
         "attrs": dict(checkpoint.attrs),
         "meta": dict(checkpoint.meta),
     }
     stem = run / FOLDER / f"{checkpoint.number:09d}"
-    replace_files([(stem.with_suffix(".npz"), buffer.getvalue())])
+    replace_files([(stem.with_suffix(".npz"), buffer.getbuffer())])
     replace_files([(stem.with_suffix(".json"), _sealed(json.dumps(body)))])
 
 

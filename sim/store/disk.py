@@ -6,7 +6,7 @@ import contextlib
 import errno
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sim.errors import StoreError
@@ -36,7 +36,7 @@ def require_space(folder: Path, needed: int) -> None:
         raise StoreError(f"{folder}: needs {needed / _GIB:.3g} GiB, {free / _GIB:.3g} GiB free")
 
 
-def write(descriptor: int, content: bytes) -> None:
+def write(descriptor: int, content: bytes | memoryview) -> None:
     """Writes all of `content`."""
     view = memoryview(content)
     while view:
@@ -52,7 +52,7 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def replace_files(files: list[tuple[Path, bytes]], *, durable: bool = True) -> None:
+def replace_files(files: Sequence[tuple[Path, bytes | memoryview]], *, durable: bool = True) -> None:
     """Writes each file beside its place, then moves all into place.
 
     Each file changes atomically; when this returns all of them are durable. All are written before the first
@@ -68,7 +68,7 @@ def replace_files(files: list[tuple[Path, bytes]], *, durable: bool = True) -> N
             sync_folder(folder)
 
 
-def _replace_some(files: list[tuple[Path, bytes]], durable: bool) -> None:
+def _replace_some(files: Sequence[tuple[Path, bytes | memoryview]], durable: bool) -> None:
     partials = [path.with_name(path.name + PARTIAL) for path, _ in files]
     try:
         with contextlib.ExitStack() as opened:

@@ -6,7 +6,6 @@ any point leaves the commit before it, whole; `resume` takes the newest good che
 
 from __future__ import annotations
 
-import os
 import shutil
 import uuid
 from collections.abc import Mapping, Sequence
@@ -15,45 +14,18 @@ from typing import Any
 
 import numpy as np
 
-from sim.errors import ScenarioError, StoreError, escaped
+from sim.errors import ScenarioError
 from sim.store import checkpoint as checkpoints
 from sim.store.checkpoint import Checkpoint
 from sim.store.chunks import Column, RewrittenColumn
-from sim.store.disk import disk_errors, replace_files, require_space, sync_folder
-from sim.store.layout import GENERATIONS, Layout
+from sim.store.disk import disk_errors, replace_files
+from sim.store.layout import Layout
 from sim.store.lock import Lock
-from sim.store.record import RECORD, Record, is_run, read_record
+from sim.store.place import appear, beside, check_output, make_folders, recover
+from sim.store.record import RECORD, Record, read_record
 from sim.store.resume import identity_of, newest_good, publish, read_rows, reopened, require_same, rewind
 
 _ALIVE = 0  # code of `cause`; the causes of the layout follow
-
-
-def check_output(path: Path | str, *, force: bool = False, resume: bool = False, needed: int = 0) -> None:
-    """Looks, before anything is computed, whether a run can be written at `path`.
-
-    Args:
-        needed: bytes that must be free.
-
-    Raises:
-        ScenarioError: there is one already (without `force` or `resume`), or something that is no run.
-        StoreError: no room.
-    """
-    path = Path(path)
-    if "\0" in str(path):
-        raise ScenarioError(f"{escaped(path)}: is no name for a file")
-    if os.path.lexists(path) and not resume:
-        if not force:
-            raise ScenarioError(f"{path}: exists; use --resume or --force")
-        if not is_run(path) and not (path.is_dir() and not any(path.iterdir())):
-            raise ScenarioError(f"{path}: exists and is not a run of cellweave; --force replaces only runs")
-    folder = path.absolute().parent
-    while not os.path.lexists(folder):
-        folder = folder.parent
-    if not folder.is_dir():
-        raise ScenarioError(f"{path}: {folder} is not a folder")
-    if not os.access(folder, os.W_OK | os.X_OK):
-        raise StoreError(f"{folder}: is read-only")
-    require_space(folder, needed)
 
 
 class RunWriter:
@@ -71,7 +43,7 @@ class RunWriter:
         self._attrs = dict(record.attrs)
         self._published = record.extents
         self._started = record.number > 0
-        self._folder = path if self._started else _beside(path, "new")
+        self._folder = path if self._started else beside(path, "new")
         self._times: dict[str, float] = {}
         self._born = np.empty(0, np.int64)
         self._unborn: list[np.ndarray] = []
@@ -112,7 +84,7 @@ class RunWriter:
         lock = Lock(path)
         try:
             with disk_errors(path):
-                _recover(path)
+                recover(path)
             check_output(path, force=force)
             known = {"run_id": uuid.uuid4().hex, **identity}
             root = {"status": "running", **_plain(attrs), **known, "time_unit": layout.time_unit}
@@ -124,10 +96,10 @@ class RunWriter:
             for name, values in layout.fixed_values().items():
                 columns[name].append(values)
             with disk_errors(path):
-                _make_folders(_beside(path, "new"), record)
+                make_folders(beside(path, "new"), record)
             return cls(path, lock, record, columns)
         except BaseException:
-            shutil.rmtree(_beside(path, "new"), ignore_errors=True)
+            shutil.rmtree(beside(path, "new"), ignore_errors=True)
             lock.release()
             raise
 
@@ -151,7 +123,7 @@ class RunWriter:
         lock = Lock(path)
         try:
             with disk_errors(path):
-                _recover(path)
+                recover(path)
             record = read_record(path)
             require_same(path, record, expect)
             if record.attrs["status"] == "complete":
@@ -302,8 +274,23 @@ class RunWriter:
                 publish(self._folder, self._record, durable=True)
                 self._published = extents
             if not self._started:
-                self._appear()
+                appear(self._folder, self.path)
+                self._folder, self._started = self.path, True
             checkpoints.keep(self.path, checkpoints.numbers(self.path)[: checkpoints.KEPT])
+
+    def stop(self, status: str) -> None:
+        """Says that the run stopped at its last commit; what was added since is forgotten.
+
+        Raises:
+            StoreError: disk full, read-only.
+        """
+        old = self._record
+        attrs = {**old.attrs, "status": status}
+        self._record = Record(attrs, old.groups, old.arrays, old.number, old.extents, self._published)
+        with disk_errors(self.path, self._when()):
+            replace_files([(self._folder / RECORD, self._record.file())])
+            publish(self._folder, self._record, durable=True)
+            self._published = old.extents
 
     def close(self) -> None:
         """Frees the lock. A run without a commit leaves nothing behind."""
@@ -318,23 +305,6 @@ class RunWriter:
         self.close()
 
     # ------------------------------------------------------------------ parts
-
-    def _appear(self) -> None:
-        for folder in [self._folder, *(p for p in self._folder.rglob("*") if p.is_dir())]:
-            sync_folder(folder)
-        aside = _beside(self.path, "old")
-        if os.path.lexists(self.path):
-            os.rename(self.path, aside)
-        try:
-            os.rename(self._folder, self.path)
-        except OSError:
-            if os.path.lexists(aside):
-                os.rename(aside, self.path)
-            raise
-        sync_folder(self.path.absolute().parent)
-        if os.path.lexists(aside):
-            _discard(aside)
-        self._folder, self._started = self.path, True
 
     def _add(self, group: str, values: Mapping[str, Any], fixed: Sequence[str] = ()) -> None:
         known = {n.rpartition("/")[2] for n in self._columns if n.rpartition("/")[0] == group} - set(fixed)
@@ -368,37 +338,3 @@ def _plain_value(value: Any) -> Any:
     if isinstance(value, float) and not np.isfinite(value):
         return None
     return value
-
-
-def _beside(path: Path, what: str) -> Path:
-    return path.with_name(f".{path.name}.{what}")
-
-
-def _recover(path: Path) -> None:
-    """Undoes what a killed start left; only the holder of the lock may do so."""
-    aside = _beside(path, "old")
-    if os.path.lexists(aside):
-        if os.path.lexists(path):
-            _discard(aside)
-        else:
-            os.rename(aside, path)
-    if os.path.lexists(_beside(path, "new")):
-        _discard(_beside(path, "new"))
-
-
-def _discard(path: Path) -> None:
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
-
-
-def _make_folders(folder: Path, record: Record) -> None:
-    (folder / checkpoints.FOLDER).mkdir(parents=True)
-    for name in record.groups:
-        (folder / name).mkdir()
-    for array in record.arrays:
-        (folder / array.path).mkdir()
-        if array.rewritten:
-            for generation in range(len(GENERATIONS)):
-                (folder / array.path / array.chunk_key(0, generation)).parent.mkdir(exist_ok=True)

@@ -242,8 +242,13 @@ def test_stops_are_in_order_and_hold_all_that_is_due():
     assert [s.time for s in stops if s.perturbations] == [95, 180, 190, 285]
 
 
-def test_a_failure_keeps_what_was_saved_and_names_the_cell(tmp_path):
-    """The first hours of a pathway that explodes later are readable, and a resume fails the same way."""
+@pytest.mark.parametrize("remembered", [2**25, 0])
+def test_a_failure_keeps_what_was_saved_and_names_the_cell(tmp_path, monkeypatch, remembered):
+    """The first hours of a pathway that explodes later are readable, and a resume fails the same way.
+
+    So it is where the state is too large to be remembered and every stop is stored at once.
+    """
+    monkeypatch.setattr("sim.controller._REMEMBERED", remembered)
     late = "model b\n compartment c = 1\n species X in c\n X = 1\n k = 0.006\n J: -> X; c*k*X*X\nend\n"
     (tmp_path / "late.ant").write_text(late)
     exploding = scene(

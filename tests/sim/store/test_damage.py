@@ -13,8 +13,8 @@ import toy
 
 from sim.errors import ScenarioError, StoreError
 from sim.store import disk
+from sim.store.place import check_output
 from sim.store.reader import digest, open_run, verify
-from sim.store.writer import check_output
 
 
 @pytest.fixture(scope="module")

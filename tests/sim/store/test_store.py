@@ -15,8 +15,9 @@ import xarray as xr
 
 from sim.errors import ScenarioError, StoreError
 from sim.store.layout import Layout, Variable
+from sim.store.place import check_output
 from sim.store.reader import cells_at, digest, open_run, to_anndata, verify
-from sim.store.writer import RunWriter, check_output
+from sim.store.writer import RunWriter
 
 
 @pytest.fixture(scope="module")
