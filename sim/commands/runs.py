@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sim.commands.common import Outside, Quiet, RunStore, Sets, app, load_or_open, say
-from sim.errors import Interrupted
+from sim.errors import Interrupted, ScenarioError
 
 
 @app.command()
@@ -32,21 +32,27 @@ def explain(
     scenario: Annotated[
         str, typer.Argument(metavar="SCENARIO|RUN.zarr", help="A scenario, or a run whose scenario is taken.")
     ],
-    outcome: Annotated[str, typer.Option(help="For example 'count(pc9) @ 72 h'.")],
+    outcome: Annotated[
+        str | None, typer.Option(help="For example 'count(pc9) @ 72 h'; by default what --reach is about.")
+    ] = None,
     method: Annotated[
         list[str],
         typer.Option(
             help="How, as often as wanted: ablation, clamp, scaling, direct, share, gradients, "
-            "integrated_gradients, distil, control, local, morris, sobol, counterfactual."
+            "integrated_gradients, distil, control, local, morris, sobol, counterfactual, reach."
         ),
     ] = [],  # noqa: B006
     over: Annotated[
         list[str],
-        typer.Option(metavar="KEY=LOW..HIGH", help="A parameter and its range, for local, morris, sobol."),
+        typer.Option(metavar="KEY=LOW..HIGH", help="A parameter and its range; as often as wanted."),
     ] = [],  # noqa: B006
     threshold: Annotated[
         float | None, typer.Option(help="For counterfactual: the value that the outcome is to pass.")
     ] = None,
+    reach: Annotated[
+        list[str],
+        typer.Option(metavar="OUTCOME=VALUE", help="What changes of --over are to bring about."),
+    ] = [],  # noqa: B006
     samples: Annotated[int, typer.Option(min=2, help="Points of the designs of morris and sobol.")] = 16,
     seeds: Annotated[int, typer.Option(min=2, help="Paired runs of each variant.")] = 3,
     output: Annotated[
@@ -69,9 +75,17 @@ def explain(
     """Rank what drives an outcome: total and direct effects with intervals, and what networks follow."""
     from sim.interpret.explain import DEFAULT
     from sim.interpret.keeping import explain_into
+    from sim.interpret.outcome import split_wanted
     from sim.interpret.show import as_table, to_json
     from sim.progress import shown
 
+    if outcome is None:
+        if not reach:
+            raise ScenarioError("--outcome: say what is to be explained, for example 'count(pc9) @ 72 h'")
+        outcome, _ = split_wanted(reach[0])
+    chosen = list(method) or ([] if reach else list(DEFAULT))
+    if reach and "reach" not in chosen:
+        chosen.append("reach")
     try:
         found = explain_into(
             output,
@@ -79,7 +93,8 @@ def explain(
             outcome,
             resume=resume,
             progress=shown("", quiet),
-            methods=tuple(method) or DEFAULT,
+            methods=chosen,
+            reach=reach,
             seeds=seeds,
             over=over,
             threshold=threshold,

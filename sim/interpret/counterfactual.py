@@ -1,8 +1,9 @@
 """The smallest change that moves the outcome past a threshold, confirmed by running it.
 
 For each parameter alone, the range is searched on both sides of the present value: the nearest of a few points
-that passes, then halving the step between the last that does not and the first that does. The change that is told
-was run with every seed, and it says in how many of them the outcome passed.
+that passes, then halving the step between the last that does not and the first that does. For all of them together, the
+nearest point is searched along slopes. The change that is told was run with every seed, and it says in how many
+of them the outcome passed.
 """
 
 from __future__ import annotations
@@ -10,12 +11,16 @@ from __future__ import annotations
 import numpy as np
 
 from sim.errors import ScenarioError
-from sim.interpret.effects import CANNOT_TELL, LOWERS, NO_EFFECT, RAISES, Row, interval
-from sim.interpret.over import Range, current, variant_at
+from sim.interpret.effects import CANNOT_TELL, LOWERS, NO_EFFECT, RAISES, REACHES, Estimate, Row, interval
+from sim.interpret.outcome import Wanted
+from sim.interpret.over import Range, present, tidy, variant_at
 from sim.interpret.question import Answer, Question
+from sim.interpret.reaching import Searcher
 
 #: points on each side, and how often the bracket is halved
 _POINTS, _HALVINGS = 4, 6
+#: how far past the threshold all parameters together aim, of the way there
+_BEYOND = 0.02
 
 
 class Counterfactual:
@@ -28,25 +33,26 @@ class Counterfactual:
                 "for example --threshold 100 --over 'perturbations[0].to=0.01 uM..1 uM'"
             )
         self.question = question
+        self.searcher = Searcher(question, [Wanted(question.outcome, question.threshold)])
 
     def answer(self) -> Answer:
         q = self.question
         assert q.threshold is not None
         self.upward = q.baseline.mean < q.threshold
-        rows, told = [], []
-        for name, r in q.over.items():
-            row, words = self._searched(name, r)
-            rows.append(row)
-            told.append(words)
-        return Answer(rows, self._data(rows), told)
+        here = present(q)
+        found = [self._alone(name, r, here[name]) for name, r in q.over.items()]
+        if len(q.over) > 1:
+            found.append(self._together(here))
+        # the smallest change first, in shares of the ranges; what does not pass comes last
+        found.sort(key=lambda f: (f[0].verdict == NO_EFFECT, f[2]))
+        rows = [row for row, _, _ in found]
+        return Answer(rows, self._data(rows), [words for _, words, _ in found], ordered=True)
 
     # ---- parts
 
-    def _searched(self, name: str, r: Range) -> tuple[Row, str]:
+    def _alone(self, name: str, r: Range, here: float) -> tuple[Row, str, float]:
+        """The row, what it says, and the size of the change, in shares of the range."""
         q = self.question
-        here = current(r, q)
-        if here is None:
-            raise ScenarioError(f"--over {name}: has no value in the scenario to start from")
         known: dict[float, float] = {}
 
         def passed(share: float) -> bool:
@@ -68,26 +74,58 @@ class Counterfactual:
                         found = near
                     break
                 before = share
-        words = "above" if self.upward else "below"
         if found is None:
             text = (
                 f"No value of {name} from {r.text(r.low)} to {r.text(r.high)} moves {q.outcome.text} "
-                f"{words} {q.threshold:g}."
+                f"{self._side()} {q.threshold:g}."
             )
-            return self._row(name, 0.0, 0.0, 0.0, NO_EFFECT, r, ""), text
+            return self._row(name, 0.0, NO_EFFECT, r.unit, ""), text, 1.0
         value = r.at(found)
         reached = q.outcomes(variant_at(q, {name: value}))
-        share_passed = float(np.mean([self._beyond(x) for x in reached]))
+        row, text = self._confirmed({name: value}, {name: here}, reached, value - here, r.unit)
+        return row, text, abs(found - start)
+
+    def _together(self, here: dict[str, float]) -> tuple[Row, str, float]:
+        """All parameters at once: the nearest point that passes (`sim.interpret.search`)."""
+        q = self.question
+        assert q.threshold is not None
+        way = abs(q.threshold - q.baseline.mean) or 1.0
+        # a little beyond, so that what is near enough has passed
+        goal = q.threshold + (1 if self.upward else -1) * _BEYOND * way
+        change = self.searcher.search(list(q.over), np.array([goal]), np.array([_BEYOND * way]))
+        names = " and ".join(q.over)
+        if not self._beyond(float(change.outcomes[0].mean())):
+            side = f"{self._side()} {q.threshold:g}"
+            text = f"No change of {names} together was found that moves {q.outcome.text} {side}."
+            return self._row(names, 0.0, NO_EFFECT, "", ""), text, 2.0
+        row, text = self._confirmed(change.values, here, change.outcomes[0], change.size, "")
+        return row, text, change.size
+
+    def _confirmed(
+        self, values: dict[str, float], here: dict[str, float], reached: np.ndarray, change: float, unit: str
+    ) -> tuple[Row, str]:
+        """Row and sentence of a change that was run with every seed."""
+        q = self.question
+        passed = float(np.mean([self._beyond(x) for x in reached]))
         e = interval(reached)
-        told = CANNOT_TELL if share_passed < 1 else RAISES if value > here else LOWERS
-        text = (
-            f"{name} from {r.text(_tidy(here))} to {r.text(_tidy(value))} moves {q.outcome.text} {words} "
-            f"{q.threshold:g}: run again it gave {e.mean:.4g} ({e.lower:.4g} to {e.upper:.4g}), "
-            f"past the threshold in {share_passed:.0%} of the seeds."
+        # of one parameter: which way it goes
+        told = REACHES if len(values) > 1 else RAISES if change > 0 else LOWERS
+        told = CANNOT_TELL if passed < 1 else told
+        steps = " and ".join(
+            f"{n} from {q.over[n].text(tidy(here[n]))} to {q.over[n].text(tidy(v))}"
+            for n, v in values.items()
         )
-        change = value - here
-        note = f"to {r.text(_tidy(value))}; confirmed in {share_passed:.0%} of the seeds"
-        return self._row(name, change, change, change, told, r, note, here), text
+        text = (
+            f"{steps} moves {q.outcome.text} {self._side()} {q.threshold:g}: run again it gave {e.mean:.4g} "
+            f"({e.lower:.4g} to {e.upper:.4g}), past the threshold in {passed:.0%} of the seeds."
+        )
+        to = ", ".join(f"{n} to {q.over[n].text(tidy(v))}" for n, v in values.items())
+        note = f"{to}; confirmed in {passed:.0%} of the seeds"
+        only = next(iter(here.values())) if len(values) == 1 else 0.0
+        return self._row(" and ".join(values), change, told, unit, note, only), text
+
+    def _side(self) -> str:
+        return "above" if self.upward else "below"
 
     def _halved(self, outside: float, inside: float, passed) -> float:
         for _ in range(_HALVINGS):
@@ -103,21 +141,12 @@ class Counterfactual:
         assert threshold is not None
         return value >= threshold if self.upward else value <= threshold
 
-    def _row(self, name, change, lower, upper, verdict, r: Range, note: str, here: float = 0.0) -> Row:
-        q = self.question
-        return Row(
-            quantity=name,
-            on=q.outcome.text,
-            effect=change,
-            lower=lower,
-            upper=upper,
-            relative=change / here if here else float("nan"),
-            unit=r.unit or "1",
-            kind="total",
-            method="counterfactual",
-            time=q.outcome.when,
-            verdict=verdict,
-            note=note,
+    def _row(self, name: str, change: float, verdict: str, unit: str, note: str, here: float = 0.0) -> Row:
+        """A row; the change is in the parameter's unit, of several together in shares of their ranges."""
+        relative = change / here if here else float("nan")
+        effect = Estimate(change, change, change)
+        return self.question.row(
+            "counterfactual", name, effect, verdict, unit=unit or "1", relative=relative, note=note
         )
 
     def _data(self, rows: list[Row]):
@@ -131,7 +160,3 @@ class Counterfactual:
             coords={"parameter": np.array([r.quantity for r in rows], object)},
             attrs={"kind": "total", "method": "counterfactual", "threshold": self.question.threshold},
         )
-
-
-def _tidy(value: float) -> float:
-    return float(f"{value:.4g}")

@@ -22,7 +22,8 @@ WITHIN_STEP_ERROR = "below the coupling error"
 CANNOT_TELL = "cannot tell"
 NO_EFFECT = "no effect"
 UNDEFINED = "undefined"
-FIRM = (RAISES, LOWERS, MATTERS)
+REACHES, FALLS_SHORT = "reaches it", "falls short"
+FIRM = (RAISES, LOWERS, MATTERS, REACHES)
 
 #: how the note begins of a row whose order with the next one cannot be told
 TIE = "order with "
@@ -105,6 +106,11 @@ class Row:
         return self.verdict in FIRM
 
 
+def numbered(rows: Sequence[Row]) -> list[Row]:
+    """Rows that are in their order already, with their ranks."""
+    return [replace(r, rank=k + 1) for k, r in enumerate(rows)]
+
+
 def ranked(rows: Sequence[Row]) -> list[Row]:
     """Rows of one method, the strongest first; what nothing can be told of comes after what is clear.
 
@@ -116,11 +122,11 @@ def ranked(rows: Sequence[Row]) -> list[Row]:
         return abs(np.nan_to_num(row.effect if one_unit else row.relative))
 
     order = sorted(rows, key=lambda r: (_firmness(r.verdict), -size(r)))
-    numbered = [replace(r, rank=k + 1) for k, r in enumerate(order)]
-    for k, (row, after) in enumerate(itertools.pairwise(numbered[:])):
+    found = numbered(order)
+    for k, (row, after) in enumerate(itertools.pairwise(found[:])):
         if one_unit and row.verdict in FIRM and after.verdict in FIRM and _overlap(row, after):
-            numbered[k] = replace(row, note=f"{TIE}{after.quantity}: {CANNOT_TELL}")
-    return numbered
+            found[k] = replace(row, note=f"{TIE}{after.quantity}: {CANNOT_TELL}")
+    return found
 
 
 def as_dataset(rows: Iterable[Row]) -> xr.Dataset:

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Protocol
 
 from sim.errors import ScenarioError, escaped
-from sim.interpret.effects import LEVEL, as_dataset, ranked
+from sim.interpret.effects import LEVEL, as_dataset, numbered, ranked
 from sim.interpret.interventions import Intervention
 from sim.interpret.journal import Journal
 from sim.interpret.question import Answer, Question
@@ -33,7 +33,8 @@ METHODS = {
     "local": "slope of the outcome by each parameter of --over",
     "morris": "screening of the parameters of --over over their ranges",
     "sobol": "shares of the parameters of --over in the outcome's variance",
-    "counterfactual": "smallest change of a parameter of --over that moves the outcome past --threshold",
+    "counterfactual": "smallest change of the parameters of --over that moves the outcome past --threshold",
+    "reach": "smallest change of the parameters of --over that brings about what --reach says",
 }
 
 #: what is done where nothing is asked: total effects, direct ones beside them, and the networks' inputs; on
@@ -63,6 +64,7 @@ def explain(
     workers: int | None = 1,
     scheduler: str = "local",
     journal: Journal | None = None,
+    reach: Sequence[str] = (),
 ) -> xr.DataTree:
     """Rank what drives an outcome of a scenario.
 
@@ -78,6 +80,7 @@ def explain(
             `if __name__ == "__main__"`). The numbers do not depend on it.
         scheduler: `local`, or the address of a Dask scheduler.
         journal: keeps the runs that are finished.
+        reach: `OUTCOME = VALUE` for what `reach` is to bring about.
 
     Returns:
         `/ranking` (row): quantity, what it acts on, effect with its 90 % interval, relative effect, unit,
@@ -110,6 +113,7 @@ def explain(
         workers,
         scheduler,
         journal,
+        reach,
     )
     chosen = {m: _made(m, question) for m in dict.fromkeys(methods)}
     question.prepare(lambda count: _so_far(question, chosen, count))
@@ -117,7 +121,7 @@ def explain(
     for method, maker in chosen.items():
         question.progress.phase(f"computing {method}")
         answers[method] = maker.answer()
-    rows = [row for answer in answers.values() for row in ranked(answer.rows)]
+    rows = [r for a in answers.values() for r in (numbered if a.ordered else ranked)(a.rows)]
     tree = xr.DataTree(xr.Dataset(attrs=_attributes(question, answers)))
     tree["ranking"] = xr.DataTree(as_dataset(rows))
     for method, answer in answers.items():
@@ -150,6 +154,8 @@ def _made(method: str, question: Question) -> Method:
         from sim.interpret.control import Control as maker
     elif method == "counterfactual":
         from sim.interpret.counterfactual import Counterfactual as maker
+    elif method == "reach":
+        from sim.interpret.reaching import Reaching as maker
     else:
         from sim.interpret.screening import Screening as maker
     return maker(question, method)

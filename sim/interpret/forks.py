@@ -24,7 +24,7 @@ _WHAT = re.compile(r"perturbations\[(\d+)\]\.(?:to|by|fraction)")
 
 def can_fork(variant: Variant, plan: Plan) -> bool:
     """Whether it may share a beginning with the intact run."""
-    if variant.refine != 1 or variant.held or variant.scaled:
+    if variant.refine != 1 or variant.held or variant.scaled or variant.outcome:
         return False
     return bool(variant.cut) or bool(variant.undone) or _first_act(variant, plan) is not None
 

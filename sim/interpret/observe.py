@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -63,7 +63,7 @@ def observed(
     course = _Course(simulation, [outcome], refine, watchers, undone)
     course.begin(fork)
     course.go_on(outcome.stop)
-    return _time_mean(course.readings[0])
+    return time_mean(course.readings[0])
 
 
 def observed_all(
@@ -91,7 +91,7 @@ def observed_all(
     course = _Course(simulation, outcomes, refine, watchers, ())
     course.begin(None)
     course.go_on(until)
-    return [_time_mean(values) for values in course.readings]
+    return [time_mean(values) for values in course.readings]
 
 
 class _Course:
@@ -150,7 +150,8 @@ def _stops_until(simulation: Simulation, outcomes: Sequence[Outcome], until: flo
     return sorted(stops, key=lambda s: s.time)
 
 
-def _time_mean(readings: list[tuple[float, float]]) -> float:
+def time_mean(readings: Sequence[tuple[float, Any]]) -> Any:
+    """The mean over time of (time, value) by the trapezoidal rule; the value itself where there is one."""
     if len(readings) == 1:
         return readings[0][1]
     area = sum((b - a) * (u + v) / 2 for (a, u), (b, v) in pairwise(readings))

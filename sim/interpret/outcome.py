@@ -105,6 +105,47 @@ def parse_outcome(text: str, plan: Plan) -> Outcome:
     return _Reader(text, plan).outcome()
 
 
+@dataclass(frozen=True)
+class Wanted:
+    """An outcome and the value that it is to come to, in its unit."""
+
+    outcome: Outcome
+    value: float
+
+    @property
+    def text(self) -> str:
+        return f"{self.outcome.text} = {self.value:g}"
+
+
+def parse_wanted(text: str, plan: Plan) -> Wanted:
+    """Read `OUTCOME = VALUE`.
+
+    Raises:
+        ScenarioError: not of the form, or the scenario has no such outcome.
+    """
+    outcome, value = split_wanted(text)
+    return Wanted(parse_outcome(outcome, plan), value)
+
+
+def split_wanted(text: str) -> tuple[str, float]:
+    """The outcome's text and the value of `OUTCOME = VALUE`.
+
+    Raises:
+        ScenarioError: not of the form.
+    """
+    outcome, equals, value = text.rpartition("=")
+    try:
+        number = float(value)
+    except ValueError:
+        number = float("nan")
+    if not equals or not outcome.strip() or not np.isfinite(number):
+        raise ScenarioError(
+            f"--reach '{escaped(text, 100)}': write it as OUTCOME = VALUE, "
+            "for example 'mean(pathway.egfr.ppERK, pc9) @ 24 h = 0.2'"
+        )
+    return outcome.strip(), number
+
+
 class _Reader:
     """Takes one text apart; every fault is one line that starts with `--outcome`."""
 

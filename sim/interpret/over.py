@@ -116,11 +116,27 @@ def current(given: Range, question: Question) -> float | None:
     return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
-def variant_at(question: Question, values: Mapping[str, float]) -> Variant:
-    """The run with parameters of `question.over` at these values."""
+def variant_at(question: Question, values: Mapping[str, float], outcome: str = "") -> Variant:
+    """The run with parameters of `question.over` at these values, and the question's outcome or another one of it."""
     texts = {question.over[n].key: question.over[n].text(v) for n, v in values.items()}
-    told = ", ".join(f"{n} = {question.over[n].text(_tidy(v))}" for n, v in values.items())
-    return Variant(told, values=tuple(texts.items()))
+    told = ", ".join(f"{n} = {question.over[n].text(tidy(v))}" for n, v in values.items())
+    other = outcome if outcome != question.outcome.text else ""
+    return Variant(told, values=tuple(texts.items()), outcome=other)
+
+
+def present(question: Question) -> dict[str, float]:
+    """The values that the scenario has now of all parameters of `question.over`.
+
+    Raises:
+        ScenarioError: one of them has none to start from.
+    """
+    found = {}
+    for name, r in question.over.items():
+        here = current(r, question)
+        if here is None:
+            raise ScenarioError(f"--over {name}: has no value in the scenario to start from")
+        found[name] = here
+    return found
 
 
 def scenario_key(name: str, scenario: Scenario) -> str:
@@ -166,5 +182,6 @@ def _nominal(given: Range, question: Question) -> float | None:
     return None
 
 
-def _tidy(value: float) -> float:
+def tidy(value: float) -> float:
+    """A value as it is told."""
     return float(f"{value:.4g}")

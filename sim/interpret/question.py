@@ -14,6 +14,7 @@ from sim.errors import ScenarioError
 from sim.interpret.effects import Estimate, Kind, Row, interval, ratio
 from sim.interpret.journal import Journal
 from sim.interpret.observe import Watcher
+from sim.interpret.outcome import parse_wanted
 from sim.interpret.runs import Runs
 from sim.interpret.variants import HALF_STEP, INTACT, Bench, Variant
 from sim.progress import Progress, Silent
@@ -37,11 +38,13 @@ class Answer:
         rows: for the ranking.
         data: everything it was computed from, in the names of the scenario.
         sentences: what a reader should know beside the rows.
+        ordered: the rows are in their order: the smallest change first, rather than the largest effect.
     """
 
     rows: list[Row]
     data: xr.Dataset
     sentences: list[str] = field(default_factory=list)
+    ordered: bool = False
 
 
 class Question:
@@ -51,6 +54,7 @@ class Question:
         seeds: paired runs, at least 2; the scenario's own seed is the first, the others follow it.
         over: parameters that may be changed, with their ranges.
         threshold: the value that a counterfactual is to pass.
+        wanted: outcomes and the values that `reach` is to bring them to.
         samples: points of a sampling design.
         progress: hears about the runs.
         workers, scheduler: where they are done; see `sim.interpret.runs`.
@@ -72,6 +76,7 @@ class Question:
         workers: int | None = 1,
         scheduler: str = "local",
         journal: Journal | None = None,
+        wanted: Sequence[str] = (),
     ):
         if seeds < 2:
             raise ScenarioError(f"--seeds {seeds}: an interval needs at least 2")
@@ -80,6 +85,7 @@ class Question:
         self.seeds = [(self.plan.seed + k) % 2**64 for k in range(seeds)]
         self.over = dict(over or {})
         self.threshold = threshold
+        self.wanted = [parse_wanted(text, self.plan) for text in wanted]
         self.samples = samples
         self.progress = progress or Silent()
         self.runs = Runs(self.bench, self.progress, workers, scheduler, journal)

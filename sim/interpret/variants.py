@@ -33,6 +33,7 @@ class Variant:
         undone: indices of perturbations that are left out.
         values: (dotted key, YAML text) of values of the scenario.
         refine: every step is divided by this.
+        outcome: another one than what is asked about.
     """
 
     name: str = field(compare=False)
@@ -42,11 +43,12 @@ class Variant:
     undone: tuple[int, ...] = ()
     values: tuple[tuple[str, str], ...] = ()
     refine: int = 1
+    outcome: str = ""
 
     @property
     def text(self) -> str:
-        """What it is, without its name: the same for equal variants."""
-        return json.dumps({k: v for k, v in asdict(self).items() if k != "name"})
+        """In what it differs, without its name: the same for equal variants."""
+        return json.dumps({k: v for k, v in asdict(self).items() if k != "name" and v != getattr(Variant, k)})
 
 
 INTACT = Variant("intact")
@@ -98,7 +100,8 @@ class Bench:
                 return self._changed(variant, seed, fork)
             given = {**self._responses(variant, seed), **(responses or {})}
             run = self.simulation.again(seed, variant.cut, given)
-            return observed(run, self.outcome, variant.refine, watchers, fork, variant.undone)
+            outcome = parse_outcome(variant.outcome, self.plan) if variant.outcome else self.outcome
+            return observed(run, outcome, variant.refine, watchers, fork, variant.undone)
         except SimulationError as error:
             raise SimulationError(f"{variant.name}, seed {seed}: {error}") from error
 
@@ -106,7 +109,7 @@ class Bench:
 
     def _changed(self, variant: Variant, seed: int, fork: Fork | None) -> float:
         changed = plan(self.scenario.with_values(dict(variant.values)))
-        outcome = parse_outcome(self.outcome.text, changed)
+        outcome = parse_outcome(variant.outcome or self.outcome.text, changed)
         return observed(Simulation(changed).again(seed), outcome, variant.refine, fork=fork)
 
     def _responses(self, variant: Variant, seed: int) -> dict[int, Response]:

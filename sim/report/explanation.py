@@ -38,8 +38,13 @@ _METHODS = {
     "local": "slope of the outcome by each parameter",
     "morris": "elementary effects over the parameters' ranges",
     "sobol": "share of the outcome's variance over the parameters' ranges",
-    "counterfactual": "smallest change that moves the outcome past the threshold",
+    "counterfactual": "smallest change that moves the outcome past the threshold; of several parameters together in "
+    "shares of their ranges",
+    "reach": "smallest change that brings about what is wanted, in shares of the parameters' ranges",
 }
+
+#: methods that search for changes, and those that vary parameters
+CHANGING, SCREENING = ("counterfactual", "reach"), ("local", "morris", "sobol")
 
 
 def write_explanation(store: Path | str, folder: Path | str) -> Path:
@@ -101,7 +106,7 @@ def _in_words(a: dict, rows: Sequence[Row], networks: Sequence[Follows]) -> Sect
 
 
 def _by_kind(tree: Any, rows: Sequence[Row], networks: Sequence[Follows]) -> list[Section | None]:
-    totals = [r for r in rows if r.kind == "total" and r.method != "counterfactual"]
+    totals = [r for r in rows if r.kind == "total" and r.method not in (*CHANGING, *SCREENING, "distil")]
     directs = [r for r in rows if r.kind == "direct" and r.method in ("direct", "share")]
     return [
         _total(tree, totals),
@@ -110,9 +115,9 @@ def _by_kind(tree: Any, rows: Sequence[Row], networks: Sequence[Follows]) -> lis
         _formulas(tree, [r for r in rows if r.method == "distil"]),
         _tables(
             "Pathways and parameters",
-            [r for r in rows if r.method in ("control", "local", "morris", "sobol")],
+            [r for r in rows if r.method in ("control", *SCREENING)],
         ),
-        _tables("What would have changed it", [r for r in rows if r.method == "counterfactual"]),
+        _tables("What would have changed it", [r for r in rows if r.method in CHANGING]),
     ]
 
 

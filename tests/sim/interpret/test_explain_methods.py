@@ -9,6 +9,7 @@ from sim.interpret.effects import rows_of
 from sim.interpret.explain import METHODS, explain
 from sim.interpret.over import Range, current, parse_over
 from sim.interpret.question import Question
+from sim.interpret.slopes import Inputs, slopes
 
 #: growth towards what the drug makes of it: everything is a smooth function of the dose
 MODEL = """
@@ -118,6 +119,83 @@ def test_the_smallest_dose_that_passes_a_threshold_is_found_and_confirmed(scenar
     assert rows(never, "counterfactual")["perturbations[0].to"].verdict == "no effect"
 
 
+def test_several_parameters_together_pass_a_threshold_with_less(scenario):
+    over = ["perturbations[0].to=0 uM..8 uM", "pathway.g.k=0.005..0.04"]
+    threshold = exact(1, 4)
+    tree = asked(scenario, "counterfactual", over=over, threshold=threshold)
+    found = rows(tree, "counterfactual")
+    together = found["perturbations[0].to and pathway.g.k"]
+    assert together.rank == 1 and together.verdict == "reaches it"
+    shares = {
+        n: abs(r.effect) / w
+        for (n, r), w in zip(sorted(found.items()), (0.035, 8.0, 1.0))
+        if n in over[0] + over[1]
+    }
+    assert 0 < together.effect < min(shares.values())
+    assert "confirmed in 100% of the seeds" in together.note
+    # the way there is along the slopes: both change, and the outcome is just past the threshold
+    dose, k = (float(x.split(" to ")[1].split(" ")[0]) for x in together.note.split(";")[0].split(", "))
+    assert dose > 2 and k < 0.02
+    assert exact(1, dose, k=k) == pytest.approx(threshold, rel=0.01)
+
+
+def test_a_wanted_state_is_reached_by_the_smallest_change(scenario):
+    over = ["perturbations[0].to=0 uM..8 uM", "pathway.g.k=0.01..0.05"]
+    wanted = exact(1, 2) * 0.8
+    tree = asked(scenario, "reach", over=over, reach=[f"{OUTCOME} = {wanted}"])
+    both, *alone = (r for r in rows_of(tree["ranking"].to_dataset()))
+    assert both.quantity == "perturbations[0].to and pathway.g.k" and {r.rank for r in alone} == {2, 3}
+    assert [r.verdict for r in (both, *alone)] == ["reaches it"] * 3
+    assert both.effect < alone[0].effect < alone[1].effect
+    data = tree["reach"]
+    now = exact(1, 2)
+    for dose, k, gave in zip(*data["value"].values.T, data["outcome"].values[:, 0, 0]):
+        dose, k = (given if np.isfinite(given) else own for given, own in ((dose, 2.0), (k, 0.02)))
+        assert gave == pytest.approx(exact(1, dose, k=k), rel=1e-3)
+        assert abs(gave - wanted) <= 0.05 * abs(wanted - now)
+    assert any("run again with every seed it gave" in n for n in tree.attrs["notes"])
+
+
+def test_what_cannot_be_reached_falls_short(scenario):
+    tree = asked(scenario, "reach", over=["pathway.g.k=0.01..0.03"], reach=[f"{OUTCOME} = 5"])
+    (row,) = rows_of(tree["ranking"].to_dataset())
+    assert row.verdict == "falls short" and "pathway.g.k to 0.03" in row.note
+
+
+def test_two_outcomes_are_wanted_at_once(scenario):
+    early, late = exact(1, 1, minutes=30), exact(1, 2)
+    goals = (0.9 * early, 1.1 * late)
+    tree = asked(
+        scenario,
+        "reach",
+        over=["pathway.g.k=0.005..0.04", "perturbations[0].to=0 uM..8 uM"],
+        reach=[f"mean(pathway.g.A, a) @ 30 min = {goals[0]}", f"{OUTCOME} = {goals[1]}"],
+    )
+    both = rows_of(tree["ranking"].to_dataset())[0]
+    assert both.verdict == "reaches it" and both.on.count("=") == 2
+    k, dose = tree["reach"]["value"].values[0]
+    assert exact(1, 1, minutes=30, k=k) == pytest.approx(goals[0], rel=0.01)
+    assert exact(1, dose, k=k) == pytest.approx(goals[1], rel=0.01)
+
+
+def test_slopes_of_a_pathway_come_from_its_gradient(scenario):
+    question = Question(scenario, OUTCOME, seeds=2)
+    inputs = Inputs(question.outcome, "pathway.g")
+    question.watch(inputs)
+    _ = question.intact
+    found = slopes(question, inputs, ["k", "loss"])
+    by_k = (exact(1, 2, k=0.0201) - exact(1, 2, k=0.0199)) / 2e-4
+    assert found["k"] == pytest.approx(by_k, rel=1e-4) and found["loss"] < 0
+
+
+@pytest.mark.parametrize(
+    "text", ["mean(pathway.g.A, a) @ 1 h", "= 3", "count(a) @ 1 h = much", "count(a) @ 1 h = nan"]
+)
+def test_what_is_wanted_needs_a_value(scenario, text):
+    with pytest.raises(ScenarioError, match="write it as OUTCOME = VALUE"):
+        asked(scenario, "reach", over=["pathway.g.k=0.01..0.03"], reach=[text])
+
+
 def test_methods_without_anything_to_work_on_say_so(scenario):
     tree = asked(scenario, "integrated_gradients")
     assert not rows(tree, "integrated_gradients")
@@ -127,6 +205,8 @@ def test_methods_without_anything_to_work_on_say_so(scenario):
             asked(scenario, method)
     with pytest.raises(ScenarioError, match="which value to reach"):
         asked(scenario, "counterfactual")
+    with pytest.raises(ScenarioError, match="say what is wanted"):
+        asked(scenario, "reach")
 
 
 @pytest.mark.parametrize(
