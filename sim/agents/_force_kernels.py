@@ -60,6 +60,9 @@ def further_forces(
     partners,
     elasticity,
     wall,
+    sight,
+    speed,
+    lure,
     lower,
     upper,
     lengths,
@@ -69,12 +72,13 @@ def further_forces(
     free,
     velocity,
 ):
-    """Adds to velocity what `forces` leaves out: affinities of pairs of types, springs, walls.
+    """Adds to velocity what `forces` leaves out: affinities of pairs of types, springs, walls, followers.
 
     cells, strengths, begins, counts, indices, free: as of `forces`.
     types: (n,) codes; affinity: (t, t), symmetric, by which adhesion is multiplied; partners: (n, k), rows of cells
     that a spring joins, -1 for none; elasticity: (n,), square roots of spring constants; wall: (n,), strength of
-    repulsion by the faces lower and upper (3,), infinite where there is none.
+    repulsion by the faces lower and upper (3,), infinite where there is none; sight: (t, t), speed: (n, t), lure: (n,)
+    of `sim.agents.mechanics.Following`.
     """
     own = 0 if strengths.shape[0] == 1 else 1
     for i in prange(cells.shape[0]):
@@ -93,6 +97,21 @@ def further_forces(
                     vx += pull * dx
                     vy += pull * dy
                     vz += pull * dz
+        if sight.shape[0] > 0:
+            for k in range(begins[i], begins[i] + counts[i]):
+                j = indices[k]
+                reach_of_pair = sight[types[i], types[j]]
+                if reach_of_pair > 0.0:
+                    dx = _nearest(cells[j, 0] - cells[i, 0], lengths[0])
+                    dy = _nearest(cells[j, 1] - cells[i, 1], lengths[1])
+                    dz = _nearest(cells[j, 2] - cells[i, 2], lengths[2])
+                    distance = max(math.sqrt(dx * dx + dy * dy + dz * dz), 1e-5)
+                    part = min(distance / reach_of_pair, 1.0)
+                    bump = 4.0 * part * (1.0 - part)
+                    pace = speed[i, types[j]] * lure[j] * bump * bump / distance
+                    vx += pace * dx
+                    vy += pace * dy
+                    vz += pace * dz
         for k in range(partners.shape[1]):
             j = partners[i, k]
             if j >= 0:

@@ -23,7 +23,7 @@ from sim.agents._memory import give_back
 from sim.agents._pair_code import slack
 from sim.agents.neighbours import Lengths, periods
 
-__all__ = ["PRESSURE_SCALE", "Further", "Tissue", "move", "velocities"]
+__all__ = ["PRESSURE_SCALE", "Following", "Further", "Tissue", "move", "velocities"]
 
 Array = NDArray[np.float64]
 
@@ -50,6 +50,7 @@ _SKINS = (
 )  # least and most that a cell may move before lists are made anew, of the longest reach of a pair
 _NO_WALL = np.full(3, np.inf)
 _NO_PRESSURE = np.empty(0)
+_NOBODY_FOLLOWS = np.empty((0, 0)), np.empty((0, 0)), np.empty(0)
 
 
 def velocities(
@@ -86,14 +87,30 @@ def velocities(
 
 
 @dataclass(frozen=True)
+class Following:
+    """How cells move by others that need not answer: towards each at speed · lure · 16 (s (1 − s))², s = d/reach.
+
+    Attributes:
+        reach: (t, t) [um] by the type of the one that follows and of the one that is followed; 0 where it is not.
+        speed: of each cell towards each type (n, t) [um/min], negative away from it.
+        lure: of each cell (n,), by which those that follow it are sped up.
+    """
+
+    reach: Array
+    speed: Array
+    lure: Array
+
+
+@dataclass(frozen=True)
 class Further:
-    """Forces beside the potential; each is left out where its array is empty.
+    """What moves cells beside the potential; each is left out where its array is empty.
 
     Attributes:
         types: codes (n,); affinity: (t, t), symmetric: a pair's adhesion is multiplied by that of its types.
         partners: (n, k), rows of the cells that a spring joins to each, -1 for none; joined both ways.
         elasticity: spring constant of each cell (n,) [1/min]; a spring has the geometric mean of its two cells'.
         wall: strength (n,) [um/min] of (1 - d/r)² by which walls nearer than the radius push a cell away.
+        following: what is not mutual, None where nobody follows.
     """
 
     types: NDArray[np.int64]
@@ -101,6 +118,7 @@ class Further:
     partners: NDArray[np.int64]
     elasticity: Array
     wall: Array
+    following: Following | None = None
 
 
 def move(
@@ -209,6 +227,7 @@ class Tissue:
         if fixed is not None and fixed.any():
             self.free = np.where(fixed[self.order], 0.0, 1.0)
         self.further: tuple[NDArray, ...] | None = None
+        self.sight: Array | float = 0.0
         if further is not None:
             self._add(further)
         # while the cells move, the first holds where they were when lists were made, in their order here
@@ -255,6 +274,17 @@ class Tissue:
             np.sqrt(further.elasticity[self.order]),
             np.ascontiguousarray(further.wall[self.order]) if len(further.wall) else further.wall,
         )
+        if further.following is None:
+            self.following = _NOBODY_FOLLOWS
+            return
+        reach, speed, lure = further.following.reach, further.following.speed, further.following.lure
+        self.following = (
+            np.ascontiguousarray(reach),
+            np.ascontiguousarray(speed[self.order]),
+            lure[self.order],
+        )
+        # of a pair, either has half of the way at which one of them may follow the other
+        self.sight = 0.5 * np.maximum(reach, reach.T).max(axis=1)[self.further[0]]
 
     def _step(self, k: NDArray[np.float32], dt: float, longest: float, tolerance: float) -> None:
         """Dormand–Prince 5(4) to dt, the last slope of a step the first of the next; k: room for slopes (6, 3 n)."""
@@ -299,6 +329,7 @@ class Tissue:
         self.positions[...] = cells[:, :3]
         # pressure means nothing before the end of a step
         reaches = np.multiply(cells[:, 3], self.reach, out=self.pressure)
+        np.maximum(reaches, self.sight, out=reaches)
         reaches += self.room
         self.begins, self.counts, self.indices = lists_within(cells, reaches, self.lengths, self.dims)
 
@@ -312,7 +343,7 @@ class Tissue:
         if self.further is not None:
             types, affinity, partners, elasticity, wall = self.further
             where = (self.low, self.high, self.lengths, *pairs)
-            kinds = types, affinity, self.reach, partners, elasticity, wall
+            kinds = types, affinity, self.reach, partners, elasticity, wall, *self.following
             further_forces(cells, self.strengths, *kinds, *where, self.free, velocity)
 
 

@@ -263,6 +263,11 @@ def motion_of(scenario: Scenario) -> MotionSettings:
             for code, c in cells.items()
             for other, value in c.mechanics.affinity.items()
         },
+        follows={
+            (code, list(scenario.cells).index(other)): (float(f.speed), float(f.reach))
+            for code, c in cells.items()
+            for other, f in c.mechanics.follows.items()
+        },
         springs={
             code: SpringSettings(float(s.attach), float(s.detach), s.most, float(s.elasticity))
             for code, c in cells.items()

@@ -34,6 +34,7 @@ class MotionSettings:
     Attributes:
         towards: weight of each field that is followed.
         affinity: what adhesion of a type to another is multiplied by; a pair has the geometric mean of both ways.
+        follows: for each type and one that it follows: speed towards it, and from which distance on [um].
         springs: types that form springs with the cells they touch.
         walls: strength of the repulsion by the walls of the domain.
         raw: types for which a gradient counts by its steepness, not by its direction alone.
@@ -49,6 +50,7 @@ class MotionSettings:
     towards: Mapping[int, Mapping[str, float]] = field(default_factory=dict)
     raw: frozenset[int] = frozenset()
     affinity: Mapping[tuple[int, int], float] = field(default_factory=dict)
+    follows: Mapping[tuple[int, int], tuple[float, float]] = field(default_factory=dict)
     springs: Mapping[int, SpringSettings] = field(default_factory=dict)
     walls: Mapping[int, float] = field(default_factory=dict)
     crawling: bool = True
@@ -76,15 +78,26 @@ class Mechanics(Process):
                 "mechanics.adhesion", "um/min", "strength of adhesion", "input", by_type=settings.adhesion
             ),
         )
+        self._followed = tuple(sorted({other for _, other in settings.follows}))
+        for other in self._followed:
+            speeds = {code: speed for (code, to), (speed, _) in settings.follows.items() if to == other}
+            name = types[other]
+            self.inputs += (
+                Quantity(f"follow.{name}", "um/min", f"speed towards {name} cells", "input", by_type=speeds),
+            )
+        if self._followed:
+            self.inputs += (
+                Quantity("mechanics.lure", "1", "how strongly others follow the cell", "input", default=1.0),
+            )
         self.readouts = self._contacts.quantities
         self.reads = ("cell.radius", "cell.living", "motility.speed")
 
     def _further(self, state, signals):
-        """Affinities, springs and walls, or None where no type has any."""
+        """Affinities, springs, walls and whom cells follow, or None where no type has any."""
         from sim.agents.mechanics import Further
 
         s, types = self.settings, state["cell.type"]
-        if not (s.affinity or s.springs or s.walls):
+        if not (s.affinity or s.springs or s.walls or s.follows):
             return None
         count = len(self._contacts.types)
         affinity = np.ones((count, count))
@@ -101,7 +114,20 @@ class Mechanics(Process):
             partners=partner_rows(state) if s.springs else np.empty((len(state), 0), dtype=np.int64),
             elasticity=elasticity,
             wall=wall if s.walls else np.empty(0),
+            following=self._following(state, signals) if s.follows else None,
         )
+
+    def _following(self, state, signals):
+        """Whom the living follow: the living of other types, and their own."""
+        from sim.agents.mechanics import Following
+
+        count = len(self._contacts.types)
+        reach, speed = np.zeros((count, count)), np.zeros((len(state), count))
+        for (code, other), (_, distance) in self.settings.follows.items():
+            reach[code, other] = distance
+        for other in self._followed:
+            speed[:, other] = signals[f"follow.{self._contacts.types[other]}"] * signals["cell.living"]
+        return Following(reach, speed, signals["mechanics.lure"] * signals["cell.living"])
 
     def readout(self, name, state, signals) -> np.ndarray:
         return self._contacts.count(name.removeprefix("contact."), state, signals)

@@ -23,6 +23,7 @@ from sim.scenario.values import (
     Rate,
     Speed,
     Text,
+    Velocity,
     Volume,
     default,
     fault,
@@ -185,6 +186,15 @@ class Springs(Part):
     )
 
 
+class Following(Part):
+    """What a cell moves by because another is near, whether or not that one answers."""
+
+    speed: Velocity = Field(
+        description="Speed towards each of them half-way to `reach`, where it is greatest; negative: away."
+    )
+    reach: Length = Field(description="Distance of the centres from which on it is nothing.")
+
+
 class Mechanics(Part):
     """Forces between cells (Macklin et al. 2012) in overdamped motion."""
 
@@ -195,6 +205,11 @@ class Mechanics(Part):
         default_factory=dict,
         description="Factor of adhesion to cells of a type; a pair has the geometric mean of both ways.",
         examples=[{"stroma": 0.1}],
+    )
+    follows: dict[Name, Following] = Field(
+        default_factory=dict,
+        description="Cells that it moves towards or away from, by type; not answered in kind.",
+        examples=[{"prey": {"speed": "0.35 um/min", "reach": "30 um"}}],
     )
     springs: Springs | None = Field(default=None, description="Elastic links to cells that touch.")
     walls: Speed | None = Field(

@@ -37,6 +37,7 @@ _KNOWN: dict[str, Dimension] = {
     "motility.persistence": TIME,
     "mechanics.adhesion": SPEED,
     "mechanics.repulsion": SPEED,
+    "follow": SPEED,
     **dict.fromkeys(
         ("rate", "exit", "attack", "phagocytosis", "fusion", "transform", "uptake", "secretion"), RATE
     ),

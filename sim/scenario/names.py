@@ -52,7 +52,7 @@ _FIXED = {
         "detachment",
     ),
     "motility": ("speed", "bias", "persistence"),
-    "mechanics": ("adhesion", "repulsion"),
+    "mechanics": ("adhesion", "repulsion", "lure"),
 }
 #: one quantity of each field
 _OF_FIELDS = (
@@ -68,7 +68,7 @@ _OF_FIELDS = (
     "chemotaxis",
 )
 #: one quantity of each cell type, of what happens between two cells
-_OF_TYPES = ("contact", "attack", "phagocytosis", "fusion", "transform")
+_OF_TYPES = ("contact", "attack", "phagocytosis", "fusion", "transform", "follow")
 _OF_ANY_TYPE = {"contact": ("live", "dead"), "phagocytosis": ("dead",)}
 _OF_TISSUE = ("neighbours", "tissue", "message")
 FAMILIES = (*_OF_FIELDS, "pathway", "ur", "decoder", "condition", "exit", *_OF_TYPES, *_FIXED, *_OF_TISSUE)

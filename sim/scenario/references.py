@@ -42,8 +42,9 @@ def reference_faults(spec: ScenarioSpec, key_line: Where) -> Iterator[Fault]:
 def _becoming(names: Names, name: str, cell: CellType) -> Iterator[Fault]:
     """Types that a cell meets or turns into: declared, and with the same contents where it turns into them."""
     at: Path = ("cells", name)
-    for other in cell.mechanics.affinity:
-        yield from names.check("cell type", other, (*at, "mechanics", "affinity", other), at_key=True)
+    for key in ("affinity", "follows"):
+        for other in getattr(cell.mechanics, key):
+            yield from names.check("cell type", other, (*at, "mechanics", key, other), at_key=True)
     met = cell.interactions
     for verb in ("attack", "phagocytosis", "fusion") if met else ():
         for other in getattr(met, verb):

@@ -36,12 +36,14 @@ def test_the_kernel_is_its_twin():
     for i, j in ((0, 1), (1, 2), (5, 9)):
         partners[i, (partners[i] < 0).argmax()] = j
         partners[j, (partners[j] < 0).argmax()] = i
+    sight, speed, lure = rng.uniform(0, 25, (3, 3)), rng.normal(size=(n, 3)), rng.random(n)
+    sight[0, 1] = 0.0
     low, high, free = np.zeros(3), np.full(3, 60.0), np.ones(n)
     free[7] = 0.0
-    graph = neighbour_graph(positions, 1.25 * radii)
+    graph = neighbour_graph(positions, np.maximum(1.25 * radii, 12.5))
     velocity = np.zeros((n, 3))
     further_forces(
-        cells, strengths, types, affinity, 1.25, partners, elasticity, wall, low, high, np.zeros(3),
+        cells, strengths, types, affinity, 1.25, partners, elasticity, wall, sight, speed, lure, low, high, np.zeros(3),
         graph.indptr[:-1], graph.counts, graph.indices, free, velocity,
     )  # fmt: skip
     offset = positions[:, None] - positions[None]
@@ -58,6 +60,9 @@ def test_the_kernel_is_its_twin():
         joined[i, partners[i][partners[i] >= 0]] = 1
     strength += joined * np.outer(elasticity, elasticity)
     below, above = (np.maximum(1 - d / radii[:, None], 0) ** 2 for d in (positions - low, high - positions))
+    reach = sight[types[:, None], types[None]]
+    share = np.divide(distance, reach, out=np.ones((n, n)), where=reach > distance) * ~np.eye(n, dtype=bool)
+    strength += speed[:, types] * lure[None] * 16 * (share * (1 - share)) ** 2 / distance
     expected = -(strength[..., None] * offset).sum(1) + wall[:, None] * (below - above)
     np.testing.assert_allclose(velocity, expected * free[:, None], atol=1e-12)
 
