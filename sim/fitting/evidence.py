@@ -17,6 +17,8 @@ from mechanistic.errors import IntegrationError
 from sim.fitting.objective import Evaluation
 from sim.fitting.optimize import Fit, FitFunction, Stop, fit, prior_curvature
 
+#: shares of the measured time; with fewer of them oscillations are met half a turn off, and no descent finds back
+HORIZONS = (0.1, 0.2, 0.4, 0.6, 0.8, 1.0)
 _NARROWEST, _WIDEST = 1e-3, 10.0  # deviations that are looked at
 
 
@@ -82,7 +84,7 @@ def fit_weights(
     objective: Any,
     *,
     deviation: float = 3.0,
-    horizons: Sequence[float] = (0.25, 0.5, 1.0),
+    horizons: Sequence[float] = HORIZONS,
     weights: Sequence[str] | None = None,
     start: np.ndarray | None = None,
     most: int = 150,
@@ -95,8 +97,7 @@ def fit_weights(
     Args:
         objective: of `sim.fitting`.
         deviation: of the normal prior around 0 of the weights.
-        horizons: shares of the time that is measured, rising, the last one 1. All at once where the gradient goes
-            back over the course.
+        horizons: shares of the time that is measured, rising, the last one 1.
         weights: their ids; all names with "__" where None, as `sim.hybrid` calls them.
         start: scaled values; the nominal ones where None.
         most: steps for each horizon.
@@ -148,7 +149,7 @@ def fit_by_evidence(
     rounds: int = 8,
     most: int = 100,
     deviation: float = 1.0,
-    horizons: Sequence[float] = (0.25, 0.5, 1.0),
+    horizons: Sequence[float] = HORIZONS,
 ) -> ByEvidence:
     """As `fit_weights`, with the deviation of each group of weights found by the measurements themselves.
 

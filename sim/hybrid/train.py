@@ -1,8 +1,8 @@
 """`train` for a term that nobody knows: networks in a pathway fitted to a table, scored on the time that was held out.
 
-Weights are found by evidence from several starts (`sim.fitting.evidence`), told as a formula where asked for
-(`sim.hybrid.structure`), and written with a card whose scores stand beside their controls: the pathway without the
-networks, and the mean of what was measured.
+Weights are found by evidence from several starts, and simpler networks tried beside (`sim.hybrid.selection`); told as
+a formula where asked for (`sim.hybrid.structure`), and written with a card whose scores stand beside their controls:
+the pathway without the networks, and the mean of what was measured.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from neural import weights as files
 from neural.cards import as_markdown
 from neural.errors import TrainingError, WeightsError
 from sim.errors import ScenarioError
-from sim.fitting.evidence import ByEvidence, fit_by_evidence
 from sim.fitting.objective import Objective, Study
 from sim.fitting.parts import Experiment, Measurement, Observable, Parameter, Period
 from sim.fitting.spans import Settings
 from sim.hybrid.inline import CannotInline
 from sim.hybrid.joint import Joint
+from sim.hybrid.selection import Selected, fits, select
 from sim.hybrid.structure import find_structure
 from sim.hybrid.system import Hybrid
 from sim.hybrid.train_file import HybridTraining, load_hybrid_training
@@ -86,29 +86,27 @@ def _fitted(job: HybridTraining, progress: Progress | None) -> tuple[dict[str, n
     early = [r for r in rows if r[1] <= (1.0 - held) * last] if held else rows
     model = load_model(job.model)
     seed, starts = int(spec.get("seed", 0)), int(spec.get("starts", 3))
-    best: tuple[Hybrid, Objective, ByEvidence] | None = None
-    for k in range(starts):
-        hybrid = Hybrid(model, [replace(j, seed=seed + k) for j in job.joints])
-        objective = Objective(
-            [*_learned(job, model), *_small(hybrid, k)], [_study(job, hybrid, early)], _SETTINGS
-        )
-        groups = [g for name in hybrid.joints for g in hybrid.weight_groups(name).values()]
-        try:
-            found = fit_by_evidence(objective, groups, most=int(spec.get("steps", 80)))
-        except IntegrationError:
-            continue
-        if best is None or found.evidence > best[2].evidence:
-            best = hybrid, objective, found
+    learned = _learned(job, model)
+
+    def objective_of(hybrid: Hybrid) -> Objective:
+        return Objective([*learned, *hybrid.fit_parameters()], [_study(job, hybrid, early)], _SETTINGS)
+
+    count = fits(job.joints, starts, bool(spec.get("simpler", True)))
+    done: list[str] = []
+
+    def say(what: str, evidence: float) -> None:
+        done.append(what)
         if progress is not None:
-            progress(k + 1, starts, f"misfit {best[2].fit.chi2:.4g}")
-    if best is None:
-        raise TrainingError(job.file, [(None, "networks", "no start gave a course; scale the outputs down")])
-    hybrid, objective, found = best
-    values = {p.id: float(v) for p, v in zip(objective.parameters, objective.values(found.fit.x))}
-    hybrid = hybrid.with_weights(hybrid.taken(values))
+            progress(len(done), count, f"{what}: evidence {evidence:.4g}")
+
+    found = select(
+        model, job.joints, objective_of, starts=starts, seed=seed, simpler=bool(spec.get("simpler", True)),
+        most=int(spec.get("steps", 80)), say=say,
+    )  # fmt: skip
+    hybrid, objective, values = found.hybrid, found.objective, found.values
     chosen = {name: values[name] for name in job.learn}
     scores = _scores(job, model, hybrid, chosen, rows, (1.0 - held) * last if held else -np.inf)
-    notes = list(spec.get("notes", []))
+    notes = [*spec.get("notes", []), _kept(found)]
     if "structure" in spec:
         notes += _structures(job, hybrid, objective, chosen, early)
     tensors = {
@@ -176,10 +174,10 @@ def _learned(job: HybridTraining, model: PathwayModel) -> list[Parameter]:
     return found
 
 
-def _small(hybrid: Hybrid, k: int) -> list[Parameter]:
-    """Weights to start from: the smaller, the nearer the pathway without them."""
-    size = (0.3, 0.1, 1.0)[k % 3]
-    return [replace(p, nominal=size * p.nominal) for p in hybrid.fit_parameters()]
+def _kept(found: Selected) -> str:
+    (best, evidence), *rest = found.tried
+    beside = f"; next {rest[0][0]}, less by {evidence - rest[0][1]:.3g}" if rest else ""
+    return f"kept by evidence (natural logarithm {evidence:.4g}): {best}{beside}"
 
 
 def _scores(job, model, hybrid, chosen, rows, split: float) -> dict[str, Any]:

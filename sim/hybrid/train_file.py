@@ -11,6 +11,7 @@ data: {path: counts.csv}          # time, one column for each observable, `exper
 noise: {x: 0.05, y: 0.05}         # standard deviation of each observable
 experiments: {low: {x: 0.4, y: 4.6}, high: {x: 3, y: 2}}       # initial values; optional
 learn: {k_1: [0.1, 10]}           # parameters of the pathway that are fitted too, with bounds; optional
+simpler: true                     # whether each input alone is tried too, and kept where it has more evidence
 structure: {degree: 2}            # the formula of each term, judged by the measurements; optional
 """
 
@@ -43,6 +44,7 @@ SCHEMA = {
     "held_out": Key(_NUMBER, required=False, low=0),
     "starts": Key((int,), required=False, low=1),
     "steps": Key((int,), required=False, low=1),
+    "simpler": Key((bool,), required=False),
     "seed": Key((int,), required=False, low=0),
     "structure": Key((dict,), required=False, keys={"degree": Key((int,), low=1)}),
 }

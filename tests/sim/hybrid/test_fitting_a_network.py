@@ -10,6 +10,7 @@ from sim.fitting.optimize import fit
 from sim.fitting.parts import Experiment, Measurement, Observable, Parameter, Period, Prior
 from sim.fitting.spans import Settings
 from sim.hybrid import Hybrid, Joint, Rate
+from sim.hybrid.selection import fits, select
 from sim.hybrid.structure import find_structure
 
 KNOWN = "model m; compartment c = 1; species x in c, y in c; x = 1; y = 1; a = 1; G: -> x; a*x; {} end"
@@ -81,6 +82,25 @@ def test_evidence_finds_the_input_that_matters(measured):
     samples = np.random.default_rng(0).uniform(0.3, 2.0, (200, 2))
     share = fitted.term("death", samples).dependence()
     assert share["y"] > 0.9 and share["x"] < 0.05
+
+
+def test_a_simpler_network_is_kept_where_it_explains_as_much(measured):
+    """Death is linear in y: of a network of x and y, what has most evidence is a linear law of y."""
+    joint = Joint("death", ("x", "y"), Rate({"y": -1}), input_scales=(2.0, 2.0), widths=(3,))
+    pathway = load_model(KNOWN.format("L: x -> y; 0.8*x*y;"))
+
+    def objective_of(hybrid):
+        return Objective(hybrid.fit_parameters(), [_study(hybrid.network, measured)], SETTINGS)
+
+    said = []
+    found = select(pathway, [joint], objective_of, starts=1, say=lambda what, _: said.append(what))
+    assert len(said) <= fits([joint], 1)
+    assert found.tried[0][0] == "death of y alone, linear" and "all inputs" in dict(found.tried)
+    kept = found.hybrid.joints["death"]
+    assert kept.inputs == ("y",) and kept.widths == ()
+    assert found.hybrid.term("death")(np.array([[1.0], [2.0]]))[:, 0] == pytest.approx([0.7, 1.4], rel=0.05)
+    both = select(pathway, [joint], objective_of, starts=1, simpler=False)
+    assert [what for what, _ in both.tried] == ["all inputs"]
 
 
 def test_the_descent_fits_noise_and_priors_too(measured):
