@@ -25,7 +25,10 @@ _STEPS = 30
 _AGAIN_STEPS = 12
 _MOST_ROWS = 1000
 _SELECTION_ROWS = 400
-_STARTS = 4
+_STARTS = 8
+_FIRST_STEPS = 60
+#: starts whose misfit is within this factor of the best one's fit the data as well
+_AS_WELL = 1.15
 #: groups of trajectories that are left out in turn, and measurements made again
 GROUPS, DRAWS = 12, 12
 _RIDGE = 1e-4
@@ -72,6 +75,7 @@ class Fit:
 
     Attributes:
         whole: (row, input) to (row,), fitted to everything. without, again: the same, fitted to other data.
+        starts: the same, fitted to everything from several starts, that of `whole` first.
         kept: (input,) which inputs it sees.
         held_out: mean squared error on trajectories that a fit has not seen, 1 for a constant. Where it is near that,
             there are no fits to other data.
@@ -79,6 +83,7 @@ class Fit:
 
     whole: Callable[[torch.Tensor], torch.Tensor]
     without: list[Callable[[torch.Tensor], torch.Tensor]]
+    starts: list[Callable[[torch.Tensor], torch.Tensor]]
     again: list[Callable[[torch.Tensor], torch.Tensor]]
     kept: np.ndarray
     held_out: float
@@ -102,8 +107,13 @@ def fitted(problem: Problem, seed: int) -> Fit:
     kept = _chosen(rng, x, target, weight, group)
     used = np.flatnonzero(kept)
     x = x[:, used]
-    first = _descended(_start(rng, _STARTS, len(used), _HIDDEN), x, target, weight[None], _RIDGE, _STEPS)
-    best = int(_misfit(first, x, target, weight[None]).argmin())
+    first = _descended(
+        _start(rng, _STARTS, len(used), _HIDDEN), x, target, weight[None], _RIDGE, _FIRST_STEPS
+    )
+    misfit = _misfit(first, x, target, weight[None])
+    order = np.argsort(misfit)
+    best = int(order[0])
+    as_well = first[torch.tensor(order[misfit[order] <= _AS_WELL * misfit[best]])]
     # without a group each, from what has not seen it either
     parts = _parts(rng, group)
     seen = weight * ~parts
@@ -119,7 +129,7 @@ def fitted(problem: Problem, seed: int) -> Fit:
         ]
 
     if held_out >= 1 - LEARNED:
-        return Fit(plain(warm)[0], [], [], kept, held_out)
+        return Fit(plain(warm)[0], [], [], [], kept, held_out)
     without = _descended(warm.repeated(len(parts)), x, target, seen, _RIDGE, _AGAIN_STEPS)
     others = [standard(*d) for d in draws]
     again = _descended(
@@ -131,7 +141,7 @@ def fitted(problem: Problem, seed: int) -> Fit:
         _AGAIN_STEPS,
     )
 
-    return Fit(plain(warm)[0], plain(without), plain(again), kept, held_out)
+    return Fit(plain(warm)[0], plain(without), plain(as_well), plain(again), kept, held_out)
 
 
 def _weights(y: np.ndarray, again: np.ndarray) -> np.ndarray:

@@ -10,6 +10,8 @@ from pathlib import Path
 import numpy as np
 from scipy.stats import beta
 
+from sim.interpret.refits import refit_interval
+
 NULL_RATIO = "null: first, over chance"
 COVERAGE = "coverage of 90 % intervals"
 _COLUMNS = {
@@ -87,8 +89,16 @@ def values(records: list[dict]) -> Iterator[tuple[str, float, tuple[float, float
     hits, chance = joined("null_first"), joined("null_chance").mean()
     mean, ends = _share(hits)
     yield NULL_RATIO, mean / chance, (ends[0] / chance, ends[1] / chance)
-    if "missed" in records[0]:
-        yield COVERAGE, *_share((np.abs(joined("missed")) <= 1).astype(float))
+    covered = [c for r in records if "fits" in r for c in _covered(r["fits"])]
+    if covered:
+        yield COVERAGE, *_share(np.array(covered, float))
+
+
+def _covered(fits: dict) -> np.ndarray:
+    """Which intervals of active inputs hold the analytic effect."""
+    effect, *said = (np.array(fits[k]) for k in ("effect", "whole", "without", "starts", "again"))
+    _, lower, upper = refit_interval(*said)
+    return (lower <= effect) & (effect <= upper)
 
 
 def _share(hits: np.ndarray) -> tuple[float, tuple[float, float]]:

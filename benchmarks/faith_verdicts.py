@@ -8,8 +8,10 @@ import numpy as np
 import torch
 from faith_networks import LEARNED, Fit, fitted
 from faith_problem import Problem
+from scipy.spatial.distance import cdist
 from scipy.stats import rankdata, spearmanr
 
+from neural.threads import one_thread
 from sim.interpret.attribution import integrated, sloped
 from sim.interpret.distil import distil
 from sim.interpret.networks import Term
@@ -22,24 +24,38 @@ INTERVALS = METHODS[:2]
 THRESHOLD = 0.05
 _ROWS = 64
 _DISTILLED_ROWS = 250
+#: rows that are looked at for neighbours, points on the way, and how near a neighbour is [standard deviations]
+_LOOKED_AT, _CUTS, _NEAR = 1000, 6, 0.35
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """What one method says of one problem, input by input: strength, signed effect with interval, and claim."""
+    """What one method says of one problem, input by input.
+
+    Attributes:
+        strength, signed: (input,) size and signed effect for one unit. claimed: (input,) whether it is said to matter.
+        without, starts, again: (fit, input) the signed effect by fits to other data, for its interval.
+    """
 
     strength: np.ndarray
     signed: np.ndarray
-    lower: np.ndarray
-    upper: np.ndarray
     claimed: np.ndarray
+    without: np.ndarray | None = None
+    starts: np.ndarray | None = None
+    again: np.ndarray | None = None
 
 
 def judged(problem: Problem, silent: Problem, seed: int) -> dict[str, dict]:
     """Records by method of one problem, and of the same with its edges switched off: plain data for `faith_scores`."""
+    # simulators set the number of threads too, and small products are faster on one
+    with one_thread():
+        return _judged(problem, silent, seed)
+
+
+def _judged(problem: Problem, silent: Problem, seed: int) -> dict[str, dict]:
     rng = np.random.default_rng([seed, 7])
     network, still = fitted(problem, seed), fitted(silent, seed)
-    seen, quiet = _sample(problem, rng), _sample(silent, rng)
+    seen, quiet = _sample(problem, network.kept, rng), _sample(silent, still.kept, rng)
     truth = _numpy(problem.truth)
     intact = problem.rerun(truth, None)
     moved = np.array([abs(intact - problem.rerun(truth, k)) for k in range(len(problem.inputs))])
@@ -80,14 +96,17 @@ def _record(
         record["sign"] = (np.sign(said.signed) == np.sign(effect))[clear].astype(int).tolist()
     if np.ptp(rankdata(said.strength)) > 0:
         record["spearman"] = float(spearmanr(said.strength, size).statistic)
-    if method in INTERVALS:
-        middle, half = (said.lower + said.upper) / 2, (said.upper - said.lower) / 2
-        # by how many half-widths the interval's middle misses, and how wide it is
-        record["missed"] = (
-            ((effect - middle) / np.maximum(half, 1e-300))[clear].clip(-99, 99).round(4).tolist()
-        )
-        record["width"] = (half / np.abs(effect))[clear].round(5).tolist()
+    if said.without is not None:
+        # of the active inputs, so that intervals can be made and held against the truth
+        parts = {"effect": effect, "whole": said.signed}
+        parts |= {"without": said.without, "starts": said.starts, "again": said.again}
+        record["fits"] = {name: _short(values[..., clear]) for name, values in parts.items()}
     return record
+
+
+def _short(values: np.ndarray) -> list:
+    """Six digits are enough to keep."""
+    return [_short(v) if np.ndim(v) else float(f"{v:.6g}") for v in values]
 
 
 def _first(strength: np.ndarray) -> np.ndarray:
@@ -95,8 +114,19 @@ def _first(strength: np.ndarray) -> np.ndarray:
     return np.flatnonzero(strength >= strength.max() * (1 - 1e-12))
 
 
-def _sample(problem: Problem, rng: np.random.Generator) -> np.ndarray:
-    return problem.z[rng.choice(len(problem.z), min(_ROWS, len(problem.z)), replace=False)]
+def _sample(problem: Problem, kept: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+    """Rows (row, input) to explain: such that there are data on the way to them from the baseline.
+
+    All along the way some row lies near by, by the inputs that the network sees. What
+    a term says where no trajectory went can be neither learned nor checked.
+    """
+    z = problem.z[rng.permutation(len(problem.z))[:_LOOKED_AT]]
+    scale = problem.z.std(0) + 1e-12
+    rows, near = z[: 3 * _ROWS], (z / scale)[:, kept]
+    cuts = np.linspace(0, 1, _CUTS)[:, None, None]
+    way = ((problem.baseline + cuts * (rows - problem.baseline)) / scale)[..., kept]
+    far = [cdist(points, near).min(1) for points in way]
+    return rows[np.max(far, 0) <= _NEAR * np.sqrt(kept.sum())][:_ROWS]
 
 
 def _attributed(
@@ -107,22 +137,19 @@ def _attributed(
     if method in INTERVALS:
         if not learned:
             signed, size = _signed_and_size(problem, [network.whole], method, rows)
-            return Verdict(size[0], signed[0], signed[0], signed[0], np.zeros(len(size[0]), bool))
-        whole, without, again = (
-            _signed_and_size(problem, functions, method, rows)
-            for functions in ([network.whole], network.without, network.again)
-        )
-        signed, lower, upper = refit_interval(whole[0][0], without[0], again[0])
-        shares = [s / np.maximum(s.sum(1, keepdims=True), 1e-300) for s in (whole[1], without[1], again[1])]
-        _, low, _ = refit_interval(shares[0][0], shares[1], shares[2])
-        return Verdict(whole[1][0], signed, lower, upper, low > THRESHOLD)
+            return Verdict(size[0], signed[0], np.zeros(len(size[0]), bool))
+        fits = ([network.whole], network.without, network.starts, network.again)
+        signed, sizes = zip(*(_signed_and_size(problem, f, method, rows) for f in fits))
+        shares = [s / np.maximum(s.sum(1, keepdims=True), 1e-300) for s in sizes]
+        _, low, _ = refit_interval(shares[0][0], *shares[1:])
+        return Verdict(sizes[0][0], signed[0][0], low > THRESHOLD, *signed[1:])
     if method == "distil":
         signed, strength = _by_formula(problem, network, rows, rng)
     else:
         signed = _knocked_out(problem, network)
         strength = np.abs(signed)
     share = strength / max(strength.sum(), 1e-300)
-    return Verdict(strength, signed, signed, signed, (share > THRESHOLD) & learned)
+    return Verdict(strength, signed, (share > THRESHOLD) & learned)
 
 
 def _signed_and_size(

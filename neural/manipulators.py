@@ -56,7 +56,8 @@ class Manipulator:
         self.decoder_names: list[str] = card.decoder_names
         self._tensors = dict(tensors)
         self._dynamics, self._decoders = _build(card, tensors, file)
-        self._reference = _build(card, _first_member(tensors), file, members=1)
+        self._reference = _build(card, _member(tensors, 0), file, members=1)
+        self._by_fold: dict[int, tuple[DrugDynamics, RateDecoders]] = {}
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> Manipulator:
@@ -68,9 +69,16 @@ class Manipulator:
         card, tensors = weights.load(path, "manipulator")
         return cls(card, tensors, path)
 
-    def save(self, path: str | os.PathLike) -> str:
-        """Write these weights; returns their sha256."""
-        return weights.save(path, self._tensors, self.card.raw)
+    def save(self, path: str | os.PathLike, card: dict[str, Any] | None = None) -> str:
+        """Write these weights, with another card if one is given; returns their sha256."""
+        learned = {n: t.detach().numpy().astype(self._tensors[n].dtype) for n, t in self.learnable().items()}
+        tensors = {k: np.concatenate([learned[k], v[1:]]) if k in learned else v for k, v in self._tensors.items()}
+        return weights.save(path, tensors, card or self.card.raw)
+
+    def learnable(self) -> dict[str, torch.Tensor]:
+        """The reference's numbers that `vector_field` hangs on, by name; what is done to them is done to it."""
+        named = self._reference[0].named_parameters()
+        return {f"dynamics.{name}": tensor for name, tensor in named}
 
     def initial(self, name: str) -> np.ndarray:
         """The space's reference state `name` (d,), for example "untreated".
@@ -90,7 +98,8 @@ class Manipulator:
             k: np.zeros_like(v) if k.endswith(".scale") else v for k, v in self._tensors.items()
         }
         still._dynamics, still._decoders = _build(self.card, still._tensors, "<memory>")
-        still._reference = _build(self.card, _first_member(still._tensors), "<memory>", members=1)
+        still._reference = _build(self.card, _member(still._tensors, 0), "<memory>", members=1)
+        still._by_fold = {}
         return still
 
     def step(self, ur: np.ndarray, conditions: np.ndarray, message: np.ndarray, dt: float) -> np.ndarray:
@@ -114,15 +123,34 @@ class Manipulator:
 
         return self._in_blocks(advance, self.dimension, ur, conditions, message)
 
-    def vector_field(self, ur: torch.Tensor, conditions: torch.Tensor, message: torch.Tensor) -> torch.Tensor:
-        """dUR/dt [1/min] (n, d) that `step` integrates, with its gradient; float64 tensors as `step` takes arrays."""
-        dynamics, _ = self._reference
+    @property
+    def folds(self) -> int:
+        """How many members of the ensemble were fitted without a part of the wells each; the reference saw all."""
+        return int(self.card.architecture["members"]) - 1
+
+    def vector_field(
+        self, ur: torch.Tensor, conditions: torch.Tensor, message: torch.Tensor, without: int | None = None
+    ) -> torch.Tensor:
+        """dUR/dt [1/min] (n, d) that `step` integrates, with its gradient; float64 tensors as `step` takes arrays.
+
+        `without`: of the member that did not see this fold of the wells, instead of the reference's.
+        """
+        dynamics, _ = self._reference if without is None else self._of_fold(without)
         return dynamics(ur[None], dynamics.drive(conditions), message[None])[0]
 
-    def rates(self, ur: torch.Tensor, message: torch.Tensor) -> torch.Tensor:
-        """Rates [1/min] (n, rate) in the order of `decoder_names`, with their gradient, as `decode` gives them."""
-        _, decoders = self._reference
+    def rates(self, ur: torch.Tensor, message: torch.Tensor, without: int | None = None) -> torch.Tensor:
+        """Rates [1/min] (n, rate) in the order of `decoder_names`, with their gradient, as `decode` gives them.
+
+        `without`: as in `vector_field`.
+        """
+        _, decoders = self._reference if without is None else self._of_fold(without)
         return decoders(ur[None], message[None])[0]
+
+    def _of_fold(self, fold: int) -> tuple[DrugDynamics, RateDecoders]:
+        if fold not in self._by_fold:
+            own = _member(self._tensors, 1 + fold)
+            self._by_fold[fold] = _build(self.card, own, "<memory>", members=1)
+        return self._by_fold[fold]
 
     def decode(self, ur: np.ndarray, conditions: np.ndarray, message: np.ndarray) -> dict[str, np.ndarray]:
         """Rates [1/min] of each cell, name -> (n,), for ur (n, d), conditions (n, c), message (n, m)."""
@@ -347,11 +375,12 @@ def _spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return mean, mean - _NORMAL_90 * sd, mean + _NORMAL_90 * sd
 
 
-def _first_member(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+def _member(tensors: Mapping[str, np.ndarray], k: int) -> dict[str, np.ndarray]:
+    """The tensors of one member, 0 for the reference, as an ensemble of one."""
     shared = (".scale", ".pattern")
     return {
-        k: v if k.endswith(shared) or not k.startswith(("dynamics.", "decoders.")) else v[:1]
-        for k, v in tensors.items()
+        name: v if name.endswith(shared) or not name.startswith(("dynamics.", "decoders.")) else v[k : k + 1]
+        for name, v in tensors.items()
     }
 
 

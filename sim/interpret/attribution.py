@@ -5,6 +5,9 @@
     integrated_gradients   the gradient integrated on the straight way from the baseline (Sundararajan 2017, by
                            captum): shares sum up to output minus output at the baseline
 
+The intervals hold what seeds differ by and, where the weights have an ensemble, what other data would have made of
+the network (`sim.interpret.refits`).
+
 The baseline is the untreated cell: its reference representation, no dose, nothing told by neighbours. For a
 tissue network it is silence: nothing comes from any neighbour.
 """
@@ -12,13 +15,15 @@ tissue network it is silence: nothing comes from any neighbour.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sim.interpret.effects import Row, interval, judged
-from sim.interpret.networks import Term, cell_terms, tissue_process
+from sim.interpret.effects import Estimate, Row, interval, judged
+from sim.interpret.networks import MOST_CELLS, Term, cell_terms, tissue_process
 from sim.interpret.question import Answer, Question
+from sim.interpret.refits import refit_interval
 from sim.interpret.tissue_influence import Influence, influence_of
 
 if TYPE_CHECKING:
@@ -26,6 +31,8 @@ if TYPE_CHECKING:
     from captum.attr import IntegratedGradients
 
     from sim.simulation import Simulation
+
+Explain = Callable[[Term, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 #: times along the run at which the networks are looked at
 _LOOKS = 8
@@ -78,7 +85,8 @@ class Attribution:
                     if len(values[number]):
                         found, moved = explain(term, values[number])
                         shares[s, t], change[s, t] = found.mean(axis=0), moved.mean(axis=0)
-            rows += self._rows(term, np.nanmean(shares, axis=1), np.nanmean(np.abs(change), axis=1))
+            doubt = self._doubt(term, [values[number] for _, values in self.seen[0]], explain)
+            rows += self._rows(term, np.nanmean(shares, axis=1), np.nanmean(np.abs(change), axis=1), doubt)
             data[term.name] = (term, times, shares)
         notes = []
         if self.influence and self.tissue is not None:
@@ -89,15 +97,31 @@ class Attribution:
 
     # ---- parts
 
-    def _rows(self, term: Term, shares: np.ndarray, change: np.ndarray) -> list[Row]:
+    def _doubt(self, term: Term, looks: list[np.ndarray], explain: Explain) -> np.ndarray:
+        """Half-widths (output, input) for what other data would have made of the term, at some of the cells."""
+        seen = np.concatenate(looks)
+        shape = (len(term.outputs), len(term.inputs))
+        if len(term.without) < 2 or not len(seen):
+            return np.zeros(shape)
+        few = seen[np.linspace(0, len(seen) - 1, min(len(seen), MOST_CELLS)).astype(int)]
+        functions = (term.function, *term.without)
+        means = [explain(replace(term, function=f), few)[0].mean(axis=0) for f in functions]
+        _, lower, upper = refit_interval(means[0], np.array(means[1:]))
+        return (upper - lower) / 2
+
+    def _rows(self, term: Term, shares: np.ndarray, change: np.ndarray, doubt: np.ndarray) -> list[Row]:
         return [
-            self._row(name, output, shares[:, o, i], float(change[:, o].mean()), term.units[o])
+            self._row(name, output, shares[:, o, i], float(change[:, o].mean()), term.units[o], doubt[o, i])
             for o, output in enumerate(term.outputs)
             for i, name in enumerate(term.inputs)
         ]
 
-    def _row(self, name: str, on: str, values: np.ndarray, size: float, unit: str) -> Row:
-        e, told = interval(values), judged(interval(values), values)
+    def _row(self, name: str, on: str, values: np.ndarray, size: float, unit: str, doubt: float = 0.0) -> Row:
+        """One line; `doubt` is the half-width of what is not known of the term itself."""
+        over_seeds = interval(values)
+        half = float(np.hypot((over_seeds.upper - over_seeds.lower) / 2, doubt))
+        e = Estimate(over_seeds.mean, over_seeds.mean - half, over_seeds.mean + half)
+        told = judged(e, values)
         return self.question.row(
             self.method, name, e, told, on=on, kind="direct", unit=unit, size=size, upto=True
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -33,6 +34,7 @@ class Term:
         units: of the outputs.
         baseline: (input,) what attributions are taken against: untreated, without dose, alone.
         function: (cell, input) to (cell, output), torch, float64.
+        without: the same function from fits that lacked a part of the data each; empty where there are none.
     """
 
     name: str
@@ -41,6 +43,7 @@ class Term:
     units: list[str]
     baseline: np.ndarray
     function: Callable[[torch.Tensor], torch.Tensor]
+    without: tuple[Callable[[torch.Tensor], torch.Tensor], ...] = ()
 
     def values(self, simulation: Simulation) -> np.ndarray:
         """What the cells put into it now, (cell, input), of living cells that have it."""
@@ -78,6 +81,14 @@ def _manipulator(p: ManipulatorProcess) -> list[Term]:
     messages = [f"message.{n}" for n in m.message_names]
     start = np.asarray(m.initial(next(iter(p.settings.initial.values()))), float)
     rates = list(m.decoder_names)
+
+    def change(x: torch.Tensor, without: int | None = None) -> torch.Tensor:
+        return m.vector_field(x[:, :d], x[:, d : d + c], x[:, d + c :], without)
+
+    def decoded(x: torch.Tensor, without: int | None = None) -> torch.Tensor:
+        return m.rates(x[:, :d], x[:, d:], without)
+
+    folds = range(m.folds)
     return [
         Term(
             p.name,
@@ -85,7 +96,8 @@ def _manipulator(p: ManipulatorProcess) -> list[Term]:
             [f"d({n})/dt" for n in ur],
             ["1/min"] * d,
             np.concatenate([start, np.zeros(c + len(messages))]),
-            lambda x: m.vector_field(x[:, :d], x[:, d : d + c], x[:, d + c :]),
+            change,
+            tuple(partial(change, without=k) for k in folds),
         ),
         Term(
             f"decoder of {p.settings.name}",
@@ -93,7 +105,8 @@ def _manipulator(p: ManipulatorProcess) -> list[Term]:
             [f"decoder.{n}" for n in rates],
             [m.card.decoder_units[n] for n in rates],
             np.concatenate([start, np.zeros(len(messages))]),
-            lambda x: m.rates(x[:, :d], x[:, d:]),
+            decoded,
+            tuple(partial(decoded, without=k) for k in folds),
         ),
     ]
 

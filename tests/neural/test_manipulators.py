@@ -221,3 +221,23 @@ def test_the_field_and_the_rates_with_gradients_are_those_that_are_stepped(drugs
     assert np.allclose(rates.detach().numpy(), np.stack([decoded[n] for n in m.decoder_names], 1), rtol=1e-12)
     field.sum().backward()
     assert all(t.grad is not None and torch.isfinite(t.grad).all() for t in tensors)
+
+
+def test_each_fold_of_the_ensemble_has_its_own_field_and_rates(drugs):
+    rng = np.random.default_rng(4)
+    ur = torch.tensor(rng.normal(size=(6, drugs.dimension)))
+    dose = torch.full((6, len(drugs.condition_names)), 0.02, dtype=torch.float64)
+    said = torch.full((6, len(drugs.message_names)), 0.3, dtype=torch.float64)
+    assert drugs.folds == drugs.card.architecture["members"] - 1 == 5
+    with torch.no_grad():
+        fields = [drugs.vector_field(ur, dose, said, without=k) for k in range(drugs.folds)]
+        rates = [drugs.rates(ur, said, without=k) for k in range(drugs.folds)]
+        reference = drugs.vector_field(ur, dose, said)
+    # taught from most of the same wells, they agree in the main, and none is another's copy
+    spread = torch.stack(fields).std(0).mean() / reference.abs().mean()
+    assert 1e-3 < spread < 1
+    distinct = [f.sum().item() for f in (*fields, reference)], [r.sum().item() for r in rates]
+    assert all(len(set(values)) == len(values) for values in distinct)
+    assert torch.equal(drugs.vector_field(ur, dose, said, without=2), fields[2])
+    still = drugs.zeroed()
+    assert not still.vector_field(ur, dose, said, without=2).any()

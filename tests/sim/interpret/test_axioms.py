@@ -1,5 +1,6 @@
 """What an attribution must satisfy whatever it is applied to: the axioms that make its numbers mean something."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,7 +9,7 @@ from scipy.stats import spearmanr
 
 from mechanistic import load_model
 from sim import Scenario
-from sim.interpret.attribution import integrated, jacobian, sloped
+from sim.interpret.attribution import Attribution, integrated, jacobian, sloped
 from sim.interpret.networks import Term, cell_terms, tissue_process
 from sim.interpret.question import Question
 from sim.interpret.screening import problem_of, sobol_design, sobol_indices
@@ -68,6 +69,22 @@ def test_an_input_that_is_at_its_baseline_gets_nothing(question):
     x[:, 3] = term.baseline[3]
     for explain in (integrated, sloped):
         assert np.all(explain(term, x)[0][:, :, 3] == 0)
+
+
+def test_intervals_hold_what_other_wells_would_have_taught(question):
+    """Two seeds that agree make a narrow interval; what the ensemble's folds disagree about makes it wider."""
+    attribution = Attribution(question, "gradients")
+    rows = {(r.on, r.quantity): r for r in attribution.answer().rows}
+    term = cell_terms(question)[1]
+    assert len(term.without) == 5
+    looks = [values[1] for _, values in attribution.seen[0]]
+    doubt = attribution._doubt(term, looks, sloped)
+    assert doubt.shape == (len(term.outputs), len(term.inputs))
+    o, i = np.unravel_index(doubt.argmax(), doubt.shape)
+    row = rows[term.outputs[o], term.inputs[i]]
+    assert (row.upper - row.lower) / 2 >= doubt[o, i] > 0
+    alone = replace(term, without=())
+    assert not attribution._doubt(alone, looks, sloped).any()
 
 
 def test_what_neighbours_tell_is_shared_out_completely(question, started):
