@@ -1,16 +1,8 @@
 """Steady responses to perturbations, alone and together: many read-outs, few conditions.
 
-Every drug has a profile over the read-outs. Drugs given together add, but for a mild saturation (`joined`).
-Profiles are Gaussian beforehand, with three things known of them:
-
-- drugs have something in common, in proportion to their strength, and something of their own: of a drug never
-  seen the common part is foretold;
-- read-outs move together: profiles lie mostly along the directions in which responses vary (`Fit` regresses
-  along each principal direction with its own penalty), which takes noise off profiles seen once;
-- what is left is noise of one size.
-
-How much of each is chosen by cross-validation inside the training rows, which leaves out whole drugs when
-drugs never seen are asked for, and single conditions otherwise.
+`neural.profiles` says what a drug's profile is and how its spread is found. How doses count, how common parts grow with
+strength, how drugs join and how far descriptions are to be believed is chosen here by cross-validation inside the
+training rows, which leaves out whole drugs when drugs never seen are asked for, and single conditions otherwise.
 """
 
 from __future__ import annotations
@@ -20,151 +12,71 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from neural.profiles import Choice, Drugs, Fit, without
 from neural.uncertainty import conformal_quantile
 
-_ROUNDS = 4
 _FOLDS = 10
-
-
-@dataclass(frozen=True)
-class Choice:
-    """What cross-validation chooses.
-
-    Attributes:
-        penalty: variance of the noise over that of a drug's own profile.
-        strength: power of a drug's strength (median size of its dose) in its common part.
-        power: of `joined`; 1 adds up.
-        common: variance of the common part over that of the own.
-        diagonal: share of read-outs' covariance that is taken as independent.
-        alike: share of a drug's own profile that drugs have in common as their descriptions are alike.
-    """
-
-    penalty: float = 0.4
-    strength: float = 0.5
-    power: float = 1.15
-    common: float = 0.3
-    diagonal: float = 0.5
-    alike: float = 0.0
-
 
 # tried one after the other, each with those before it as chosen
 _TRIED: dict[str, tuple[float, ...]] = {
+    "dose": (0.0, 0.5, 1.0),
     "strength": (0.0, 0.5, 1.0),
-    "penalty": (0.2, 0.4, 0.8),
     "power": (1.0, 1.15, 1.3),
     "alike": (0.0, 0.3, 0.6, 0.9),
 }
-
-
-def joined(on: np.ndarray, profiles: np.ndarray, power: float) -> np.ndarray:
-    """Responses (n, node) to drugs given together, `on` (n, drug) of zeros and ones.
-
-    Power means over the drugs that raise a read-out and over those that lower it, added. 1 is plain addition.
-    """
-    if power == 1.0:
-        return on @ profiles
-    raised = (on @ np.maximum(profiles, 0.0) ** power) ** (1.0 / power)
-    return raised - (on @ np.maximum(-profiles, 0.0) ** power) ** (1.0 / power)
+# with these the spreads change, and are found anew
+_OF_SPREADS = ("dose", "strength", "alike")
 
 
 def strengths(*doses: np.ndarray) -> np.ndarray:
     """(drug,) median size of each drug's doses where it is given, over the drugs' median; 1 if never given."""
-    sizes = np.abs(np.concatenate(doses))
-    out = np.array([np.median(s[s > 0]) if (s > 0).any() else np.nan for s in sizes.T])
-    return (
-        np.where(np.isnan(out), 1.0, out / np.nanmedian(out)) if np.isfinite(out).any() else np.ones(len(out))
-    )
+    typical = _typical(np.concatenate(doses))
+    if not np.isfinite(typical).any():
+        return np.ones(len(typical))
+    return np.where(np.isnan(typical), 1.0, typical / np.nanmedian(typical))
 
 
-@dataclass(frozen=True)
-class Fit:
-    """Profiles (drug, node) fitted to training rows, and how sure they are.
-
-    Attributes:
-        profiles: (drug, node) posterior means.
-    """
-
-    profiles: np.ndarray
-    choice: Choice
-    _on: np.ndarray
-    _own: np.ndarray
-    _inverse: np.ndarray
-
-    @classmethod
-    def to(
-        cls,
-        on: np.ndarray,
-        response: np.ndarray,
-        strength: np.ndarray,
-        choice: Choice,
-        likeness: np.ndarray | None = None,
-    ) -> Fit:
-        """Fit to `on` (n, drug) and `response` (n, node); `likeness` (drug, drug) of drugs' descriptions."""
-        weight = strength**choice.strength
-        own = np.eye(on.shape[1])
-        if likeness is not None:
-            own = (1 - choice.alike) * own + choice.alike * likeness
-        own = own + choice.common * np.outer(weight, weight)
-        kernel = on @ own @ on.T
-        values, vectors = np.linalg.eigh(kernel)
-        from_rows = own @ on.T
-        given = np.maximum(on.sum(1, keepdims=True), 1.0)
-        scaled = response / np.sqrt(given)
-        covariance = scaled.T @ scaled / len(scaled)
-        covariance = (1 - choice.diagonal) * covariance + choice.diagonal * np.diag(np.diag(covariance))
-        spread, axes = np.linalg.eigh(covariance)
-        spread = np.maximum(spread, 1e-4 * max(spread.max(), 1e-300))
-        penalty = choice.penalty * spread.mean() / spread
-        target, profiles = response, np.zeros((on.shape[1], response.shape[1]))
-        for _ in range(1 if choice.power == 1.0 else _ROUNDS):
-            inner = (vectors.T @ target @ axes) / (values[:, None] + penalty)
-            profiles = from_rows @ vectors @ inner @ axes.T
-            # what joining takes away is given back to the rows, and the sum fitted again
-            target = response - (joined(on, profiles, choice.power) - on @ profiles)
-        inverse = np.linalg.inv(kernel + choice.penalty * np.eye(len(on)))
-        return cls(profiles, choice, on, own, inverse)
-
-    def predict(self, on: np.ndarray) -> np.ndarray:
-        """Responses (m, node)."""
-        return joined(on, self.profiles, self.choice.power)
-
-    def covariance(self, on: np.ndarray) -> np.ndarray:
-        """(m, m) of what is not known of the drugs in these conditions, in units where noise is `choice.penalty`."""
-        cross = on @ self._own @ self._on.T
-        return on @ self._own @ on.T - cross @ self._inverse @ cross.T
-
-    def spread(self, on: np.ndarray) -> np.ndarray:
-        """(m,) how far a new measurement may be off, up to a factor: noise and what is not known of drugs."""
-        return np.sqrt(self.choice.penalty + np.maximum(np.diag(self.covariance(on)), 0.0))
+def _typical(doses: np.ndarray) -> np.ndarray:
+    """(drug,) median size of doses (n, drug) where a drug is given; NaN if never."""
+    sizes = np.abs(doses)
+    return np.array([np.median(s[s > 0]) if (s > 0).any() else np.nan for s in sizes.T])
 
 
-def _folds(on: np.ndarray, unseen: bool) -> Iterator[np.ndarray]:
+def amounts(doses: np.ndarray, known: np.ndarray, power: float) -> np.ndarray:
+    """(n, drug) sizes of doses over the drug's median in `known` (or, if never given there, here), to a power."""
+    typical = _typical(known)
+    typical = np.where(np.isnan(typical), _typical(doses), typical)
+    size = np.abs(doses)
+    return np.where(size > 0, np.where(size > 0, size / typical, 1.0) ** power, 0.0)
+
+
+def _folds(doses: np.ndarray, unseen: bool) -> Iterator[np.ndarray]:
     """Rows to leave out together: those of each drug, or every tenth one."""
     if unseen:
-        for k in range(on.shape[1]):
-            rows = on[:, k] > 0
+        for column in doses.T:
+            rows = column != 0
             if rows.any() and not rows.all():
                 yield rows
     else:
-        count = min(_FOLDS, len(on)) if len(on) > 2 * _FOLDS + 10 else len(on)
+        count = min(_FOLDS, len(doses)) if len(doses) > 2 * _FOLDS + 10 else len(doses)
         for k in range(count):
-            yield np.arange(len(on)) % count == k
+            yield np.arange(len(doses)) % count == k
 
 
 def _held_out(
-    on: np.ndarray,
-    response: np.ndarray,
-    strength: np.ndarray,
-    choice: Choice,
-    unseen: bool,
-    likeness: np.ndarray | None,
+    doses: np.ndarray, response: np.ndarray, drugs: Drugs, choice: Choice, unseen: bool, sizes: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Errors (k, node) of rows left out, and their spreads (k,)."""
+    """Errors (k, node) of rows left out, and their spreads (k,); spreads of profiles are those of all rows.
+
+    Of a drug that is left out nothing but its strength and description is used.
+    """
     errors, spreads = [], []
-    for out in _folds(on, unseen):
-        fit = Fit.to(on[~out], response[~out], strength, choice, likeness)
-        errors.append(response[out] - fit.predict(on[out]))
-        spreads.append(fit.spread(on[out]))
+    given = amounts(doses, doses, choice.dose)
+    for out in _folds(doses, unseen):
+        rest = without(sizes, np.any(given[~out] > 0, axis=0), drugs, choice)
+        fit = Fit.to(given[~out], response[~out], drugs, choice, rest)
+        errors.append(response[out] - fit.predict(given[out]))
+        spreads.append(fit.spread(given[out]))
     return np.concatenate(errors), np.concatenate(spreads)
 
 
@@ -192,11 +104,10 @@ def predict_responses(
     u, y, new = np.asarray(given, float), np.asarray(response, float), np.asarray(asked, float)
     if len(u) != len(y) or u.shape[1] != new.shape[1] or len(u) < 3:
         raise ValueError(f"conditions {u.shape}, responses {y.shape} and asked {new.shape} do not fit")
-    on, wanted, strength = (u != 0).astype(float), (new != 0).astype(float), strengths(u, new)
-    unseen = bool((wanted.any(0) & ~on.any(0)).any())
-    chosen = calibrate(on, y, strength, unseen, level, likeness)
-    fit = Fit.to(on, y, strength, chosen.choice, likeness)
-    return fit.predict(wanted), chosen.width * fit.spread(wanted)[:, None] * chosen.node
+    drugs = Drugs(strengths(u, new), likeness)
+    unseen = bool(((new != 0).any(0) & ~(u != 0).any(0)).any())
+    found = calibrate(u, y, drugs, unseen, level)
+    return found.predict(u, y, drugs, new)
 
 
 @dataclass(frozen=True)
@@ -204,36 +115,51 @@ class Calibration:
     """What left-out training rows say: the choice, and how wide intervals must be.
 
     Attributes:
+        sizes: logs of the spreads of all training rows (`neural.profiles.Fit`).
         node: (node,) typical error of each read-out.
         width: half-width of an interval is width * Fit.spread * node.
     """
 
     choice: Choice
+    sizes: np.ndarray
     node: np.ndarray
     width: float
 
+    def fit(self, doses: np.ndarray, response: np.ndarray, drugs: Drugs) -> Fit:
+        """To all training rows."""
+        return Fit.to(amounts(doses, doses, self.choice.dose), response, drugs, self.choice, self.sizes)
+
+    def predict(
+        self, doses: np.ndarray, response: np.ndarray, drugs: Drugs, asked: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Mean (m, node) and half-width (m, node) of the responses to `asked` (m, drug)."""
+        fit, wanted = self.fit(doses, response, drugs), amounts(asked, doses, self.choice.dose)
+        return fit.predict(wanted), self.width * fit.spread(wanted)[:, None] * self.node
+
 
 def calibrate(
-    on: np.ndarray,
-    response: np.ndarray,
-    strength: np.ndarray,
-    unseen: bool,
-    level: float = 0.9,
-    likeness: np.ndarray | None = None,
+    doses: np.ndarray, response: np.ndarray, drugs: Drugs, unseen: bool, level: float = 0.9
 ) -> Calibration:
     """Choose by cross-validation, which leaves out whole drugs if drugs are asked for that no row has (`unseen`)."""
     choice = Choice()
+    sizes = Fit.to(amounts(doses, doses, choice.dose), response, drugs, choice).sizes
+    off, spread = np.empty(0), np.empty(0)
     for name, values in _TRIED.items():
-        if name == "power" and not (on.sum(1) > 1).any():
+        if name == "power" and not ((doses != 0).sum(1) > 1).any():
             continue  # drugs given alone say nothing of how drugs join
-        if name == "alike" and likeness is None:
+        if name == "strength" and not unseen:
+            continue  # drugs that were measured hardly need what they have in common
+        if name == "alike" and drugs.likeness is None:
             continue
-        tried = [replace(choice, **{name: v}) for v in values]
-        errors = [
-            float((_held_out(on, response, strength, c, unseen, likeness)[0] ** 2).mean()) for c in tried
-        ]
-        choice = tried[int(np.argmin(errors))]
-    off, spread = _held_out(on, response, strength, choice, unseen, likeness)
+        tried = []
+        for value in values:
+            one = replace(choice, **{name: value})
+            found = sizes
+            if name in _OF_SPREADS and one != choice:
+                found = Fit.to(amounts(doses, doses, one.dose), response, drugs, one).sizes
+            errors, sure = _held_out(doses, response, drugs, one, unseen, found)
+            tried.append((float((errors**2).mean()), one, found, errors, sure))
+        _, choice, sizes, off, spread = min(tried, key=lambda t: t[0])
     node = np.sqrt((off**2).mean(0) + (off**2).mean()) + 1e-300
     width = conformal_quantile(np.abs(off) / spread[:, None] / node, level)
-    return Calibration(choice, node, width)
+    return Calibration(choice, sizes, node, width)

@@ -11,7 +11,8 @@ import numpy as np
 
 from neural import weights
 from neural.errors import WeightsError
-from neural.perturbation import Calibration, Choice, Fit, calibrate, strengths
+from neural.perturbation import Calibration, amounts, calibrate, strengths
+from neural.profiles import Choice, Drugs
 from neural.uncertainty import value_of_measuring
 
 _MODES = ("seen", "unseen")
@@ -35,6 +36,7 @@ class PerturbationModel:
             self._modes = {
                 mode: Calibration(
                     Choice(**card.architecture[mode]),
+                    tensors[f"{mode}.sizes"],
                     tensors[f"{mode}.node"],
                     float(tensors[f"{mode}.width"]),
                 )
@@ -42,6 +44,7 @@ class PerturbationModel:
             }
             fits = self._doses.shape[1] == len(self.condition_names)
             fits &= self._response.shape == (len(self._doses), len(self.response_names))
+            fits &= all(len(m.sizes) == 5 + self._doses.shape[1] for m in self._modes.values())
             fits &= self._likeness is None or self._likeness.shape == (self._doses.shape[1],) * 2
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise WeightsError(file, f"the tensors do not fit the card's architecture ({error})") from None
@@ -68,12 +71,11 @@ class PerturbationModel:
         u, y = np.asarray(doses, float), np.asarray(response, float)
         if u.shape != (len(y), len(drugs)) or y.shape[1] != len(responses) or len(u) < 3:
             raise ValueError(f"doses {u.shape} and responses {y.shape} do not fit, or are fewer than three")
-        on, strength = (u != 0).astype(float), strengths(u)
         tensors, architecture = {"doses": u, "response": y}, {}
         for mode in _MODES:
-            found = calibrate(on, y, strength, mode == "unseen", likeness=likeness)
+            found = calibrate(u, y, Drugs(strengths(u), likeness), mode == "unseen")
             architecture[mode] = asdict(found.choice)
-            tensors |= {f"{mode}.node": found.node, f"{mode}.width": np.array(found.width)}
+            tensors |= _tensors(mode, found)
         if likeness is not None:
             tensors["likeness"] = likeness
         card = {
@@ -106,27 +108,28 @@ class PerturbationModel:
         if self._likeness is not None:
             tensors["likeness"] = self._likeness
         for mode, found in self._modes.items():
-            tensors |= {f"{mode}.node": found.node, f"{mode}.width": np.array(found.width)}
+            tensors |= _tensors(mode, found)
         return weights.save(path, tensors, self.card.raw)
 
     def predict(self, doses: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Responses (m, node) and half-widths of their 90 % intervals, to doses (m, drug)."""
         asked = np.asarray(doses, float)
         mean, half = np.empty((2, len(asked), len(self.response_names)))
-        for rows, fit, found in self._parts(asked):
-            on = (asked[rows] != 0).astype(float)
-            mean[rows] = fit.predict(on)
-            half[rows] = found.width * fit.spread(on)[:, None] * found.node
+        new = ((asked != 0) & ~(self._doses != 0).any(0)).any(1)
+        for mode, rows in (("seen", np.flatnonzero(~new)), ("unseen", np.flatnonzero(new))):
+            if len(rows):
+                found = self._modes[mode]
+                mean[rows], half[rows] = found.predict(
+                    self._doses, self._response, self._drugs(asked), asked[rows]
+                )
         return mean, half
 
     def value(self, doses: np.ndarray) -> np.ndarray:
         """(m,) share of all rows' uncertainty that a measurement of this row would remove."""
-        asked = np.asarray(doses, float)
-        fit = Fit.to(
-            (self._doses != 0).astype(float), self._response, strengths(self._doses, asked),
-            self._modes["unseen"].choice, self._likeness,
-        )  # fmt: skip
-        return value_of_measuring(fit.covariance((asked != 0).astype(float)), fit.choice.penalty)
+        asked, found = np.asarray(doses, float), self._modes["unseen"]
+        fit = found.fit(self._doses, self._response, self._drugs(asked))
+        wanted = amounts(asked, self._doses, found.choice.dose)
+        return value_of_measuring(fit.covariance(wanted), fit.noise)
 
     def flags(self, doses: np.ndarray) -> list[str]:
         """A word for each row (m, drug) on which the training conditions have no say; empty where they have."""
@@ -157,11 +160,13 @@ class PerturbationModel:
         other = int(alike.argmax())
         return f" (most like {self.condition_names[other]}, {alike[other]:.2f})"
 
-    def _parts(self, asked: np.ndarray):
-        """Rows that ask for drugs that some training row has, and rows that do not, each with its fit."""
-        on, strength = (self._doses != 0).astype(float), strengths(self._doses, asked)
-        new = ((asked != 0) & ~on.any(0)).any(1)
-        for mode, rows in (("seen", np.flatnonzero(~new)), ("unseen", np.flatnonzero(new))):
-            if len(rows):
-                found = self._modes[mode]
-                yield rows, Fit.to(on, self._response, strength, found.choice, self._likeness), found
+    def _drugs(self, asked: np.ndarray) -> Drugs:
+        return Drugs(strengths(self._doses, asked), self._likeness)
+
+
+def _tensors(mode: str, found: Calibration) -> dict[str, np.ndarray]:
+    return {
+        f"{mode}.sizes": found.sizes,
+        f"{mode}.node": found.node,
+        f"{mode}.width": np.array(found.width),
+    }

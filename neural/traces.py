@@ -1,10 +1,11 @@
 """Forecasts of single-cell reporter traces: the rest of a track from its past.
 
-Tracks are jointly Gaussian about the mean of their treatment: the forecast is the conditional mean. The
-covariance over time and channels is mostly stationary (a lag counts the same anywhere, so few tracks suffice)
-and in part as sampled, which lets cells differ for good and the reporter drift. How much of each, how much
-noise, and how alike treatments are is chosen by cross-validation over tracks, for each channel and each range
-of horizons: the next frame asks for a sharper covariance than the next hour.
+Tracks are jointly Gaussian about the mean of their treatment: the forecast is the conditional mean. Their covariance
+over time and channels is that of stationary dynamics, a sum of few shapes (`neural.autocovariance`), for each treatment
+drawn to that of all. How far channels are believed to know of each other, how alike treatments' dynamics are, and
+whether a share of the covariance is taken as sampled (cells that change for good, reporters that drift) is chosen by
+cross-validation over tracks, for each channel and each range of horizons: the next frame asks for other than the next
+hour.
 """
 
 from __future__ import annotations
@@ -14,65 +15,86 @@ from itertools import pairwise, product
 
 import numpy as np
 
+from neural.autocovariance import autocovariance, smooth_covariance, whole
 from neural.uncertainty import conformal_quantile
 
-_STATIONARY = (0.7, 0.9, 1.0)
-_NOISE = (0.003, 0.01, 0.03, 0.1, 0.3)
-_SHRINK = (5.0, 30.0)
 _FOLDS = 5
-#: (stationary share, noise, shrinkage of treatments) that are tried
-CHOICES = tuple(product(_STATIONARY, _NOISE, _SHRINK))
+#: (share of what channels know of each other, share sampled, tracks that all treatments' dynamics are worth) tried
+CHOICES = tuple(product((0.0, 0.5, 1.0), (0.0, 0.2), (50.0, 200.0)))
+# further tracks that the common mean is worth, and frames on each side over which means are taken
+_SHRINK, _REACH = 30.0, 7
+_JITTER = 1e-6
 # horizons [frames] at which the choice may change
 _HORIZONS = (1, 3, 10, 30, 100, 300, 1000)
 
 
-def stationary_covariance(tracks: np.ndarray) -> np.ndarray:
-    """Covariance (channel, T, channel, T) of centred tracks (n, T, channel) as a function of the lag alone."""
-    n, frames, channels = tracks.shape
-    spectrum = np.fft.rfft(tracks, 2 * frames, axis=1)
-    pairs_seen = n * np.arange(frames, 0, -1)
-    lag = np.arange(frames)[None] - np.arange(frames)[:, None]
-    out = np.empty((channels, frames, channels, frames))
-    for a in range(channels):
-        for b in range(channels):
-            product = np.fft.irfft((spectrum[..., a].conj() * spectrum[..., b]).sum(0), 2 * frames)
-            ahead = product[:frames] / pairs_seen
-            behind = np.r_[product[0], product[:frames:-1]] / pairs_seen
-            out[a, :, b] = np.where(lag >= 0, ahead[np.abs(lag)], behind[np.abs(lag)])
-    return out
-
-
-def treatment_means(tracks: np.ndarray, label: np.ndarray, shrink: float) -> dict:
+def treatment_means(tracks: np.ndarray, label: np.ndarray, shrink: float = _SHRINK) -> dict:
     """Mean track (T, channel) of each treatment, drawn to the common mean as `shrink` further tracks would.
 
-    The key None holds the common mean.
+    Averaged over neighbouring frames, fewer near the start where responses are quick. The key None holds the common
+    mean.
     """
-    common = tracks.mean(0)
+    common = _smoothed(tracks.mean(0))
     means: dict = {None: common}
     for one in np.unique(label):
         mine = tracks[label == one]
-        means[one] = common + len(mine) / (len(mine) + shrink) * (mine.mean(0) - common)
+        means[one] = common + len(mine) / (len(mine) + shrink) * (_smoothed(mine.mean(0)) - common)
     return means
 
 
-def _forecast(
-    tracks: np.ndarray, label: np.ndarray, past: np.ndarray, label_past: np.ndarray, choice: tuple
-) -> np.ndarray:
-    stationary, noise, shrink = choice
-    seen, frames, channels = past.shape[1], tracks.shape[1], tracks.shape[2]
-    means = treatment_means(tracks, label, shrink)
-    centred = tracks - np.array([means[one] for one in label])
-    flat = centred.transpose(0, 2, 1).reshape(len(tracks), -1)
-    lags = stationary_covariance(centred).reshape(channels * frames, -1)
-    covariance = (1 - stationary) * flat.T @ flat / len(flat) + stationary * lags
-    covariance += noise * np.trace(covariance) / len(covariance) * np.eye(len(covariance))
-    at = np.arange(channels * frames).reshape(channels, frames)
-    known, unknown = at[:, :seen].ravel(), at[:, seen:].ravel()
-    expected = np.array([means.get(one, means[None]) for one in label_past])
-    deviation = (past - expected[:, :seen]).transpose(0, 2, 1).reshape(len(past), -1)
-    gain = np.linalg.solve(covariance[np.ix_(known, known)], covariance[np.ix_(known, unknown)])
-    rest = (deviation @ gain).reshape(len(past), channels, -1).transpose(0, 2, 1)
-    return expected[:, seen:] + rest
+def _smoothed(track: np.ndarray) -> np.ndarray:
+    frame = np.arange(len(track))
+    reach = np.minimum(np.minimum(_REACH, frame // 3), len(track) - 1 - frame)
+    total = np.r_[np.zeros((1, track.shape[1])), np.cumsum(track, 0)]
+    return (total[frame + reach + 1] - total[frame - reach]) / (2 * reach + 1)[:, None]
+
+
+class _Dynamics:
+    """Means and covariances of tracks (n, T, channel), by treatment; fits them once for all choices."""
+
+    def __init__(self, tracks: np.ndarray, label: np.ndarray):
+        self.means = treatment_means(tracks, label)
+        centred = tracks - np.array([self.means[one] for one in label])
+        self._flat = centred.transpose(0, 2, 1).reshape(len(tracks), -1)
+        self._common = autocovariance(centred)
+        self._own = {
+            one: (autocovariance(centred[label == one]), int((label == one).sum()))
+            for one in np.unique(label)
+        }
+        self._smooth: dict = {}
+
+    def covariance(self, treatment: object, choice: tuple) -> np.ndarray:
+        """(channel, T, channel, T) of one treatment's tracks."""
+        together, sampled, worth = choice
+        if (treatment, worth) not in self._smooth:
+            measured = self._common
+            if treatment in self._own:
+                own, count = self._own[treatment]
+                measured = measured + count / (count + worth) * (own - measured)
+            self._smooth[treatment, worth] = smooth_covariance(measured)
+        by_lag = self._smooth[treatment, worth]
+        alone = np.eye(len(by_lag))[:, :, None]
+        out = whole(by_lag * (alone + together * (1 - alone)))
+        if sampled:
+            out = (1 - sampled) * out + sampled * (self._flat.T @ self._flat).reshape(out.shape) / len(
+                self._flat
+            )
+        return out
+
+    def forecast(self, past: np.ndarray, label: np.ndarray, choice: tuple) -> np.ndarray:
+        """Frames (m, T - P, channel) after `past` (m, P, channel)."""
+        seen, channels = past.shape[1:]
+        expected = np.array([self.means.get(one, self.means[None]) for one in label])
+        off = (past - expected[:, :seen]).transpose(0, 2, 1).reshape(len(past), -1)
+        out = expected[:, seen:].copy()
+        for one in np.unique(label):
+            mine = label == one
+            covariance = self.covariance(one, choice)
+            known = covariance[:, :seen, :, :seen].reshape(channels * seen, -1)
+            known = known + _JITTER * np.trace(known) / len(known) * np.eye(len(known))
+            gain = np.linalg.solve(known, covariance[:, :seen, :, seen:].reshape(channels * seen, -1))
+            out[mine] += (off[mine] @ gain).reshape(int(mine.sum()), channels, -1).transpose(0, 2, 1)
+        return out
 
 
 def forecast(
@@ -110,7 +132,7 @@ class Chosen:
 
     Attributes:
         edges: (range + 1,) of horizons [frames].
-        best: (range, channel) index of the choice among `CHOICES`.
+        best: (range, channel, 3) the choice, in the form of `CHOICES`.
         width: (T - P, channel) half-width of intervals.
     """
 
@@ -125,18 +147,20 @@ def choose(tracks: np.ndarray, label: np.ndarray, seen: int, level: float = 0.9,
         raise ValueError(f"{len(tracks)} tracks are too few to choose on; {2 * _FOLDS} are needed")
     fold = np.random.default_rng(seed).permutation(len(tracks)) % _FOLDS
     off = np.empty((len(CHOICES), *tracks[:, seen:].shape))
-    for i, choice in enumerate(CHOICES):
-        for k in range(_FOLDS):
-            out = fold == k
-            guess = _forecast(tracks[~out], label[~out], tracks[out, :seen], label[out], choice)
+    for k in range(_FOLDS):
+        out = fold == k
+        dynamics = _Dynamics(tracks[~out], label[~out])
+        for i, choice in enumerate(CHOICES):
+            guess = dynamics.forecast(tracks[out, :seen], label[out], choice)
             off[i, out] = np.abs(guess - tracks[out, seen:])
     ahead, channels = tracks.shape[1] - seen, tracks.shape[2]
     edges = [0, *(h for h in _HORIZONS if h < ahead), ahead]
-    best, width = np.empty((len(edges) - 1, channels), int), np.empty((ahead, channels))
+    best, width = np.empty((len(edges) - 1, channels, 3)), np.empty((ahead, channels))
     for (r, (start, stop)), c in product(enumerate(pairwise(edges)), range(channels)):
-        best[r, c] = np.argmin((off[:, :, start:stop, c] ** 2).mean((1, 2)))
+        found = int(np.argmin((off[:, :, start:stop, c] ** 2).mean((1, 2))))
+        best[r, c] = CHOICES[found]
         for h in range(start, stop):
-            width[h, c] = conformal_quantile(off[best[r, c], :, h, c], level)
+            width[h, c] = conformal_quantile(off[found, :, h, c], level)
     return Chosen(np.array(edges), best, width)
 
 
@@ -145,10 +169,10 @@ def continued(
 ) -> np.ndarray:
     """The frames (m, T - P, channel) after `past`, with each range of horizons by its choice."""
     mean = np.empty((len(past), tracks.shape[1] - past.shape[1], tracks.shape[2]))
-    forecasts: dict[int, np.ndarray] = {}
+    dynamics, forecasts = _Dynamics(tracks, label), {}
     for (r, (start, stop)), c in product(enumerate(pairwise(chosen.edges)), range(tracks.shape[2])):
-        best = int(chosen.best[r, c])
+        best = tuple(map(float, chosen.best[r, c]))
         if best not in forecasts:
-            forecasts[best] = _forecast(tracks, label, past, label_past, CHOICES[best])
+            forecasts[best] = dynamics.forecast(past, label_past, best)
         mean[:, start:stop, c] = forecasts[best][:, start:stop, c]
     return mean

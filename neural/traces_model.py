@@ -9,7 +9,7 @@ import numpy as np
 
 from neural import weights
 from neural.errors import WeightsError
-from neural.traces import CHOICES, Chosen, continued
+from neural.traces import Chosen, continued
 from neural.uncertainty import value_of_measuring
 
 _FURTHER = 0.99
@@ -37,7 +37,7 @@ class TracesModel:
             self._chosen = Chosen(tensors["edges"], tensors["best"], tensors["width"])
             self.ahead = self._tracks.shape[1] - self.given
             fits = self._chosen.width.shape == (self.ahead, len(self.channels))
-            fits &= int(self._chosen.best.max()) < len(CHOICES)
+            fits &= self._chosen.best.shape == (len(self._chosen.edges) - 1, len(self.channels), 3)
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise WeightsError(file, f"the tensors do not fit the card's architecture ({error})") from None
         if not fits:

@@ -19,6 +19,7 @@ DECLARED = names(PROJECT["dependencies"])
 #: what a distribution is imported as, where its name does not say so
 IMPORTED = {
     "libroadrunner": "roadrunner",
+    "POT": "ot",
     "python-libsbml": "libsbml",
     "python-libsedml": "libsedml",
     "pyyaml": "yaml",

@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from neural.perturbation import joined, predict_responses, strengths
+from neural.perturbation import predict_responses, strengths
+from neural.profiles import joined
 
 DRUGS, NODES = 8, 30
 

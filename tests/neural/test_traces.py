@@ -3,7 +3,8 @@
 import numpy as np
 import pytest
 
-from neural.traces import forecast, stationary_covariance, treatment_means
+from neural.autocovariance import autocovariance, smooth_covariance, whole
+from neural.traces import forecast, treatment_means
 
 FRAMES, SEEN = 40, 20
 
@@ -43,22 +44,37 @@ def test_intervals_hold(told):
     assert 0.85 <= (np.abs(mean - new[:, SEEN:]) <= width).mean() <= 0.96
 
 
-def test_a_stationary_covariance_counts_lags_alone():
+def test_an_autocovariance_is_the_mean_product_at_a_lag():
     x, _ = tracks(50, 2)
     centred = x - x.mean(0)
-    got = stationary_covariance(centred)
+    got = autocovariance(centred)
     lag = 4
-    pairs = centred[:, :-lag, 0] * centred[:, lag:, 1]
-    assert got[0, 0, 1, lag] == pytest.approx(pairs.mean())
-    assert got[0, 7, 1, 7 + lag] == pytest.approx(got[0, 0, 1, lag])
-    assert got[1, lag, 0, 0] == pytest.approx(got[0, 0, 1, lag])
+    ahead = (centred[:, :-lag, 0] * centred[:, lag:, 1]).mean()
+    behind = (centred[:, lag:, 0] * centred[:, :-lag, 1]).mean()
+    assert got[0, 1, lag] == pytest.approx((ahead + behind) / 2)
+    assert got[1, 0, lag] == pytest.approx(got[0, 1, lag])
+    assert got[0, 0, 0] == pytest.approx((centred[..., 0] ** 2).mean())
+
+
+def test_a_smooth_covariance_finds_what_it_is_made_of_and_is_always_one():
+    lag = np.arange(80)
+    level, memory, swing = np.ones(80), np.exp(-lag / 10), np.exp(-lag / 30) * np.cos(2 * np.pi * lag / 25)
+    truth = np.array([[0.5 * level + memory, 0.4 * memory], [0.4 * memory, 0.6 * memory + 0.5 * swing]])
+    found = smooth_covariance(truth)
+    np.testing.assert_allclose(found, truth, atol=0.08)
+    few = np.random.default_rng(0).normal(size=(5, 80, 2)).cumsum(1)
+    for measured in (truth, autocovariance(few)):
+        values = np.linalg.eigvalsh(whole(smooth_covariance(measured)).reshape(160, 160))
+        assert values.min() > -1e-9 * values.max()
 
 
 def test_treatments_are_drawn_to_the_common_mean():
     x, label = tracks(40, 3)
     free, drawn = treatment_means(x, label, 0.0), treatment_means(x, label, 1e9)
-    np.testing.assert_allclose(free["a"], x[label == "a"].mean(0))
-    np.testing.assert_allclose(drawn["a"], x.mean(0), atol=1e-6)
+    np.testing.assert_allclose(free["a"][0], x[label == "a"].mean(0)[0])
+    np.testing.assert_allclose(free["a"][20], x[label == "a"].mean(0)[14:27].mean(0))
+    np.testing.assert_allclose(drawn["a"], drawn[None], atol=1e-6)
+    np.testing.assert_allclose(drawn[None][-1], x.mean(0)[-1])
 
 
 def test_a_treatment_never_seen_is_allowed():

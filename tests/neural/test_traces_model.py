@@ -8,6 +8,7 @@ import pytest
 
 from neural.errors import TrainingError
 from neural.predict import predict_table
+from neural.traces import choose
 from neural.traces_model import TracesModel
 from neural.training import train
 
@@ -98,13 +99,9 @@ def test_predict_foretells_tracks_of_a_table(trained, tmp_path):
     assert gain["t1"] > gain["t0"] == gain["t2"]
 
 
-def test_intervals_narrow_as_data_grow(tmp_path):
-    widths = []
-    for n in (24, 60, 240):
-        x, label = tracks(n, seed=2)
-        np.savez(tmp_path / "tracks.npz", ERK=x[..., 0], AKT=x[..., 1], factor=label)
-        model = TracesModel.load(train(training(tmp_path, "tracks.npz"), tmp_path / f"{n}.safetensors"))
-        widths.append(model._chosen.width.mean())
+def test_intervals_narrow_as_data_grow():
+    """Mean of two draws: that of 24 tracks is a matter of luck."""
+    widths = [np.mean([choose(*tracks(n, seed), 12).width.mean() for seed in (2, 3)]) for n in (24, 60, 240)]
     assert widths[0] > widths[1] > widths[2]
 
 

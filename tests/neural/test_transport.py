@@ -31,6 +31,15 @@ def test_a_strict_plan_keeps_both_marginals_and_a_loose_one_does_not():
     assert loose.sum() < 0.9
 
 
+def test_a_cell_far_from_all_others_is_left_behind_by_a_loose_plan():
+    early, late = drifting([0.0, 1.0], n=40)
+    early[0] = 1000.0
+    loose, strict = plan(early, late, 0.4), plan(early, late, np.inf)
+    assert np.isfinite(loose).all()
+    assert loose[0].sum() < 1e-12 < 1e-3 < loose[1:].sum(1).min()
+    np.testing.assert_allclose(strict.sum(1), 1 / 40)
+
+
 def test_growth_of_one_branch_sends_no_cell_across():
     """Half of the cells in each of two islands become one in ten and nine in ten: nobody has to travel."""
     rng = np.random.default_rng(1)

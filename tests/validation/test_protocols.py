@@ -77,8 +77,7 @@ def test_the_second_half_of_tracks_is_not_read(protocols):
 
 
 def test_snapshots_beat_the_transport_midpoint(protocols):
-    for package in ("ot", "sklearn"):
-        pytest.importorskip(package, reason=f"the protocol needs {package}, which is not a dependency")
+    pytest.importorskip("sklearn", reason="the protocol needs scikit-learn, which is not a dependency")
     ev = module(EVAL / "timecourse_eval.py")
     populations = ev.load("eb_2750.npz", 5)
     ours = ev.summary(ev.loo(populations, protocols.timecourse))
