@@ -1,10 +1,11 @@
 """Machine code for lines of voxels: t becomes exp(A) t for eight lines at a time, A tridiagonal.
 
-exp is replaced by a rational function R(z) = 1 + z Q(z), Q a sum of three pairs of poles. Its distance from exp is
-below 5e-6 everywhere on z <= 0, and R agrees with exp to second order at 0, so short steps are right to 2e-6 of
-what they change. The form keeps amounts to the last digit: A Q(A) t is a difference of flows between voxels. (Nearly
-best rational functions for the exponential: Trefethen, Weideman and Schmelzer, BIT 46, 653, 2006, whose poles were
-the start; poles and residues here minimise the largest error under the conditions at 0 and at infinity.)
+exp is replaced by a rational function R(z) = 1 + z Q(z), Q a sum of three pairs of poles, or of two where no mode is
+faster than z = -10. Its distance from exp is below 5e-6 everywhere, and R agrees with exp to second order at 0: short
+steps, with two pairs, are right to 1e-5 of what they change. The form keeps amounts to the last digit: A Q(A) t is a
+difference of flows between voxels. (Nearly best rational functions for the exponential: Trefethen, Weideman and
+Schmelzer, BIT 46, 653, 2006, whose poles were the start; poles and residues here minimise the largest error under the
+conditions at 0 and at infinity.)
 
 A pole costs one complex tridiagonal solve, whose factors are the same for all lines and made beforehand.
 """
@@ -21,38 +22,54 @@ from mechanistic.codegen.machine import Compiled
 
 LANES = 8
 
-_POLES = (
-    2.551326974639534 + 1.203190195815764j,
-    1.2330909194373008 + 3.662189084559506j,
-    -1.9152064209954367 + 6.449258315971733j,
-)
-_RESIDUES = (
-    -0.9499070701248611 - 1.5334615472284137j,
-    0.46403942894164524 - 0.01764140141984266j,
-    -0.014132358816784263 + 0.013105231943992268j,
-)
-PAIRS = len(_POLES)
+#: by the number of pairs: the fastest mode it is made for, poles and residues
+_FRACTIONS = {
+    2: (
+        10.0,
+        (3.2001015406803477 + 1.5456335298942545j, 1.3878038818988752 + 4.791583942410221j),
+        (-0.762292951675602 - 3.453009631400457j, 0.279608508491561 + 0.5200882367426828j),
+    ),
+    3: (
+        np.inf,
+        (
+            2.551326974639534 + 1.203190195815764j,
+            1.2330909194373008 + 3.662189084559506j,
+            -1.9152064209954367 + 6.449258315971733j,
+        ),
+        (
+            -0.9499070701248611 - 1.5334615472284137j,
+            0.46403942894164524 - 0.01764140141984266j,
+            -0.014132358816784263 + 0.013105231943992268j,
+        ),
+    ),
+}
+MOST_PAIRS = 3
 _HEAD = (
     4  # numbers before those of the voxels: conductance of the lower face, inside, of the upper face; scale
 )
-_ROW = (
-    6 * PAIRS
-)  # numbers of a voxel: per pole what its value, the neighbour's and the seam's are multiplied by
+_EACH = 6  # numbers of a voxel and a pole: what its value, the neighbour's and the seam's are multiplied by
 
 _DOUBLE, _INDEX, _LANE = ir.DoubleType(), ir.IntType(64), ir.IntType(32)
 _VECTOR = ir.VectorType(_DOUBLE, LANES)
 _PLACE, _ARRAY = _VECTOR.as_pointer(), _DOUBLE.as_pointer()
 
 
-def approximation(z: NDArray[np.float64]) -> NDArray[np.float64]:
-    """R(z), which is close to exp(z) for z <= 0."""
+def pairs_for(inside: float, low: float, high: float) -> int:
+    """How many pairs of poles the line of `coefficients` needs."""
+    fastest = 2.0 * inside + max(2.0 * inside, low, high)  # by the circles that modes lie in
+    return next(pairs for pairs, (most, _, _) in _FRACTIONS.items() if fastest <= most)
+
+
+def approximation(z: NDArray[np.float64], pairs: int = MOST_PAIRS) -> NDArray[np.float64]:
+    """R(z), which is close to exp(z) for z <= 0, down to -10 where it has two pairs of poles."""
     z = np.asarray(z, dtype=float)
-    q = sum(2 * np.real(q / (z - p)) for p, q in zip(_POLES, _RESIDUES))
+    _, poles, residues = _FRACTIONS[pairs]
+    q = sum(2 * np.real(q / (z - p)) for p, q in zip(poles, residues))
     return 1.0 + z * q
 
 
 def coefficients(
-    n: int, inside: float, low: float, high: float, scale: float, periodic: bool
+    n: int, inside: float, low: float, high: float, scale: float, periodic: bool, pairs: int
 ) -> NDArray[np.float64]:
     """What the machine code needs of a line of n voxels.
 
@@ -61,12 +78,14 @@ def coefficients(
         low, high: conductance of the two ends to a value of zero beyond them; 0 where nothing passes.
         scale: the result is multiplied by it.
         periodic: the ends are neighbours, of two voxels or more; low and high are then not used.
+        pairs: of poles.
     """
-    table = np.empty((n, PAIRS, 6))
+    _, poles, residues = _FRACTIONS[pairs]
+    table = np.empty((n, pairs, _EACH))
     if periodic:
         # the ring is a line with open ends, and one product of a vector with itself
         low = high = 2.0 * inside
-    for k, (pole, residue) in enumerate(zip(_POLES, _RESIDUES)):
+    for k, (pole, residue) in enumerate(zip(poles, residues)):
         factor, before = np.empty(n, complex), 0.0j
         diagonal = np.full(n, -2.0 * inside)
         diagonal[0] += inside - low
@@ -96,12 +115,13 @@ def _solve(pivots, factor, right):
 
 @cache
 def compiled() -> Compiled:
-    """Functions `line`, `ring` (t, stride, work, coefficients, n) and `columns`, `rows` (from, stride, to, stride,
-    blocks). Strides count doubles; `work` holds n x 2 PAIRS vectors.
+    """Functions `line2`, `line3`, `ring2`, `ring3` (t, stride, work, coefficients, n), by the pairs of poles, and
+    `columns`, `rows` (from, stride, to, stride, blocks). Strides count doubles; `work` holds n x 2 MOST_PAIRS vectors.
     """
     module = ir.Module("lines")
-    _line(module, "line", periodic=False)
-    _line(module, "ring", periodic=True)
+    for pairs in _FRACTIONS:
+        _line(module, f"line{pairs}", pairs, periodic=False)
+        _line(module, f"ring{pairs}", pairs, periodic=True)
     _transpose(module, "columns", gather=True)
     _transpose(module, "rows", gather=False)
     return Compiled(str(module))
@@ -173,7 +193,7 @@ class _Body:
         return results
 
 
-def _line(module: ir.Module, name: str, periodic: bool) -> None:
+def _line(module: ir.Module, name: str, pairs: int, periodic: bool) -> None:
     f = _Body(module, name, [_ARRAY, _INDEX, _PLACE, _ARRAY, _INDEX])
     b, index = f.b, f.index
     lines, stride, work, table, n = f.function.args
@@ -186,18 +206,19 @@ def _line(module: ir.Module, name: str, periodic: bool) -> None:
         return f.place(lines, b.mul(i, stride))
 
     def kept(i, slot):
-        return b.gep(work, [b.add(b.mul(i, index(2 * PAIRS)), index(slot))])
+        return b.gep(work, [b.add(b.mul(i, index(2 * pairs)), index(slot))])
 
     def number(i, k, column):
-        return f.splat(table, b.add(b.mul(i, index(_ROW)), index(_HEAD + 6 * k + column)))
+        return f.splat(table, b.add(b.mul(i, index(_EACH * pairs)), index(_HEAD + _EACH * k + column)))
 
     def eliminate(i, carried):
         value, new = f.load(voxel(i)), []
-        for k in range(PAIRS):
+        for k in range(pairs):
             re, im = carried[2 * k : 2 * k + 2]
             gre, gim = number(i, k, 2), number(i, k, 3)
-            new.append(f.sum((value, number(i, k, 0)), (gre, re), (b.fneg(gim), im)))
-            new.append(f.sum((value, number(i, k, 1)), (gre, im), (gim, re)))
+            # what waits for the voxel before comes first: it is then multiplied and added in one go
+            new.append(f.sum((gre, re), (value, number(i, k, 0)), (b.fneg(gim), im)))
+            new.append(f.sum((gre, im), (value, number(i, k, 1)), (gim, re)))
             f.store(new[-2], kept(i, 2 * k))
             f.store(new[-1], kept(i, 2 * k + 1))
         return new
@@ -205,7 +226,7 @@ def _line(module: ir.Module, name: str, periodic: bool) -> None:
     def substitute(i, carried):
         """The solutions at voxel i from those at i + 1, and their sum."""
         new = []
-        for k in range(PAIRS):
+        for k in range(pairs):
             re, im = carried[2 * k : 2 * k + 2]
             gre, gim = number(i, k, 2), number(i, k, 3)
             new.append(f.sum(f.load(kept(i, 2 * k)), (gre, re), (b.fneg(gim), im)))
@@ -218,8 +239,8 @@ def _line(module: ir.Module, name: str, periodic: bool) -> None:
         value = b.fadd(f.load(voxel(i)), b.fsub(inflow, outflow))
         f.store(b.fmul(scale, value), voxel(i))
 
-    f.loop(n, [zero] * (2 * PAIRS), eliminate)
-    at_end, total = substitute(last, [zero] * (2 * PAIRS))
+    f.loop(n, [zero] * (2 * pairs), eliminate)
+    at_end, total = substitute(last, [zero] * (2 * pairs))
     if not periodic:
 
         def back(j, carried):
@@ -247,7 +268,7 @@ def _line(module: ir.Module, name: str, periodic: bool) -> None:
         def solution(i):
             """What the ring's seam takes from the line's solution is the seam's vector times both ends."""
             taken = []
-            for k in range(PAIRS):
+            for k in range(pairs):
                 taken.append((b.fneg(number(i, k, 4)), ends[2 * k]))
                 taken.append((number(i, k, 5), ends[2 * k + 1]))
             return f.sum(f.load(kept(i, 0)), *taken)

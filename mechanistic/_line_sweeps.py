@@ -10,7 +10,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from mechanistic._line_code import LANES, PAIRS
+from mechanistic._line_code import LANES, MOST_PAIRS
 from mechanistic.jit import njit, prange
 
 
@@ -52,7 +52,7 @@ def sweep_layers(u, along_x, table_x, along_y, table_y, columns, rows):
     for k in prange(nz):
         n = max(nx, ny)
         buffer = np.zeros((n, LANES))
-        room = np.empty(n * 2 * PAIRS * LANES)
+        room = np.empty(n * 2 * MOST_PAIRS * LANES)
         work = room.ctypes.data
         layer = u[k]
         base, turned = layer.ctypes.data, buffer.ctypes.data
@@ -84,7 +84,7 @@ def sweep_columns(u, along_z, table_z):
     whole = nx // LANES
     for j in prange(ny):
         buffer = np.zeros((nz, LANES))
-        room = np.empty(nz * 2 * PAIRS * LANES)
+        room = np.empty(nz * 2 * MOST_PAIRS * LANES)
         work = room.ctypes.data
         for i in range(0, LANES * whole, LANES):
             at = u.ctypes.data + 8 * (j * nx + i)

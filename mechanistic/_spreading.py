@@ -107,19 +107,15 @@ class Lines:
 
     def __init__(self, axes: Sequence[Axis], dt: float, decay: float):
         code = _line_code.compiled()
-        x, y, z = (
-            _line_code.coefficients(
-                axis.n,
-                axis.inside * dt,
-                axis.low * dt,
-                axis.high * dt,
-                # decay goes with y, along which every field has lines
-                float(np.exp(-decay * dt)) if place == 1 else 1.0,
-                axis.periodic,
-            )
-            for place, axis in enumerate(axes)
-        )
-        names = ["ring" if axis.periodic else "line" for axis in axes]
+        tables, names = [], []
+        for place, axis in enumerate(axes):
+            through = axis.inside * dt, axis.low * dt, axis.high * dt
+            pairs = _line_code.pairs_for(*through)
+            # decay goes with y, along which every field has lines
+            scale = float(np.exp(-decay * dt)) if place == 1 else 1.0
+            tables.append(_line_code.coefficients(axis.n, *through, scale, axis.periodic, pairs))
+            names.append(f"{'ring' if axis.periodic else 'line'}{pairs}")
+        x, y, z = tables
         along_x, along_y, along_z = (code.address(name) for name in names)
         self._layers = along_x, x, along_y, y, code.address("columns"), code.address("rows")
         self._columns = along_z, z

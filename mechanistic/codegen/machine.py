@@ -58,7 +58,7 @@ def _tidy(module, machine, vectors: bool) -> None:
     if vectors:
         module.triple, module.data_layout = machine.triple, str(machine.target_data)
         options = llvm.create_pipeline_tuning_options(speed_level=3)
-        options.loop_vectorization = True
+        options.loop_vectorization, options.loop_interleaving = True, False  # rows are short
         builder = llvm.create_pass_builder(machine, options)
         builder.getModulePassManager().run(module, builder)
         return

@@ -22,17 +22,31 @@ def lines(monkeypatch):
     monkeypatch.setattr(_spreading, "_MOST_PRODUCTS", 0)
 
 
-def test_the_approximation_is_close_to_exp_and_consistent_at_zero():
-    z = -np.concatenate([np.logspace(-6, 6, 20_000), [0.0]])
-    wrong = np.abs(_line_code.approximation(z) - np.exp(z))
+@pytest.mark.parametrize(("pairs", "fastest"), [(2, 10.0), (3, 1e6)])
+def test_the_approximation_is_close_to_exp_and_consistent_at_zero(pairs, fastest):
+    z = -np.concatenate([np.geomspace(1e-6, fastest, 20_000), [0.0]])
+    wrong = np.abs(_line_code.approximation(z, pairs) - np.exp(z))
     assert wrong.max() < 5e-6
     assert np.all(wrong <= 4e-4 * np.abs(z) ** 3 + 1e-14)  # second order
-    assert abs(_line_code.approximation(np.array([-1e9]))[0]) < 1e-6  # the fastest modes are gone
+    assert pairs == 3 or np.all(wrong <= 1e-5 * np.abs(np.expm1(z)) + 1e-14)
+
+
+def test_the_fastest_modes_are_gone():
+    assert abs(_line_code.approximation(np.array([-1e9]))[0]) < 1e-6
+
+
+@pytest.mark.parametrize(
+    ("inside", "low", "pairs"), [(2.5, 5.0, 2), (2.4, 5.3, 3), (2.6, 0.0, 3), (0.0, 0.0, 2)]
+)
+def test_two_pairs_of_poles_where_no_mode_is_fast(inside, low, pairs):
+    assert _line_code.pairs_for(inside, low, 0.0) == pairs
+    axis = _spreading.Axis(9, inside, low, 0.0, False, np.zeros(9))
+    assert pairs == 3 or axis.modes()[0].min() >= -10.0
 
 
 @pytest.mark.parametrize("boundary", _FACES)
 @pytest.mark.parametrize("shape", [(1, 17, 9), (5, 8, 16), (9, 3, 11), (1, 1, 20)])
-@pytest.mark.parametrize("dt", [0.001, 1.0, 60.0])
+@pytest.mark.parametrize("dt", [0.001, 0.3, 1.0, 60.0])
 def test_lines_are_the_dense_exponential(lines, boundary, shape, dt):
     grid, start = Grid((0, 0, 0), 20.0, shape), np.random.default_rng(0).random(shape)
     solver = DiffusionSolver(grid, 3e3, 0.02, boundary)
