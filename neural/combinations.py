@@ -26,8 +26,8 @@ from neural.population import EPSILON
 from neural.uncertainty import conformal_quantile
 
 POWER = 2.0
-# how far measured pairs lay from what singles and rules say, over the size of single drugs' effects: the only figure here
-# that comes from pairs (five experiments of five drug pairs; any four of the pairs gave 0.13 to 0.39). Intervals use it.
+# how far measured pairs lay from what singles and rules say, over the size of single drugs' effects: the only figure
+# here that comes from pairs (five experiments, four pairs of drugs; any three gave 0.13 to 0.39). Intervals use it.
 INTERPLAY = 0.22
 # ratios of the walk's variance per dose step to the noise's; within a decade of 1 beforehand
 _ROUGHNESS = (0.1, 0.2, 0.3, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0, 30.0, 100.0)

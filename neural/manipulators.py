@@ -72,7 +72,9 @@ class Manipulator:
     def save(self, path: str | os.PathLike, card: dict[str, Any] | None = None) -> str:
         """Write these weights, with another card if one is given; returns their sha256."""
         learned = {n: t.detach().numpy().astype(self._tensors[n].dtype) for n, t in self.learnable().items()}
-        tensors = {k: np.concatenate([learned[k], v[1:]]) if k in learned else v for k, v in self._tensors.items()}
+        tensors = {
+            k: np.concatenate([learned[k], v[1:]]) if k in learned else v for k, v in self._tensors.items()
+        }
         return weights.save(path, tensors, card or self.card.raw)
 
     def learnable(self) -> dict[str, torch.Tensor]:
