@@ -37,8 +37,8 @@ METHODS = {
     "reach": "smallest change of the parameters of --over that brings about what --reach says",
 }
 
-#: what is done where nothing is asked: total effects, direct ones beside them, and the networks' inputs; on
-#: networks with known truth these are the ones to trust for their question (docs/faith-hybrid.md)
+#: what is done where nothing is asked: what the outcome would lose, which is not who acts on whom; direct effects
+#: beside it; and the inputs that networks follow. How far each finds what truly acts: docs/faith-hybrid.md
 DEFAULT = ("ablation", "direct", "integrated_gradients")
 
 #: couplings that are named before the end

@@ -1,0 +1,29 @@
+"""The ranking of total effects is that of deleting each line of the file and running again: a small quickstart."""
+
+from pathlib import Path
+
+import numpy as np
+from cut_lines import true_effects
+from scipy.stats import spearmanr
+
+from sim import Scenario
+from sim.interpret.explain import explain
+
+QUICKSTART = Path(__file__).resolve().parents[3] / "scenarios" / "quickstart.yaml"
+SMALL = {
+    "cells.pc9.count": "20",
+    "time.stop": "12 h",
+    "perturbations[0].at": "1 h",
+    "cells.pc9.cycle.division": "2e-3 /min",
+}
+
+
+def test_the_ranking_of_the_quickstart_is_that_of_cutting_its_lines():
+    scenario = Scenario.load(QUICKSTART, overrides=SMALL)
+    data = explain(scenario, "count(pc9) @ 12 h", ("ablation",), seeds=2)["ablation"]
+    keys = data["key"].values.tolist()
+    assert {"couplings[0]", "manipulators.drugs.conditions.erlotinib", "tissue"} <= set(keys)
+    found = data["effect"].mean("seed").values
+    truth = true_effects(scenario, keys, "pc9", [int(s) for s in data["seed"].values])
+    assert np.ptp(truth) > 0 and spearmanr(found, truth).statistic >= 0.9
+    assert np.allclose(found, truth)
