@@ -68,7 +68,8 @@ def step(
     first: np.ndarray,
     h: float,
     guess: Step,
-    scale: np.ndarray,
+    rtol: float,
+    atol: np.ndarray,
 ) -> tuple[Step, float]:
     """The step of length `h` and its error, of which up to 1 is within the tolerance.
 
@@ -78,7 +79,7 @@ def step(
         jacobian: (state, state) of the rates at the start.
         state, first: (state,) at the start, and its rates.
         guess: a first guess, which is overwritten.
-        scale: (state,) the error that is allowed.
+        rtol, atol: the error that is allowed, atol (state,), relative to the larger of both ends of the step.
 
     Raises:
         NoConvergence: the iteration did not settle.
@@ -94,6 +95,8 @@ def step(
         if not np.all(np.isfinite(change)):
             raise NoConvergence
         guess.values[1:] = stages - change
+        # not the first guess's: a wild one would allow anything
+        scale = atol + rtol * np.maximum(np.abs(state), np.abs(guess.values[-1]))
         now = float(np.sqrt(np.mean((change / scale) ** 2)))
         if last is not None:
             ratio = now / last if last > 0 else 0.0

@@ -20,6 +20,7 @@ _GENERATIONS = 6
 _LOOKS = np.linspace(0.0, 1.0, 25)[1:]  # of conditions along a step
 _LONGEST = 1 / 20  # of the course, a step
 _MOST_STEPS = 1_000_000
+_FORETOLD = 10.0  # times the last step
 
 
 class Earlier(Protocol):
@@ -242,6 +243,9 @@ class Course:
             h = min(h, longest)
             h = self._bounded(h)
             done = Step(time, h, time + h, np.empty((1 + len(POINTS), len(state))))
+            # a far longer step than the last, as after one that ended at once, is none to foretell from it
+            if last is not None and h > _FORETOLD * last.h:
+                last = None
             done.values[:] = state if last is None else last.at(time + np.concatenate([[0.0], POINTS]) * h)
             done.values[0] = state
             if not np.all(np.isfinite(done.values)):
@@ -252,8 +256,7 @@ class Course:
                 try:
                     # the error's first rates look at the side of each jump that the step is on
                     begin = self._rates(np.array([time]), state[None, :])[0]
-                    size = self.atol + self.rtol * np.maximum(np.abs(state), np.abs(done.values[-1]))
-                    _, error = step(self._rates, slopes, time, state, begin, h, done, size)
+                    _, error = step(self._rates, slopes, time, state, begin, h, done, self.rtol, self.atol)
                 except NoConvergence:
                     error, last = np.inf, None
                 finally:

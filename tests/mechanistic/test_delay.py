@@ -107,6 +107,20 @@ def test_jumps_are_felt_after_the_delay():
     np.testing.assert_allclose(course(text, times, "y"), 5 * np.maximum(times - 1.5, 0), atol=1e-10)
 
 
+def test_jumps_that_two_delays_reach_almost_at_once():
+    """Steps of next to no length in between foretell nothing of the next."""
+    text = """x0 = 1; x0' = 3 * cos(3 * time); x1 = 1; x1' = 0; at time >= 0.7: x1 = 3;
+    y = 0.3; y' = -y * {}; z = 0.3; z' = piecewise(1, {} > 1.713, -1) * 0.5;"""
+    past = "piecewise(1, time < 0.4, 1 + sin(3 * (time - 0.4))) ^ 2 + 1"
+    looks_back = text.format("delay(x1, time / 2)", "delay(x0^2 + 1, 0.4)")
+    closed = text.format("piecewise(1, time < 1.4, 3)", past)
+    times = np.linspace(0, 5, 12)
+    expected = load_model(f"model m\n{closed}\nend").simulate(times, rtol=1e-9, atol=1e-12)
+    for name in "yz":
+        found = course(looks_back, times, name, rtol=1e-9)
+        np.testing.assert_allclose(found, expected[name].values[0], rtol=1e-6, atol=1e-7)
+
+
 def test_events_look_back_too():
     """The trigger at 2.5 + 1, the values by what was 2 before, carried out 0.5 later."""
     times = np.array([0, 3.4, 3.9, 4.1])
