@@ -10,7 +10,6 @@ intervals of these. All fits of one kind are one batch of damped Gauss-Newton st
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -25,12 +24,12 @@ _STEPS = 30
 _AGAIN_STEPS = 12
 _MOST_ROWS = 1000
 _SELECTION_ROWS = 400
-_STARTS = 8
+_STARTS = 6
 _FIRST_STEPS = 60
 #: starts whose misfit is within this factor of the best one's fit the data as well
 _AS_WELL = 1.15
 #: groups of trajectories that are left out in turn, and measurements made again
-GROUPS, DRAWS = 12, 12
+GROUPS, DRAWS = 12, 10
 _RIDGE = 1e-4
 #: a term that explains less than this of unseen trajectories has learned nothing that could be explained
 LEARNED = 0.2
@@ -71,22 +70,42 @@ class Networks:
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted term.
+    """A fitted term: functions (row, input) to (row,), numbered from 0.
 
     Attributes:
-        whole: (row, input) to (row,), fitted to everything. without, again: the same, fitted to other data.
-        starts: the same, fitted to everything from several starts, that of `whole` first.
-        kept: (input,) which inputs it sees.
+        whole, without, starts, again: numbers of the functions that were fitted to everything, to everything but a
+            group each, to everything from several starts, and to what was measured again.
+        used: inputs that the functions see.
         held_out: mean squared error on trajectories that a fit has not seen, 1 for a constant. Where it is near that,
             there are no fits to other data.
     """
 
-    whole: Callable[[torch.Tensor], torch.Tensor]
-    without: list[Callable[[torch.Tensor], torch.Tensor]]
-    starts: list[Callable[[torch.Tensor], torch.Tensor]]
-    again: list[Callable[[torch.Tensor], torch.Tensor]]
-    kept: np.ndarray
+    networks: Networks
+    centre: torch.Tensor
+    scale: torch.Tensor
+    shift: float
+    size: float
+    used: torch.Tensor
     held_out: float
+    without: range
+    starts: range
+    again: range
+    whole: range = range(1)
+
+    @property
+    def learned(self) -> bool:
+        return self.held_out < 1 - LEARNED
+
+    def __call__(self, z: torch.Tensor) -> torch.Tensor:
+        """What the function that was fitted to everything says (row,) of inputs (row, input)."""
+        return self.each(z, torch.zeros(len(z), dtype=torch.long))
+
+    def each(self, z: torch.Tensor, number: torch.Tensor) -> torch.Tensor:
+        """What the function of that number (row,) says of each row (row, input)."""
+        x = (z[:, self.used] - self.centre) / self.scale
+        n = self.networks
+        raised = torch.tanh(torch.einsum("ri,rih->rh", x, n.weights[number]) + n.offset[number])
+        return self.shift + self.size * ((raised * n.out[number]).sum(1) + n.base[number])
 
 
 def fitted(problem: Problem, seed: int) -> Fit:
@@ -104,44 +123,32 @@ def fitted(problem: Problem, seed: int) -> Fit:
         return (z - centre) / scale, (y - shift) / size
 
     x, target = standard(z, y)
-    kept = _chosen(rng, x, target, weight, group)
-    used = np.flatnonzero(kept)
+    used = np.flatnonzero(_chosen(rng, x, target, weight, group))
     x = x[:, used]
-    first = _descended(
-        _start(rng, _STARTS, len(used), _HIDDEN), x, target, weight[None], _RIDGE, _FIRST_STEPS
-    )
-    misfit = _misfit(first, x, target, weight[None])
-    order = np.argsort(misfit)
-    best = int(order[0])
-    as_well = first[torch.tensor(order[misfit[order] <= _AS_WELL * misfit[best]])]
-    # without a group each, from what has not seen it either
     parts = _parts(rng, group)
     seen = weight * ~parts
     cold = _descended(_start(rng, len(parts), len(used), _HIDDEN), x, target, seen, _RIDGE, _STEPS)
     held_out = float(_misfit(cold, x, target, parts * weight).mean() / _spread(target, weight))
-    warm = first[slice(best, best + 1)]
-
-    def plain(network: Networks) -> list[Callable[[torch.Tensor], torch.Tensor]]:
-        c, s, u = torch.tensor(centre[used]), torch.tensor(scale[used]), torch.tensor(used)
-        return [
-            lambda z, one=network[slice(k, k + 1)]: shift + size * one((z[:, u] - c) / s)[0]
-            for k in range(len(network))
-        ]
-
-    if held_out >= 1 - LEARNED:
-        return Fit(plain(warm)[0], [], [], [], kept, held_out)
-    without = _descended(warm.repeated(len(parts)), x, target, seen, _RIDGE, _AGAIN_STEPS)
-    others = [standard(*d) for d in draws]
-    again = _descended(
-        warm.repeated(DRAWS),
-        np.array([o[0][:, used] for o in others]),
-        np.array([o[1] for o in others]),
-        weight[None],
-        _RIDGE,
-        _AGAIN_STEPS,
-    )
-
-    return Fit(plain(warm)[0], plain(without), plain(as_well), plain(again), kept, held_out)
+    learned = held_out < 1 - LEARNED
+    count, steps = (_STARTS, _FIRST_STEPS) if learned else (1, _STEPS)
+    first = _descended(_start(rng, count, len(used), _HIDDEN), x, target, weight[None], _RIDGE, steps)
+    misfit = _misfit(first, x, target, weight[None])
+    order = np.argsort(misfit)
+    found = [first[torch.tensor(order[misfit[order] <= _AS_WELL * misfit[order[0]]])]]
+    starts = without = again = range(0)
+    if learned:
+        starts = range(len(found[0]))
+        best = found[0][slice(0, 1)]
+        without = range(starts.stop, starts.stop + len(parts))
+        again = range(without.stop, without.stop + DRAWS)
+        found.append(_descended(best.repeated(len(parts)), x, target, seen, _RIDGE, _AGAIN_STEPS))
+        others = [standard(*d) for d in draws]
+        inputs = np.array([o[0][:, used] for o in others])
+        values = np.array([o[1] for o in others])
+        found.append(_descended(best.repeated(DRAWS), inputs, values, weight[None], _RIDGE, _AGAIN_STEPS))
+    networks = Networks(*(torch.cat(p) for p in zip(*(f.parts for f in found))))
+    own = torch.tensor(centre[used]), torch.tensor(scale[used])
+    return Fit(networks, *own, shift, size, torch.tensor(used), held_out, without, starts, again)
 
 
 def _weights(y: np.ndarray, again: np.ndarray) -> np.ndarray:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from faith_networks import LEARNED, Fit, fitted
+from faith_networks import Fit, fitted
 from faith_problem import Problem
 from scipy.spatial.distance import cdist
 from scipy.stats import rankdata, spearmanr
@@ -23,7 +23,7 @@ INTERVALS = METHODS[:2]
 #: the tool's threshold: an input matters if the lower end of its share's interval is above this
 THRESHOLD = 0.05
 _ROWS = 64
-_DISTILLED_ROWS = 250
+_DISTILLED_ROWS = 100
 #: rows that are looked at for neighbours, points on the way, and how near a neighbour is [standard deviations]
 _LOOKED_AT, _CUTS, _NEAR = 1000, 6, 0.35
 
@@ -55,7 +55,7 @@ def judged(problem: Problem, silent: Problem, seed: int) -> dict[str, dict]:
 def _judged(problem: Problem, silent: Problem, seed: int) -> dict[str, dict]:
     rng = np.random.default_rng([seed, 7])
     network, still = fitted(problem, seed), fitted(silent, seed)
-    seen, quiet = _sample(problem, network.kept, rng), _sample(silent, still.kept, rng)
+    seen, quiet = _sample(problem, network, rng), _sample(silent, still, rng)
     truth = _numpy(problem.truth)
     intact = problem.rerun(truth, None)
     moved = np.array([abs(intact - problem.rerun(truth, k)) for k in range(len(problem.inputs))])
@@ -114,7 +114,7 @@ def _first(strength: np.ndarray) -> np.ndarray:
     return np.flatnonzero(strength >= strength.max() * (1 - 1e-12))
 
 
-def _sample(problem: Problem, kept: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+def _sample(problem: Problem, network: Fit, rng: np.random.Generator) -> np.ndarray:
     """Rows (row, input) to explain: such that there are data on the way to them from the baseline.
 
     All along the way some row lies near by, by the inputs that the network sees. What
@@ -122,63 +122,70 @@ def _sample(problem: Problem, kept: np.ndarray, rng: np.random.Generator) -> np.
     """
     z = problem.z[rng.permutation(len(problem.z))[:_LOOKED_AT]]
     scale = problem.z.std(0) + 1e-12
-    rows, near = z[: 3 * _ROWS], (z / scale)[:, kept]
+    used = network.used.numpy()
+    rows, near = z[: 3 * _ROWS], (z / scale)[:, used]
     cuts = np.linspace(0, 1, _CUTS)[:, None, None]
-    way = ((problem.baseline + cuts * (rows - problem.baseline)) / scale)[..., kept]
+    way = ((problem.baseline + cuts * (rows - problem.baseline)) / scale)[..., used]
     far = [cdist(points, near).min(1) for points in way]
-    return rows[np.max(far, 0) <= _NEAR * np.sqrt(kept.sum())][:_ROWS]
+    return rows[np.max(far, 0) <= _NEAR * np.sqrt(len(used))][:_ROWS]
 
 
 def _attributed(
     problem: Problem, network: Fit, method: str, rows: np.ndarray, rng: np.random.Generator
 ) -> Verdict:
     """What a method says of a fitted term at `rows` (row, input)."""
-    learned = network.held_out < 1 - LEARNED
     if method in INTERVALS:
-        if not learned:
-            signed, size = _signed_and_size(problem, [network.whole], method, rows)
-            return Verdict(size[0], signed[0], np.zeros(len(size[0]), bool))
-        fits = ([network.whole], network.without, network.starts, network.again)
-        signed, sizes = zip(*(_signed_and_size(problem, f, method, rows) for f in fits))
-        shares = [s / np.maximum(s.sum(1, keepdims=True), 1e-300) for s in sizes]
-        _, low, _ = refit_interval(shares[0][0], *shares[1:])
-        return Verdict(sizes[0][0], signed[0][0], low > THRESHOLD, *signed[1:])
+        signed, sizes = _of_fits(problem, network, method, rows)
+        strength = sizes[0]
+        if not network.learned:
+            return Verdict(strength, signed[0], np.zeros(len(strength), bool))
+        shares = sizes / np.maximum(sizes.sum(1, keepdims=True), 1e-300)
+        kinds = (network.without, network.starts, network.again)
+        _, low, _ = refit_interval(shares[0], *(shares[list(k)] for k in kinds))
+        return Verdict(strength, signed[0], low > THRESHOLD, *(signed[list(k)] for k in kinds))
     if method == "distil":
         signed, strength = _by_formula(problem, network, rows, rng)
     else:
         signed = _knocked_out(problem, network)
         strength = np.abs(signed)
     share = strength / max(strength.sum(), 1e-300)
-    return Verdict(strength, signed, (share > THRESHOLD) & learned)
+    return Verdict(strength, signed, (share > THRESHOLD) & network.learned)
 
 
-def _signed_and_size(
-    problem: Problem, functions: list, method: str, rows: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Signed effect for one unit and mean size, each (function, input)."""
-    explain = integrated if method == "integrated_gradients" else sloped
-    found = [explain(_term(problem, f), rows)[0][:, 0] for f in functions]
-    signed = [_slope(f, rows, problem.baseline) for f in found]
-    return np.array(signed), np.array([np.abs(f).mean(0) for f in found])
+def _of_fits(problem: Problem, network: Fit, method: str, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Signed effect for one unit and mean size, each (function, input), of every function of a fit at once.
+
+    The function's number goes in as one more input, which is the same at the baseline and so takes no share.
+    """
+    count = len(network.networks)
+    number = np.repeat(np.arange(float(count)), len(rows))[:, None]
+    values = np.hstack([np.tile(rows, (count, 1)), number])
+    baseline = np.hstack([np.tile(problem.baseline, (len(values), 1)), number])
+    shares = _shares(
+        problem, lambda x: network.each(x[:, :-1], x[:, -1].detach().round().long()), method, values, baseline
+    )
+    shares = shares[:, :-1].reshape(count, len(rows), -1)
+    return np.array([_slope(s, rows, problem.baseline) for s in shares]), np.abs(shares).mean(1)
 
 
 def _analytic(problem: Problem, rows: np.ndarray, method: str) -> tuple[np.ndarray, np.ndarray]:
     """Signed effect for one unit and mean size (input,) of the truth at `rows`, by the method's own definition."""
     own = method if method in INTERVALS else "integrated_gradients"
-    signed, size = _signed_and_size(problem, [problem.truth], own, rows)
-    return signed[0], size[0]
+    shares = _shares(problem, problem.truth, own, rows, problem.baseline)
+    return _slope(shares, rows, problem.baseline), np.abs(shares).mean(0)
+
+
+def _shares(problem: Problem, function, method: str, values: np.ndarray, baseline: np.ndarray) -> np.ndarray:
+    """(row, input) what each input adds to what the function says of `values` (row, input)."""
+    explain = integrated if method == "integrated_gradients" else sloped
+    term = Term(problem.name, problem.inputs, ["term"], ["1"], baseline, lambda x: function(x)[:, None])
+    return explain(term, values)[0][:, 0]
 
 
 def _slope(shares: np.ndarray, rows: np.ndarray, baseline: np.ndarray) -> np.ndarray:
     """Signed effect (input,) for one unit of each input: slope of its share over its distance from the baseline."""
     away = rows - baseline
     return (shares * away).sum(0) / np.maximum((away**2).sum(0), 1e-300)
-
-
-def _term(problem: Problem, function) -> Term:
-    return Term(
-        problem.name, problem.inputs, ["term"], ["1"], problem.baseline, lambda x: function(x)[:, None]
-    )
 
 
 def _numpy(function):
@@ -196,8 +203,8 @@ def _by_formula(
 ) -> tuple[np.ndarray, np.ndarray]:
     """What the distilled formula loses with each input at its baseline: slope and size."""
     few = problem.z[rng.choice(len(problem.z), min(_DISTILLED_ROWS, len(problem.z)), replace=False)]
-    used = np.flatnonzero(network.kept)
-    formula = distil(few[:, used], _numpy(network.whole)(few), [problem.inputs[k] for k in used], floor=0.05)
+    used = network.used.numpy()
+    formula = distil(few[:, used], _numpy(network)(few), [problem.inputs[k] for k in used], floor=0.05)
     lost = np.zeros((len(rows), len(problem.inputs)))
     for k in used:
         without = rows.copy()
@@ -208,6 +215,6 @@ def _by_formula(
 
 def _knocked_out(problem: Problem, network: Fit) -> np.ndarray:
     """Change of the system's outcome by each input held at its baseline, run again with the learned term."""
-    function = _numpy(network.whole)
+    function = _numpy(network)
     intact = problem.rerun(function, None)
     return np.array([intact - problem.rerun(function, k) for k in range(len(problem.inputs))])

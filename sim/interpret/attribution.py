@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from neural.threads import one_thread
 from sim.interpret.effects import Estimate, Row, interval, judged
 from sim.interpret.networks import MOST_CELLS, Term, cell_terms, tissue_process
 from sim.interpret.question import Answer, Question
@@ -71,6 +72,10 @@ class Attribution:
     # ---- answering
 
     def answer(self) -> Answer:
+        with one_thread():
+            return self._answer()
+
+    def _answer(self) -> Answer:
         q = self.question
         _ = q.intact
         rows: list[Row] = []
@@ -224,13 +229,12 @@ def _on_the_way(
 
 def sloped(term: Term, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Gradient times distance from the baseline (cell, output, input), and the change of the outputs."""
-    slopes = jacobian(term, values)
     import torch
 
+    start = np.broadcast_to(term.baseline, values.shape)
     with torch.no_grad():
-        start = torch.tensor(term.baseline[None])
-        moved = (term.function(torch.tensor(values)) - term.function(start)).numpy()
-    return slopes * (values - term.baseline)[:, None, :], moved
+        moved = (term.function(torch.tensor(values)) - term.function(torch.tensor(start.copy()))).numpy()
+    return jacobian(term, values) * (values - start)[:, None, :], moved
 
 
 def jacobian(term: Term, values: np.ndarray) -> np.ndarray:

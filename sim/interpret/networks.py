@@ -32,7 +32,7 @@ class Term:
         name: `manipulator.drugs`, `decoder of drugs`, or a coupling with a network.
         inputs, outputs: names of quantities.
         units: of the outputs.
-        baseline: (input,) what attributions are taken against: untreated, without dose, alone.
+        baseline: (input,), or one for each cell: what attributions are taken against: untreated, without dose, alone.
         function: (cell, input) to (cell, output), torch, float64.
         without: the same function from fits that lacked a part of the data each; empty where there are none.
     """
