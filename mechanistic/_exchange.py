@@ -69,36 +69,46 @@ def exchange(
         voxel_volume: W [um^3].
     """
     cells = (voxel, volume, secretion, saturation, uptake)
-    of_cells = collected(nowhere(u.size), *cells, voxel_volume)
+    of_cells = Collector(u.size).collect(*cells, voxel_volume)
     seen = np.zeros(of_cells.rate.size)
     relax(u, of_cells, float(dt), seen)
     book(internal, seen, of_cells.place, *cells[1:], float(dt))
 
 
-def nowhere(voxels: int) -> Places:
-    """What `collected` needs to hold of a box of so many voxels; it leaves it as it was."""
-    return np.full(voxels, -1, np.int64)
+class Collector:
+    """Finds the voxels that cells lie in; keeps its room from step to step."""
 
+    def __init__(self, voxels: int):
+        self._slots = np.full(voxels, -1, np.int64)
+        self._room(0)
 
-def collected(
-    slots: Places,
-    voxel: Places,
-    volume: Array,
-    secretion: Array,
-    saturation: Array,
-    uptake: Array,
-    voxel_volume: float,
-    walls: tuple[Places, Array, Array] | None = None,
-) -> Exchange:
-    """The exchange of all cells, arguments as of `exchange`, and of walls: voxels, their rates and gains."""
-    on_walls = walls or (np.empty(0, np.int64), np.empty(0), np.empty(0))
-    most = voxel.size + on_walls[0].size
-    found, rate, gain = np.empty(most, np.int64), np.empty(most), np.empty(most)
-    place, count = np.empty(voxel.size, np.int64), np.zeros(1, np.int64)
-    cells = (voxel, volume, secretion, saturation, uptake, float(voxel_volume))
-    _collect(slots, *cells, *on_walls, found, rate, gain, place, count)
-    m = int(count[0])
-    return Exchange(found[:m], rate[:m], gain[:m], place)
+    def collect(
+        self,
+        voxel: Places,
+        volume: Array,
+        secretion: Array,
+        saturation: Array,
+        uptake: Array,
+        voxel_volume: float,
+        walls: tuple[Places, Array, Array] | None = None,
+    ) -> Exchange:
+        """The exchange of all cells, arguments as of `exchange`, and of walls: voxels, their rates and gains.
+
+        It is lost when this is called again.
+        """
+        on_walls = walls or (np.empty(0, np.int64), np.empty(0), np.empty(0))
+        n, most = voxel.size, voxel.size + on_walls[0].size
+        if most > self._rate.size:
+            self._room(most + most // 4)
+        cells = (voxel, volume, secretion, saturation, uptake, float(voxel_volume))
+        count = np.zeros(1, np.int64)
+        _collect(self._slots, *cells, *on_walls, self._found, self._rate, self._gain, self._place, count)
+        m = int(count[0])
+        return Exchange(self._found[:m], self._rate[:m], self._gain[:m], self._place[:n])
+
+    def _room(self, most: int) -> None:
+        self._found, self._place = np.empty(most, np.int64), np.empty(most, np.int64)
+        self._rate, self._gain = np.empty(most), np.empty(most)
 
 
 def relax(u: Array, cells: Exchange, dt: float, seen: Array) -> None:

@@ -1,4 +1,4 @@
-"""Machine code for lines of voxels: t becomes exp(A) t for eight lines at a time, A tridiagonal.
+"""Machine code for lines of voxels: t becomes exp(A) t for eight or sixteen lines at a time, A tridiagonal.
 
 exp is replaced by a rational function R(z) = 1 + z Q(z), Q a sum of three pairs of poles, or of two where no mode is
 faster than z = -10. Its distance from exp is below 5e-6 everywhere, and R agrees with exp to second order at 0: short
@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 
 from mechanistic.codegen.machine import Compiled
 
-LANES = 8
+LANES, WIDE = 8, 16  # lines; with more of them there is something to do while the last voxel's results come
 
 #: by the number of pairs: the fastest mode it is made for, poles and residues
 _FRACTIONS = {
@@ -50,8 +50,7 @@ _HEAD = (
 _EACH = 6  # numbers of a voxel and a pole: what its value, the neighbour's and the seam's are multiplied by
 
 _DOUBLE, _INDEX, _LANE = ir.DoubleType(), ir.IntType(64), ir.IntType(32)
-_VECTOR = ir.VectorType(_DOUBLE, LANES)
-_PLACE, _ARRAY = _VECTOR.as_pointer(), _DOUBLE.as_pointer()
+_ARRAY = _DOUBLE.as_pointer()
 
 
 def pairs_for(inside: float, low: float, high: float) -> int:
@@ -115,22 +114,25 @@ def _solve(pivots, factor, right):
 
 @cache
 def compiled() -> Compiled:
-    """Functions `line2`, `line3`, `ring2`, `ring3` (t, stride, work, coefficients, n), by the pairs of poles, and
-    `columns`, `rows` (from, stride, to, stride, blocks). Strides count doubles; `work` holds n x 2 MOST_PAIRS vectors.
+    """Functions `line2`, `line3`, `ring2`, `ring3` (t, stride, work, coefficients, n), by the pairs of poles, each also
+    with `wide`, and `columns`, `rows` (from, stride, to, stride, blocks). Strides count doubles; `work` holds
+    n x 2 MOST_PAIRS vectors.
     """
     module = ir.Module("lines")
     for pairs in _FRACTIONS:
-        _line(module, f"line{pairs}", pairs, periodic=False)
-        _line(module, f"ring{pairs}", pairs, periodic=True)
+        for lanes, width in ((LANES, ""), (WIDE, "wide")):
+            _line(module, f"line{pairs}{width}", pairs, lanes, periodic=False)
+            _line(module, f"ring{pairs}{width}", pairs, lanes, periodic=True)
     _transpose(module, "columns", gather=True)
     _transpose(module, "rows", gather=False)
     return Compiled(str(module))
 
 
 class _Body:
-    """Builds one function over vectors of eight lines."""
+    """Builds one function over vectors of so many lines."""
 
-    def __init__(self, module: ir.Module, name: str, arguments: list):
+    def __init__(self, module: ir.Module, name: str, arguments: list, lanes: int):
+        self.lanes, self.vector = lanes, ir.VectorType(_DOUBLE, lanes)
         self.function = ir.Function(module, ir.FunctionType(ir.VoidType(), arguments), name)
         self.b = ir.IRBuilder(self.function.append_basic_block())
 
@@ -139,13 +141,15 @@ class _Body:
         return ir.Constant(_INDEX, value)
 
     def splat(self, array, i):
-        vector = ir.Constant(_VECTOR, ir.Undefined)
+        vector = ir.Constant(self.vector, ir.Undefined)
         one = self.b.insert_element(vector, self.b.load(self.b.gep(array, [i])), ir.Constant(_LANE, 0))
-        return self.b.shuffle_vector(one, vector, ir.Constant(ir.VectorType(_LANE, LANES), [0] * LANES))
+        return self.b.shuffle_vector(
+            one, vector, ir.Constant(ir.VectorType(_LANE, self.lanes), [0] * self.lanes)
+        )
 
     def place(self, array, i):
         """The vector that begins at double i of an array."""
-        return self.b.bitcast(self.b.gep(array, [i]), _PLACE)
+        return self.b.bitcast(self.b.gep(array, [i]), self.vector.as_pointer())
 
     def load(self, place):
         return self.b.load(place, align=8)
@@ -193,13 +197,14 @@ class _Body:
         return results
 
 
-def _line(module: ir.Module, name: str, pairs: int, periodic: bool) -> None:
-    f = _Body(module, name, [_ARRAY, _INDEX, _PLACE, _ARRAY, _INDEX])
+def _line(module: ir.Module, name: str, pairs: int, lanes: int, periodic: bool) -> None:
+    place = ir.VectorType(_DOUBLE, lanes).as_pointer()
+    f = _Body(module, name, [_ARRAY, _INDEX, place, _ARRAY, _INDEX], lanes)
     b, index = f.b, f.index
     lines, stride, work, table, n = f.function.args
     for array in (lines, work, table):
         array.add_attribute("noalias")
-    zero = ir.Constant(_VECTOR, [0.0] * LANES)
+    zero = ir.Constant(f.vector, [0.0] * lanes)
     last = b.sub(n, index(1))
 
     def voxel(i):
@@ -290,7 +295,7 @@ def _line(module: ir.Module, name: str, pairs: int, periodic: bool) -> None:
 
 def _transpose(module: ir.Module, name: str, gather: bool) -> None:
     """Eight rows become eight columns, or back, in `blocks` squares of eight by eight."""
-    f = _Body(module, name, [_ARRAY, _INDEX, _ARRAY, _INDEX, _INDEX])
+    f = _Body(module, name, [_ARRAY, _INDEX, _ARRAY, _INDEX, _INDEX], LANES)
     b, index = f.b, f.index
     source, from_stride, target, to_stride, blocks = f.function.args
 

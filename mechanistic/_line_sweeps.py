@@ -1,4 +1,4 @@
-"""Diffusion along x, y and z of a field, eight lines at a time, by the code of `_line_code`.
+"""Diffusion along x, y and z of a field, eight or sixteen lines at a time, by the code of `_line_code`.
 
 Lines do not mix and each is worked on by one thread, so results do not depend on the number of threads.
 """
@@ -10,7 +10,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from mechanistic._line_code import LANES, MOST_PAIRS
+from mechanistic._line_code import LANES, MOST_PAIRS, WIDE
 from mechanistic.jit import njit, prange
 
 
@@ -31,11 +31,11 @@ def _rest(sweep, lines, stride, width, table, n, buffer, work):
     """Fewer than eight lines, lines (n, width) with the given stride, by way of the buffer."""
     for i in range(n):
         for q in range(width):
-            buffer[i, q] = lines[i, q]
+            buffer[i * LANES + q] = lines[i, q]
     _five(sweep, buffer.ctypes.data, LANES, work, table.ctypes.data, n)  # pyright: ignore[reportCallIssue]
     for i in range(n):
         for q in range(width):
-            lines[i, q] = buffer[i, q]
+            lines[i, q] = buffer[i * LANES + q]
 
 
 @njit(parallel=True, error_model="numpy")
@@ -43,7 +43,7 @@ def sweep_layers(u, along_x, table_x, along_y, table_y, columns, rows):
     """Along x and then y in every layer of u (nz, ny, nx), in place.
 
     Args:
-        along_x, along_y: addresses of `line` or `ring`.
+        along_x, along_y: addresses of `line` or `ring`, for eight and for sixteen lines.
         table_x, table_y: their coefficients.
         columns, rows: addresses of the transpositions.
     """
@@ -51,30 +51,34 @@ def sweep_layers(u, along_x, table_x, along_y, table_y, columns, rows):
     whole = nx // LANES
     for k in prange(nz):
         n = max(nx, ny)
-        buffer = np.zeros((n, LANES))
-        room = np.empty(n * 2 * MOST_PAIRS * LANES)
+        buffer = np.zeros(n * WIDE)
+        room = np.empty(n * 2 * MOST_PAIRS * WIDE)
         work = room.ctypes.data
         layer = u[k]
         base, turned = layer.ctypes.data, buffer.ctypes.data
-        for j in range(0, ny, LANES):
-            full = j + LANES <= ny
-            start = 8 * whole if full else 0
+        j = 0
+        while j < ny:
+            lanes, code = (WIDE, along_x[1]) if j + WIDE <= ny else (LANES, along_x[0])
+            full = j + lanes <= ny
+            start = LANES * whole if full else 0
             if full:
-                _five(columns, base + 8 * j * nx, nx, turned, LANES, whole)  # pyright: ignore[reportCallIssue]
-            for q in range(min(LANES, ny - j)):
+                for q in range(0, lanes, LANES):
+                    _five(columns, base + 8 * (j + q) * nx, nx, turned + 8 * q, lanes, whole)  # pyright: ignore[reportCallIssue]
+            for q in range(min(lanes, ny - j)):
                 for i in range(start, nx):
-                    buffer[i, q] = layer[j + q, i]
-            _five(along_x, turned, LANES, work, table_x.ctypes.data, nx)  # pyright: ignore[reportCallIssue]
+                    buffer[i * lanes + q] = layer[j + q, i]
+            _five(code, turned, lanes, work, table_x.ctypes.data, nx)  # pyright: ignore[reportCallIssue]
             if full:
-                _five(rows, turned, LANES, base + 8 * j * nx, nx, whole)  # pyright: ignore[reportCallIssue]
-            for q in range(min(LANES, ny - j)):
+                for q in range(0, lanes, LANES):
+                    _five(rows, turned + 8 * q, lanes, base + 8 * (j + q) * nx, nx, whole)  # pyright: ignore[reportCallIssue]
+            for q in range(min(lanes, ny - j)):
                 for i in range(start, nx):
-                    layer[j + q, i] = buffer[i, q]
-        for i in range(0, LANES * whole, LANES):
-            _five(along_y, base + 8 * i, nx, work, table_y.ctypes.data, ny)  # pyright: ignore[reportCallIssue]
+                    layer[j + q, i] = buffer[i * lanes + q]
+            j += lanes
+        _across(along_y, base, nx, whole, nx, work, table_y, ny)
         if nx > LANES * whole:
-            _rest(along_y, layer[:, LANES * whole :], nx, nx - LANES * whole, table_y, ny, buffer, work)
-        buffer[0, 0] = room[0]  # an array lives until it is last used
+            _rest(along_y[0], layer[:, LANES * whole :], nx, nx - LANES * whole, table_y, ny, buffer, work)
+        buffer[0] = room[0]  # an array lives until it is last used
 
 
 @njit(parallel=True, error_model="numpy")
@@ -83,12 +87,22 @@ def sweep_columns(u, along_z, table_z):
     nz, ny, nx = u.shape
     whole = nx // LANES
     for j in prange(ny):
-        buffer = np.zeros((nz, LANES))
-        room = np.empty(nz * 2 * MOST_PAIRS * LANES)
+        buffer = np.zeros(nz * WIDE)
+        room = np.empty(nz * 2 * MOST_PAIRS * WIDE)
         work = room.ctypes.data
-        for i in range(0, LANES * whole, LANES):
-            at = u.ctypes.data + 8 * (j * nx + i)
-            _five(along_z, at, nx * ny, work, table_z.ctypes.data, nz)  # pyright: ignore[reportCallIssue]
+        _across(along_z, u.ctypes.data + 8 * j * nx, nx, whole, nx * ny, work, table_z, nz)
         if nx > LANES * whole:
-            _rest(along_z, u[:, j, LANES * whole :], nx * ny, nx - LANES * whole, table_z, nz, buffer, work)
-        buffer[0, 0] = room[0]
+            _rest(
+                along_z[0], u[:, j, LANES * whole :], nx * ny, nx - LANES * whole, table_z, nz, buffer, work
+            )
+        buffer[0] = room[0]
+
+
+@njit(error_model="numpy")
+def _across(code, base, nx, whole, stride, work, table, n):
+    """The lines through the `whole` eights of a row of voxels that begins at address `base`."""
+    i = 0
+    while i < LANES * whole:
+        wide = i + WIDE <= nx
+        _five(code[1] if wide else code[0], base + 8 * i, stride, work, table.ctypes.data, n)  # pyright: ignore[reportCallIssue]
+        i += WIDE if wide else LANES

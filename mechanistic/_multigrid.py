@@ -198,10 +198,20 @@ def product(a: NDArray, b: NDArray) -> float:
     return float(sums.sum())
 
 
-def add(u: NDArray, other: NDArray, share: float) -> None:
-    """u += share other, in place."""
+def add(u: NDArray, other: NDArray, share: float = 1.0) -> float:
+    """u += share other, in place; returns the least of u then."""
+    lowest = np.empty(kernels.parts(u.size))
     with threads_for(u.size, each=50_000):
-        kernels.add(kernels.parts(u.size), u.reshape(-1), other.reshape(-1), float(share))
+        kernels.add(lowest.size, u.reshape(-1), other.reshape(-1), float(share), lowest)
+    return float(lowest.min())
+
+
+def least(u: NDArray) -> float:
+    """The least of u."""
+    lowest = np.empty(kernels.parts(u.size))
+    with threads_for(u.size, each=50_000):
+        kernels.least(lowest.size, u.reshape(-1), lowest)
+    return float(lowest.min())
 
 
 def largest(u: NDArray) -> float:

@@ -197,11 +197,40 @@ def turn(first, end, p, z, slope):
 
 
 @shared
-def add(first, end, u, other, share):
-    """u += share other, parts of it; all flat."""
+def add(first, end, u, other, share, lowest):
+    """u += share other, parts of it, and lowest (parts,): the least of u in each part then; all flat."""
     for part in range(first, end):
-        for i in range(part * _PART, min((part + 1) * _PART, u.size)):
+        last = min((part + 1) * _PART, u.size)
+        for i in range(part * _PART, last):
             u[i] += share * other[i]
+        lowest[part] = _least(u, part * _PART, last)
+
+
+@shared
+def least(first, end, u, lowest):
+    """lowest (parts,): the least of u in each part; all flat."""
+    for part in range(first, end):
+        lowest[part] = _least(u, part * _PART, min((part + 1) * _PART, u.size))
+
+
+def _least(u, first, last):
+    """The least of u over a range, of eight numbers side by side."""
+    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = u[first]
+    i = first
+    while i + 8 <= last:
+        s0 = min(s0, u[i])
+        s1 = min(s1, u[i + 1])
+        s2 = min(s2, u[i + 2])
+        s3 = min(s3, u[i + 3])
+        s4 = min(s4, u[i + 4])
+        s5 = min(s5, u[i + 5])
+        s6 = min(s6, u[i + 6])
+        s7 = min(s7, u[i + 7])
+        i += 8
+    while i < last:
+        s0 = min(s0, u[i])
+        i += 1
+    return min(min(min(s0, s1), min(s2, s3)), min(min(s4, s5), min(s6, s7)))
 
 
 @shared

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mechanistic._conductances import Conductances
-from mechanistic._exchange import Exchange, book, collected, nowhere
+from mechanistic._exchange import Collector, Exchange, book
 from mechanistic._grid import Grid
 from mechanistic._multigrid import Multigrid
 
@@ -60,7 +60,7 @@ class OnGrid(ABC):
         """
         self._check(u)
         cells = (voxel, volume, secretion, saturation, uptake)
-        exchange = collected(self._slots, *cells, self.grid.voxel_volume, walls)
+        exchange = self._collector.collect(*cells, self.grid.voxel_volume, walls)
         seen = self._step_with_exchange(u, float(dt), exchange, source)
         book(internal, seen, exchange.place, *cells[1:], float(dt))
         return u
@@ -109,8 +109,8 @@ class OnGrid(ABC):
         return u
 
     @cached_property
-    def _slots(self) -> NDArray[np.int64]:
-        return nowhere(self.grid.size)
+    def _collector(self) -> Collector:
+        return Collector(self.grid.size)
 
     @cached_property
     def _multigrid(self) -> Multigrid:

@@ -103,7 +103,7 @@ class Matrices:
 
 
 class Lines:
-    """Tridiagonal solves, eight lines at a time."""
+    """Tridiagonal solves, eight or sixteen lines at a time."""
 
     def __init__(self, axes: Sequence[Axis], dt: float, decay: float):
         code = _line_code.compiled()
@@ -116,7 +116,7 @@ class Lines:
             tables.append(_line_code.coefficients(axis.n, *through, scale, axis.periodic, pairs))
             names.append(f"{'ring' if axis.periodic else 'line'}{pairs}")
         x, y, z = tables
-        along_x, along_y, along_z = (code.address(name) for name in names)
+        along_x, along_y, along_z = ((code.address(name), code.address(f"{name}wide")) for name in names)
         self._layers = along_x, x, along_y, y, code.address("columns"), code.address("rows")
         self._columns = along_z, z
 
@@ -127,13 +127,15 @@ class Lines:
                 _line_sweeps.sweep_columns(u, *self._columns)
 
 
-def mend(u: Array) -> None:
+def mend(u: Array, least: float) -> None:
     """Takes the last digits of an approximation below zero from all the rest in proportion, in place.
 
     A field that was not negative may have become so by the error of `Lines`; its total stays. Values further below
     zero are left: they were there before.
+
+    Args:
+        least: of u.
     """
-    least = float(u.min())
     if least < 0.0 and least > -_LEAST * float(u.max()):
         total = float(np.sum(u))
         np.maximum(u, 0.0, out=u)

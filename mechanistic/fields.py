@@ -21,7 +21,7 @@ from mechanistic._advection import advect
 from mechanistic._conductances import Conductances, of_axes
 from mechanistic._exchange import Exchange, exchange, fade, membrane_exchange, relax
 from mechanistic._grid import FACES, Boundary, Grid, Inflow, Permeable, face_exchange, gradient, sample
-from mechanistic._multigrid import add, largest
+from mechanistic._multigrid import add, largest, least
 from mechanistic._on_grid import OnGrid, check_step, not_negative
 from mechanistic._spreading import Axis, Lines, Step, is_large, mend, multiply, step_of
 from mechanistic._uneven import UnevenSolver
@@ -91,10 +91,9 @@ class DiffusionSolver(OnGrid):
             return self._step_with_source(u, float(dt), source)
         step = self._step(float(dt))
         step.apply(u)
-        if self._supplied:
-            u += self._gain(float(dt))
+        lowest = add(u, self._gain(float(dt))) if self._supplied else None
         if isinstance(step, Lines):
-            mend(u)
+            mend(u, least(u) if lowest is None else lowest)
         return u
 
     def _step_with_source(self, u: Array, dt: float, source: Array) -> Array:
@@ -179,8 +178,7 @@ class DiffusionSolver(OnGrid):
         u -= steady
         seen = steady.reshape(-1)[cells.voxel] * dt
         self._return(u, dt, cells, unbalanced, max(largest(steady), largest(u)), most, seen)
-        u += steady
-        mend(u)
+        mend(u, add(u, steady))
         return seen
 
     def _return(
