@@ -141,8 +141,8 @@ _BLOCK = 512
 
 
 @njit(parallel=True)
-def stage(start, h, slopes, weights, lower, upper, built_at, skins, out):
-    """out = start + h Σ_s weights[s] slopes[s] in x, y and z, kept between lower and upper (3,).
+def stage(start, h, slopes, rows, weights, lower, upper, built_at, skins, out):
+    """out = start + h Σ_s weights[s] slopes[rows[s]] in x, y and z, kept between lower and upper (3,).
 
     start, out: (n, 4); slopes: (stage, 3 n). Returns whether a cell left the ball of radius skins (n,) around
     `built_at` (n, 3).
@@ -152,7 +152,7 @@ def stage(start, h, slopes, weights, lower, upper, built_at, skins, out):
     for b in prange(away.size):
         first = b * _BLOCK
         last = min(first + _BLOCK, n)
-        shift = _combined(slopes, weights, 3 * first, 3 * last)
+        shift = _combined(slopes, rows, weights, 3 * first, 3 * last)
         left = False
         for i in range(first, last):
             square = 0.0
@@ -167,23 +167,14 @@ def stage(start, h, slopes, weights, lower, upper, built_at, skins, out):
 
 
 @njit(parallel=True)
-def expected(slope, left, least, most, out):
-    """How far each cell goes in the time left at its velocity, slope (3 n,), between least and most, into out (n,)."""
-    for i in prange(out.size):
-        x, y, z = np.float64(slope[3 * i]), np.float64(slope[3 * i + 1]), np.float64(slope[3 * i + 2])
-        way = math.sqrt(x * x + y * y + z * z) * left
-        out[i] = min(way, most) if way > least else least  # least, too, where it is not a number
-
-
-@njit(parallel=True)
-def largest(h, slopes, weights):
-    """The largest component of h Σ_s weights[s] slopes[s] over all cells [um]; infinite if one is not
+def largest(h, slopes, rows, weights):
+    """The largest component of h Σ_s weights[s] slopes[rows[s]] over all cells [um]; infinite if one is not
     finite."""
     n = slopes.shape[1] // 3
     sizes = np.zeros((n + _BLOCK - 1) // _BLOCK)
     for b in prange(sizes.size):
         most = 0.0
-        for error in _combined(slopes, weights, 3 * b * _BLOCK, min(3 * (b + 1) * _BLOCK, 3 * n)):
+        for error in _combined(slopes, rows, weights, 3 * b * _BLOCK, min(3 * (b + 1) * _BLOCK, 3 * n)):
             size = abs(h * error)
             most = max(most, size) if size <= 1e300 else np.inf
         sizes[b] = most
@@ -194,12 +185,12 @@ def largest(h, slopes, weights):
 
 
 @njit
-def _combined(slopes, weights, first, last):
-    """Σ_s weights[s] slopes[s, first:last], a stage after the other."""
+def _combined(slopes, rows, weights, first, last):
+    """Σ_s weights[s] slopes[rows[s], first:last], a stage after the other."""
     total = np.zeros(last - first)
     for s in range(weights.size):
         if weights[s] != 0.0:
-            slope, weight = slopes[s, first:last], weights[s]
+            slope, weight = slopes[rows[s], first:last], weights[s]
             for k in range(total.size):
                 total[k] += weight * slope[k]
     return total

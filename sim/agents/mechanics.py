@@ -18,9 +18,10 @@ from numpy.typing import ArrayLike, NDArray
 from mechanistic.jit import threads_for
 from sim.agents._bins import bounds, spatial_order
 from sim.agents._cell_list import lists_within
-from sim.agents._force_kernels import PRESSURE_SCALE, expected, forces, further_forces, largest, stage
+from sim.agents._force_kernels import PRESSURE_SCALE, forces, further_forces, largest, stage
 from sim.agents._memory import give_back
 from sim.agents._pair_code import slack
+from sim.agents._sorted import before_lists, lay_out, put_back
 from sim.agents.neighbours import Lengths, periods
 
 __all__ = ["PRESSURE_SCALE", "Following", "Further", "Tissue", "move", "velocities"]
@@ -215,8 +216,7 @@ class Tissue:
         widest = 2 * reach * float(radii.max(initial=0.0))
         self.skins = tuple(share * widest for share in _SKINS)
         self.order = spatial_order(positions, widest, self.lengths, dims) if n else np.empty(0, np.int32)
-        sorted_cells = (values[self.order] for values in (positions, radii, repulsion, adhesion))
-        self.cells, self.strengths = _packed(*sorted_cells)
+        self.cells, self.strengths = _packed(positions, radii, repulsion, adhesion, self.order)
         self.reach = float(reach)
         self.drift = np.empty((0, 3))
         if motile_velocity is not None and motile_velocity.any():
@@ -227,7 +227,7 @@ class Tissue:
         if fixed is not None and fixed.any():
             self.free = np.where(fixed[self.order], 0.0, 1.0)
         self.further: tuple[NDArray, ...] | None = None
-        self.sight: Array | float = 0.0
+        self.sight = np.empty(0)
         if further is not None:
             self._add(further)
         # while the cells move, the first holds where they were when lists were made, in their order here
@@ -253,14 +253,13 @@ class Tissue:
         slopes = np.empty((len(_ERROR), 3 * n), np.float32)
         with threads_for(n):
             self._step(slopes, float(dt), float(max_step), float(tolerance))
-        del slopes
-        self.begins = self.counts = self.indices = self.room = np.empty(0)
-        self.positions[self.order] = self.cells[:, :3]
+            del slopes
+            self.begins = self.counts = self.indices = self.room = np.empty(0)
+            put_back(self.cells, self.pressure.copy(), self.order, self.positions, self.pressure)
         for axis in np.flatnonzero(self.lengths):
             corner, length = self.corner[axis], self.lengths[axis]
             wrapped = corner + np.mod(self.positions[:, axis] - corner, length)
             self.positions[:, axis] = np.where(wrapped < corner + length, wrapped, corner)
-        self.pressure[self.order] = self.pressure.copy()
 
     def _add(self, further: Further) -> None:
         """Take further forces on, in the order of the sorted cells."""
@@ -288,8 +287,8 @@ class Tissue:
 
     def _step(self, k: NDArray[np.float32], dt: float, longest: float, tolerance: float) -> None:
         """Dormand–Prince 5(4) to dt, the last slope of a step the first of the next; k: room for slopes (6, 3 n)."""
-        x = self.cells
-        y = x.copy()
+        x, y, rows = self.cells, np.empty_like(self.cells), np.arange(len(_ERROR))
+        y[:, 3] = x[:, 3]
         k[0] = 0.0
         self._find(x, k[0], dt)
         self._evaluate(x, k[0], at_end=True)
@@ -300,14 +299,14 @@ class Tissue:
             if left < 2 * h:  # no sliver of a step at the end
                 h = left if left <= min(h * 1.0000001, longest) else 0.5 * left
             for weights, place in zip(_STAGES, _PLACES):
-                if stage(x, h, k, weights, self.low, self.high, self.positions, self.room, y):
-                    self._find(y, k[0], left)
-                self._evaluate(y, k[place], at_end=weights is _STAGES[-1])
-            error = largest(h, k, _ERROR)
+                if stage(x, h, k, rows, weights, self.low, self.high, self.positions, self.room, y):
+                    self._find(y, k[rows[0]], left)
+                self._evaluate(y, k[rows[place]], at_end=weights is _STAGES[-1])
+            error = largest(h, k, rows, _ERROR)
             if error <= tolerance:
                 done = dt if h == left else done + h
                 x, y = y, x
-                k[0] = k[1]
+                rows[:2] = rows[1], rows[0]
             elif h <= _SHORTEST_STEP:
                 raise FloatingPointError(
                     f"mechanics: no step is short enough {done:g} min into the move (error {error:g} um)"
@@ -325,12 +324,9 @@ class Tissue:
             0
         )  # what is not needed makes room first
         self.room = np.empty(len(cells)) if self.room.size == 0 else self.room
-        expected(slope, left, *self.skins, self.room)
-        self.positions[...] = cells[:, :3]
-        # pressure means nothing before the end of a step
-        reaches = np.multiply(cells[:, 3], self.reach, out=self.pressure)
-        np.maximum(reaches, self.sight, out=reaches)
-        reaches += self.room
+        reaches = self.pressure  # which means nothing before the end of a step
+        how = self.reach, self.sight, self.room, self.positions, reaches
+        before_lists(cells, slope, left, *self.skins, *how)
         self.begins, self.counts, self.indices = lists_within(cells, reaches, self.lengths, self.dims)
 
     def _evaluate(self, cells: Array, slope: NDArray[np.float32], at_end: bool = False) -> None:
@@ -347,9 +343,15 @@ class Tissue:
             further_forces(cells, self.strengths, *kinds, *where, self.free, velocity)
 
 
-def _packed(positions: Array, radii: Array, repulsion: Array, adhesion: Array) -> tuple[Array, Array]:
+def _packed(
+    positions: Array, radii: Array, repulsion: Array, adhesion: Array, order: NDArray[np.int32] | None = None
+) -> tuple[Array, Array]:
     """What a pair needs of a cell, side by side: place and radius (n, 4), roots of strengths (n, 2), or (1, 2) where
     all cells have the same."""
-    alike = len(radii) > 0 and all((a == a[0]).all() for a in (repulsion, adhesion))
-    strengths = np.column_stack([a[:1] if alike else a for a in (repulsion, adhesion)])
-    return np.column_stack([positions, radii]), np.sqrt(strengths, out=strengths)
+    n = len(radii)
+    order = np.arange(n, dtype=np.int32) if order is None else order
+    alike = n > 0 and all((a == a[0]).all() for a in (repulsion, adhesion))
+    cells, strengths = np.empty((n, 4)), np.empty((1 if alike else n, 2))
+    with threads_for(n, 50_000):
+        lay_out(positions, radii, repulsion, adhesion, order, cells, strengths)
+    return cells, strengths

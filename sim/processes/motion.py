@@ -143,9 +143,11 @@ class Mechanics(Process):
         from sim.agents.mechanics import Tissue
         from sim.agents.motility import motile_velocity
 
-        fixed = np.isin(state["cell.type"], list(self.settings.fixed))
-        if fixed.all():
-            return None
+        fixed = None
+        if self.settings.fixed:
+            fixed = np.isin(state["cell.type"], list(self.settings.fixed))
+            if fixed.all():
+                return None
         speed = signals["motility.speed"] * signals["cell.living"]
         names = ("cell.radius", *(q.name for q in self.inputs))
         inputs = {name: np.ascontiguousarray(signals[name]) for name in names}
