@@ -10,7 +10,9 @@ Up to three questions are asked of the data that a term was fitted to.
               again: how far smoothing and noise in the inputs pull it away from what it was fitted to, and so, to
               first order, how far they have pulled it from the truth (the bootstrap's estimate of bias, Efron 1979)
 
-Where the last was not asked, the interval knows nothing of bias.
+That pull counts as spread and is not taken off: it is known to first order only, and where courses are smooth
+already, smoothing them once more may even pull the other way. Where the last was not asked, the interval knows
+nothing of bias.
 """
 
 from __future__ import annotations
@@ -36,7 +38,7 @@ def refit_interval(
         again: (draw, ...) from the fits to smoothed courses with new noise.
         level: coverage.
 
-    The variances add up; their degrees of freedom by Satterthwaite (1946).
+    The variances add up, with Satterthwaite's (1946) degrees of freedom.
 
     Raises:
         ValueError: fewer than 2 groups.
@@ -51,11 +53,9 @@ def refit_interval(
     if starts is not None and len(starts) > 1:
         centre = starts.mean(0)
         spreads.append((starts.var(0, ddof=1) * (1 + 1 / len(starts)), len(starts) - 1))
-    if again is not None and len(again) > 1:
-        centre = centre - (again.mean(0) - whole)
-        spreads.append((again.var(0, ddof=1) / len(again), len(again) - 1))
     variance = np.sum([v for v, _ in spreads], axis=0)
-    tiny = 1e-300
-    freedom = variance**2 / np.maximum(np.sum([v**2 / n for v, n in spreads], axis=0), tiny)
+    freedom = variance**2 / np.maximum(np.sum([v**2 / n for v, n in spreads], axis=0), 1e-300)
+    if again is not None and len(again):
+        variance = variance + (again.mean(0) - whole) ** 2
     half = t.ppf((1 + level) / 2, np.maximum(freedom, 1.0)) * np.sqrt(variance)
     return centre, centre - half, centre + half

@@ -35,24 +35,24 @@ def test_nine_in_ten_intervals_hold_the_truth():
     assert 0.87 <= np.mean(held) <= 0.93
 
 
-def test_what_noise_in_the_inputs_takes_away_is_told_by_measuring_again():
+def test_what_noise_in_the_inputs_takes_away_widens_the_interval():
     rng = np.random.default_rng(6)
     noise = 0.35
-    plain, mended = [], []
+    plain, wide = [], []
     for _ in range(200):
         x, y = measured(rng, noise)
         whole, without = fits(x, y)
-        # the fitted line measured once more: inputs with new noise of the same size
+        # the inputs measured once more, with new noise of the same size
         again = np.array([slope(x + noise * rng.normal(size=x.shape), y) for _ in range(12)])
         plain.append([*refit_interval(whole, without)])
-        mended.append([*refit_interval(whole, without, again=again)])
+        wide.append([*refit_interval(whole, without, again=again)])
 
     def held(found):
         _, lower, upper = np.array(found).T
         return np.mean((lower <= 2) & (upper >= 2))
 
-    assert abs(np.mean(mended, 0)[0] - 2) < 0.5 * abs(np.mean(plain, 0)[0] - 2)
-    assert held(mended) > held(plain) + 0.2
+    assert held(plain) < 0.6
+    assert 0.85 <= held(wide)
 
 
 def test_what_the_data_leave_open_widens_the_interval():
