@@ -1,6 +1,7 @@
 """FAITH-Hybrid: can explanations of a hybrid be believed? Attribution on systems whose truth is known.
 
-    python benchmarks/faith.py [--json] [--quick] [--seed N] [--seeds N] [--family NAME]... [--kept FILE] [--page FILE]
+    python benchmarks/faith.py [--json] [--quick] [--seed N] [--seeds N] [--family NAME]... [--noise X]...
+        [--kept FILE] [--page FILE]
 
 Five families (benchmarks/faith_families.py) with decoys, ten seeds each, at several levels of noise and numbers of
 trajectories. A network learns the hidden term; every method of `cellweave explain` that applies says which input
@@ -90,6 +91,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="one seed, one condition")
     parser.add_argument("--seed", type=int, default=0, help="first seed")
     parser.add_argument("--family", action="append", choices=FAMILIES, help="only this one")
+    parser.add_argument("--noise", action="append", type=float, help="only this condition, by its noise")
     parser.add_argument("--seeds", type=int, default=10, help="how many seeds, without --quick")
     parser.add_argument("--kept", type=Path, help="file of what was done, to go on from")
     parser.add_argument("--page", type=Path, help="page whose tables are to be written")
@@ -97,6 +99,7 @@ def main() -> None:
     torch.set_num_threads(1)
     began = time.process_time()
     conditions = ((0.05, 24),) if options.quick else CONDITIONS
+    conditions = tuple(c for c in conditions if options.noise is None or c[0] in options.noise)
     seeds = range(options.seed, options.seed + (1 if options.quick else options.seeds))
     families = tuple(options.family or FAMILIES)
     groups: Groups = {}
