@@ -25,8 +25,9 @@ _MOST_STEPS = 200
 _MOST_BLOCKS = 64
 # colours that are relaxed on the way down and up; an uneven box needs both ways alike, as its corrections are not to be
 # trusted
-_EVEN = ((0, 1), (0, 1, 0, 1))
-_UNEVEN = ((0, 1, 0, 1), (1, 0, 1, 0))
+_FIRST = 0
+_EVEN = ((_FIRST, 1), (0, 1, 0, 1))
+_UNEVEN = ((_FIRST, 1, 0, 1), (1, 0, 1, 0))
 
 
 @dataclass
@@ -53,8 +54,9 @@ class _Box:
     right: NDArray
     found: NDArray
     ends: tuple[NDArray, NDArray]
-    #: by colour: a step of Gauss and Seidel
+    #: by colour: a step of Gauss and Seidel; the first one from zeros
     relax: list[Call]
+    begin: Call
     next: _Passage | None = None
 
 
@@ -129,50 +131,52 @@ class Multigrid:
         """
         left = self.rest(u, right)
         mean = 0.0 if whole else float(left.mean())
-        left -= mean
+        if not whole:
+            left -= mean
         direction, image, nothing = (np.zeros_like(u) for _ in range(3))
         fine, flat, parts = self._boxes[0], _flat(u, left, direction, image), kernels.parts(u.size)
+        found, right, sums = fine.found.reshape(-1), fine.right.reshape(-1), np.empty((2, parts))
         start = now = np.sqrt(product(left, left))
-        fine.right[...] = left / max(now, 1e-300)  # single precision has a narrow range
+        # single precision has a narrow range
+        np.multiply(flat[1], 1.0 / max(now, 1e-300), out=right, casting="same_kind")
         along = 1.0
         first = last = 0.0
         for step in range(_MOST_STEPS):
             if now == 0.0 or (step and enough(now, last, first)):
                 break
             self._cycle(0, whole)
-            found = fine.found
             with threads_for(u.size, each=50_000):
+                kernels.both_products(parts, found, *flat[1:4:2], *sums)
+                ahead, before = sums.sum(axis=1).tolist()
                 # image holds −(loss − A) direction
-                kernels.turn(
-                    parts, flat[2], found.reshape(-1), -product(found, image) / along if step else 0.0
-                )
-            ahead = product(found, left)
+                kernels.turn(parts, flat[2], found, -before / along if step else 0.0)
             self.rest(direction, nothing, image)
             along = product(direction, image)
             if not along < 0.0:
                 break  # nothing is left but rounding
             length = -ahead / along
             with threads_for(u.size, each=50_000):
-                kernels.advance(parts, *flat, length, fine.right.reshape(-1), 1.0 / now)
-            last = abs(length) * largest(direction)
+                kernels.advance(parts, *flat, length, right, 1.0 / now, *sums)
+            last = abs(length) * float(sums[1].max())
             first = first or last
-            now = np.sqrt(product(left, left))
+            now = np.sqrt(float(sums[0].sum()))
         else:
             raise RuntimeError(
                 f"{_MOST_STEPS} steps brought what is left of a steady field from {start:g} to {now:g} only"
             )
-        left += mean
+        if not whole:
+            left += mean
         return left
 
     def _cycle(self, depth: int, whole: bool) -> None:
         """`found` of the box becomes nearly the solution, from zero."""
         box = self._boxes[depth]
-        if depth == 0:
-            box.found.fill(0.0)
         if box.found.size == 1 and not whole:
-            return  # any value will do
+            box.found.fill(0.0)  # any value will do
+            return
         with threads_for(box.found.size, each=20_000):
-            self._relax(box, self._colours[0])
+            box.begin()
+            self._relax(box, self._colours[0][1:])
             if box.next:
                 _fill(box.ends, box.found, box.around)
                 box.next.rest()
@@ -234,7 +238,9 @@ def _box(faces: Conductances) -> _Box:
     e, *values = _flat(found, right, loss, inverse)
     given = (len(room), e, faces.shape, *values, *flat, *_flat(*ends), faces.around[0])
     relax = [kernels.relax.on(*given, colour, room) for colour in (0, 1)]
-    return _Box(faces.shape, flat, faces.around, leaving, loss, inverse, right, found, ends, relax)
+    rows = faces.shape[0] * faces.shape[1]
+    begin = kernels.begin.on(rows, e, faces.shape, values[0], values[2], _FIRST)
+    return _Box(faces.shape, flat, faces.around, leaving, loss, inverse, right, found, ends, relax, begin)
 
 
 def _passage(box: _Box, coarse: _Box, between: Sequence[tuple[NDArray, NDArray]]) -> _Passage:
@@ -245,8 +251,8 @@ def _passage(box: _Box, coarse: _Box, between: Sequence[tuple[NDArray, NDArray]]
     given = (len(room), found, box.shape)
     wide = _room(box.shape)
     return _Passage(
-        kernels.rest_below.on(*given, loss, loss, *faces, lost, added, room),
-        kernels.rest_below.on(*given, right, loss, *faces, to, added, room),
+        kernels.rest_below.on(*given, loss, loss, *faces, lost, room),
+        kernels.rest_below.on(*given, right, loss, *faces, to, room),
         kernels.add_above.on(len(wide), found, box.shape, added, *chain(*between), wide),
     )
 

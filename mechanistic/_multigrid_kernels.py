@@ -54,6 +54,21 @@ def _add_rest(out, to, u, row, shape, right, loss, x, y, z, ys, zs, around):
 
 
 @shared
+def begin(first, end, e, shape, right, inverse, colour):
+    """What `relax` makes of zeros for one colour, rows of it; zero for the other."""
+    ny, nx = shape[1], shape[2]
+    for row in range(first, end):
+        odd = (colour + row // ny + row % ny) & 1
+        here, given, share = (
+            e[row * nx : (row + 1) * nx],
+            right[row * nx : (row + 1) * nx],
+            inverse[row * nx : (row + 1) * nx],
+        )
+        for i in range(nx):
+            here[i] = given[i] * share[i] if (i & 1) == odd else 0.0
+
+
+@shared
 def relax(first, end, e, shape, right, loss, inverse, x, y, z, ys, zs, around, colour, room):
     """Gauss and Seidel's step for the voxels of one colour of a chessboard: (loss − A) e = right there.
 
@@ -83,8 +98,8 @@ def rest(first, end, u, shape, right, loss, x, y, z, ys, zs, around, out):
 
 
 @shared
-def rest_below(first, end, e, shape, right, loss, x, y, z, ys, zs, around, out, start, room):
-    """What is left of e summed up over each coarse voxel, in `out`; `start` is cleared."""
+def rest_below(first, end, e, shape, right, loss, x, y, z, ys, zs, around, out, room):
+    """What is left of e summed up over each coarse voxel, in `out`."""
     nz, ny, nx = shape
     mz, my, mx = max(nz // 2, 1), max(ny // 2, 1), max(nx // 2, 1)
     rows, blocks = mz * my, room.shape[0]
@@ -97,9 +112,8 @@ def rest_below(first, end, e, shape, right, loss, x, y, z, ys, zs, around, out, 
             for k in range(2 * above, 2 * above + 2 if above < mz - 1 else nz):
                 for j in range(2 * beside, 2 * beside + 2 if beside < my - 1 else ny):
                     _add_rest(total, 0, e, k * ny + j, shape, right, loss, x, y, z, ys, zs, around)
-            sums, cleared = out[row * mx : (row + 1) * mx], start[row * mx : (row + 1) * mx]
+            sums = out[row * mx : (row + 1) * mx]
             for i in range(mx):
-                cleared[i] = 0.0
                 sums[i] = total[2 * i]
                 if nx > 1:
                     sums[i] += total[2 * i + 1]
@@ -159,6 +173,15 @@ def products(first, end, a, b, sums):
     """sums (parts,): Σ a b over each part of the numbers; all flat."""
     for part in range(first, end):
         sums[part] = _eight(a, b, part * _PART, min((part + 1) * _PART, a.size))
+
+
+@shared
+def both_products(first, end, a, b, c, of_b, of_c):
+    """The sums of `products` for a b and a c."""
+    for part in range(first, end):
+        last = min((part + 1) * _PART, a.size)
+        of_b[part] = _eight(a, b, part * _PART, last)
+        of_c[part] = _eight(a, c, part * _PART, last)
 
 
 @shared
@@ -234,14 +257,20 @@ def _least(u, first, last):
 
 
 @shared
-def advance(first, end, s, r, p, q, length, right, scale):
-    """s += length p, r += length q, and `right` = scale r in single precision, parts of them; all flat."""
+def advance(first, end, s, r, p, q, length, right, scale, squares, most):
+    """s += length p, r += length q, and `right` = scale r in single precision, parts of them; all flat.
+
+    squares, most (parts,): Σ r r then, and the largest of |p|.
+    """
     for part in range(first, end):
-        for i in range(part * _PART, min((part + 1) * _PART, p.size)):
+        last = min((part + 1) * _PART, p.size)
+        for i in range(part * _PART, last):
             s[i] += length * p[i]
-        for i in range(part * _PART, min((part + 1) * _PART, p.size)):
+        for i in range(part * _PART, last):
             r[i] += length * q[i]
             right[i] = scale * r[i]
+        squares[part] = _eight(r, r, part * _PART, last)
+        most[part] = _largest(p, part * _PART, last)
 
 
 def parts(count: int) -> int:

@@ -10,7 +10,7 @@ import pytest
 from mechanistic import _multigrid_kernels as kernels
 from mechanistic import _spreading, jit
 from mechanistic._conductances import Conductances, groups, of_axes
-from mechanistic._multigrid import Multigrid, _between, largest, product
+from mechanistic._multigrid import Multigrid, _between, add, largest, least, product
 from mechanistic._spreading import Axis
 from mechanistic.fields import Boundary, DiffusionSolver, Grid, Permeable
 
@@ -117,14 +117,22 @@ def test_the_loops_are_those_of_the_matrix(shape, around):
     np.testing.assert_allclose(e, moved, rtol=1e-12)
 
     below = faces.fewer().shape
-    total, start = np.empty(below), np.ones(below)
-    sums = total.reshape(-1), start.reshape(-1)
-    kernels.rest_below(rows, u.reshape(-1), shape, *flat, faces.around[0], *sums, room)
+    total = np.empty(below)
+    kernels.rest_below(rows, u.reshape(-1), shape, *flat, faces.around[0], total.reshape(-1), room)
     for axis in range(3):
         if shape[axis] > 1:
             out = np.add.reduceat(out, groups(shape[axis]), axis=axis)
     np.testing.assert_allclose(total, out, rtol=1e-12)
-    assert not start.any()
+    zeros, begun = np.zeros(e.size), np.ones(e.size)
+    alone = [
+        *flat[:2],
+        inverse,
+        *flat[2:-2],
+        *(np.zeros(2 * n) for n in (shape[0] * shape[2], shape[1] * shape[2])),
+    ]
+    kernels.relax(rows, zeros, shape, *alone, faces.around[0], 1, room)
+    kernels.begin(rows, begun, shape, flat[0], inverse, 1)
+    np.testing.assert_array_equal(begun, zeros)
 
 
 def test_coarse_values_are_laid_linearly_between_their_middles():
@@ -148,11 +156,20 @@ def test_sums_and_steps_of_flat_numbers():
     assert largest(p) == np.abs(p).max()
     expected = q + 0.3 * p, s + 0.7 * p, r + 0.7 * q
     right = np.empty(p.size, np.float32)
-    kernels.advance(kernels.parts(p.size), s, r, p, q, 0.7, right, 0.5)
-    kernels.turn(kernels.parts(p.size), p, q, 0.3)
+    parts = kernels.parts(p.size)
+    squares, most = np.empty(parts), np.empty(parts)
+    kernels.advance(parts, s, r, p, q, 0.7, right, 0.5, squares, most)
+    assert squares.sum() == pytest.approx(r @ r, rel=1e-11) and most.max() == np.abs(p).max()
+    kernels.both_products(parts, p, q, r, squares, most)
+    assert [squares.sum(), most.sum()] == pytest.approx([p @ q, p @ r], rel=1e-10)
+    assert least(p) == p.min()
+    kernels.turn(parts, p, q, 0.3)
     for got, wanted in zip((p, s, r), expected):
         np.testing.assert_allclose(got, wanted, rtol=1e-14)
     assert np.array_equal(right, (0.5 * r).astype(np.float32))
+    expected = s - 0.1 * r
+    assert add(s, r, -0.1) == s.min()
+    np.testing.assert_allclose(s, expected, rtol=1e-13)
 
 
 @pytest.mark.parametrize("boundary", [Boundary(), Boundary.everywhere("periodic")])
