@@ -10,6 +10,14 @@ from neural.errors import TrainingError
 _LARGEST = 1 << 24
 
 
+def is_there(path: str | os.PathLike) -> bool:
+    """Whether a regular file lies there; False too for what can be no path."""
+    try:
+        return stat.S_ISREG(os.stat(path).st_mode)
+    except (OSError, ValueError):
+        return False
+
+
 def read_text(path: str | os.PathLike) -> str:
     """The file's text, UTF-8 with or without a mark.
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from neural.errors import TrainingError
-from neural.files import read_text
+from neural.files import is_there, read_text
 from neural.strict_yaml import read
 from neural.training_keys import (
     SCHEMA,
@@ -66,7 +66,7 @@ def load_training(path: str | os.PathLike, need_data: bool = True) -> Training:
     spec, lines = read(read_text(path), path)
     problems: Problems = []
     kind = spec.get("kind")
-    if kind not in SCHEMA:
+    if not isinstance(kind, str) or kind not in SCHEMA:
         close = get_close_matches(str(kind), SCHEMA, 1)
         hint = f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(SCHEMA)}"
         raise TrainingError(
@@ -86,7 +86,7 @@ def load_training(path: str | os.PathLike, need_data: bool = True) -> Training:
     data = None
     if not problems and "data" in spec:
         data = file.parent / spec["data"]["path"]
-        if need_data and not data.is_file():
+        if need_data and not is_there(data):
             problems.append(
                 (
                     lines["data.path"],
@@ -97,7 +97,7 @@ def load_training(path: str | os.PathLike, need_data: bool = True) -> Training:
             )
     if not problems and "descriptions" in spec.get("data", {}):
         told = file.parent / spec["data"]["descriptions"]
-        if need_data and not told.is_file():
+        if need_data and not is_there(told):
             line = lines["data.descriptions"]
             problems.append(
                 (line, "data.descriptions", f"no such file (got {spec['data']['descriptions']!r})")
@@ -105,7 +105,7 @@ def load_training(path: str | os.PathLike, need_data: bool = True) -> Training:
         spec["data"]["descriptions"] = str(told)
     if not problems and "held_out" in spec:
         told = file.parent / spec["held_out"]["path"]
-        if need_data and not told.is_file():
+        if need_data and not is_there(told):
             message = f"no such file (got {spec['held_out']['path']!r})"
             problems.append((lines["held_out.path"], "held_out.path", message))
         spec["held_out"]["path"] = str(told)

@@ -11,22 +11,26 @@ Problems = list[tuple[int | None, str | None, str]]
 
 @dataclass(frozen=True)
 class Key:
-    """What a key of a training file may hold. `low` is the smallest number allowed."""
+    """What a key of a training file may hold. `low` is the smallest number allowed; `of` what each entry must be."""
 
     types: tuple[type, ...]
     required: bool = True
     low: float | None = None
     above: float | None = None
     keys: dict[str, Key] | None = None
+    of: Key | None = None
+    one_of: tuple[str, ...] = ()
 
 
 _NUMBER = (int, float)
+NAMES = Key((list,), of=Key((str,)))
+SEEDS = Key((list,), of=Key((int,), low=0))
 _COMMON = {
     "training": Key((int,), low=1),
     "kind": Key((str,)),
     "name": Key((str,)),
     "output": Key((str,), required=False),
-    "notes": Key((list,), required=False),
+    "notes": replace(NAMES, required=False),
 }
 # a table of measurements: CSV, npz (its arrays by name) or AnnData
 _TABLE = Key(
@@ -46,7 +50,7 @@ SCHEMA: dict[str, dict[str, Key]] = {
             keys={
                 "path": Key((str,)),
                 "replicates": Key((int,), low=1),
-                "in_use": Key((list,), required=False),
+                "in_use": replace(NAMES, required=False),
             },
         ),
         "drugs": Key((dict,)),
@@ -86,13 +90,14 @@ SCHEMA: dict[str, dict[str, Key]] = {
         **_COMMON,
         "data": _TABLE,
         "time": Key((str,)),
+        "time_unit": Key((str,), required=False, one_of=("min", "h", "day")),
         "space": Key(
             (dict,),
             keys={
                 "name": Key((str,)),
                 "components": Key((int,), required=False, low=1),
                 "embedding": Key((str,), required=False),
-                "features": Key((list,), required=False),
+                "features": replace(NAMES, required=False),
             },
         ),
         "architecture": Key(
@@ -114,8 +119,8 @@ SCHEMA: dict[str, dict[str, Key]] = {
     "perturbation": {
         **_COMMON,
         "data": _TABLE,
-        "drugs": Key((list,), required=False),
-        "responses": Key((list,), required=False),
+        "drugs": replace(NAMES, required=False),
+        "responses": replace(NAMES, required=False),
         "unit": Key((str,), required=False),
     },
     "traces": {
@@ -124,7 +129,7 @@ SCHEMA: dict[str, dict[str, Key]] = {
         "track": Key((str,), required=False),
         "time": Key((str,), required=False),
         "treatment": Key((str,), required=False),
-        "channels": Key((list,), required=False),
+        "channels": replace(NAMES, required=False),
         "given": Key((int,), low=1),
         "frames": Key((int,), required=False, low=2),
         "frame": Key(_NUMBER, required=False, above=0),
@@ -180,7 +185,7 @@ SCHEMA: dict[str, dict[str, Key]] = {
         "data": _TABLE,
         "columns": Key((dict,), False, keys={k: Key((str,), False) for k in ("type", "region", "x", "y")}),
         "scale": Key(_NUMBER, required=False, above=0),
-        "leave_out": Key((list,), required=False),
+        "leave_out": replace(NAMES, required=False),
         "radius": Key(_NUMBER, above=0),
         "near": Key(_NUMBER, required=False, above=0),
         "fit": Key(
@@ -202,14 +207,14 @@ SCHEMA: dict[str, dict[str, Key]] = {
             keys={
                 "scenario": Key((str,)),
                 "set": Key((dict,), required=False),
-                "seeds": Key((list,)),
-                "held_out": Key((dict,), False, keys={"set": Key((dict,), False), "seeds": Key((list,))}),
+                "seeds": SEEDS,
+                "held_out": Key((dict,), False, keys={"set": Key((dict,), False), "seeds": SEEDS}),
             },
         ),
         "held_out": Key((dict,), required=False, keys={"path": Key((str,))}),
         "truth": Key((dict,), required=False),
         "unit": Key((str,), required=False),
-        "signals": Key((list,)),
+        "signals": NAMES,
         "quantities": Key((dict,), required=False),
         "radius": Key(_NUMBER, above=0),
         "dims": Key((int,), required=False, low=2),
@@ -239,18 +244,33 @@ def check(value: Any, keys: dict[str, Key], at: str, lines: dict[str, int], prob
             if rule.required:
                 problems.append((lines.get(at or "", 1), name(key), "is missing"))
             continue
-        got, line = value[key], lines.get(name(key))
-        if isinstance(got, bool) or not isinstance(got, rule.types):
-            wanted = " or ".join(
-                {str: "text", dict: "a mapping", list: "a list"}.get(t, "a number") for t in rule.types[:1]
-            )
-            problems.append((line, name(key), f"must be {wanted} (got {got!r})"))
-        elif rule.low is not None and not rule.low <= got < float("inf"):
-            problems.append((line, name(key), f"must be at least {rule.low:g} (got {got!r})"))
-        elif rule.above is not None and not rule.above < got < float("inf"):
-            problems.append((line, name(key), f"must be above {rule.above:g} (got {got!r})"))
-        elif rule.keys is not None:
-            check(got, rule.keys, name(key), lines, problems)
+        _check_one(value[key], rule, name(key), lines, problems)
+
+
+def _check_one(got: Any, rule: Key, at: str, lines: dict[str, int], problems: Problems) -> None:
+    if (fault := _fault(got, rule)) is not None:
+        problems.append((lines.get(at), at, fault))
+        return
+    if rule.keys is not None:
+        check(got, rule.keys, at, lines, problems)
+    if rule.of is not None:
+        named = isinstance(got, dict)
+        for entry, held in got.items() if named else enumerate(got):
+            _check_one(held, rule.of, f"{at}.{entry}" if named else f"{at}[{entry}]", lines, problems)
+
+
+def _fault(got: Any, rule: Key) -> str | None:
+    """What is wrong with a value by itself."""
+    if isinstance(got, bool) != (bool in rule.types) or not isinstance(got, rule.types):
+        words = {str: "text", dict: "a mapping", list: "a list", bool: "true or false"}
+        return f"must be {words.get(rule.types[0], 'a number')} (got {got!r})"
+    if rule.low is not None and not rule.low <= got < float("inf"):
+        return f"must be at least {rule.low:g} (got {got!r})"
+    if rule.above is not None and not rule.above < got < float("inf"):
+        return f"must be above {rule.above:g} (got {got!r})"
+    if rule.one_of and got not in rule.one_of:
+        return f"must be one of {', '.join(rule.one_of)} (got {got!r})"
+    return None
 
 
 def check_manipulator(spec: dict[str, Any], lines: dict[str, int], problems: Problems) -> None:
@@ -297,7 +317,7 @@ def check_representation(spec: dict[str, Any], lines: dict[str, int], problems: 
     if not modalities:
         problems.append((lines.get("modalities"), "modalities", "names no modality"))
     entry = {k: Key((str,), required=False) for k in ("kind", "values", "weights")}
-    entry["features"] = Key((list,), required=False)
+    entry["features"] = replace(NAMES, required=False)
     pools = "graph" in spec
     for name, asked in modalities.items():
         at = f"modalities.{name}"

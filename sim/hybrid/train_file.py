@@ -18,14 +18,14 @@ structure: {degree: 2}            # the formula of each term, judged by the meas
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from neural.errors import TrainingError
-from neural.files import read_text
+from neural.files import is_there, read_text
 from neural.strict_yaml import read
-from neural.training_keys import Key, Problems, check
+from neural.training_keys import NAMES, Key, Problems, check
 from sim.hybrid.joint import Changes, Gives, Joint, Rate, Sets, Target
 
 _NUMBER = (int, float)
@@ -34,12 +34,12 @@ SCHEMA = {
     "kind": Key((str,)),
     "name": Key((str,)),
     "output": Key((str,), required=False),
-    "notes": Key((list,), required=False),
+    "notes": replace(NAMES, required=False),
     "model": Key((str,)),
-    "networks": Key((dict,)),
+    "networks": Key((dict,), of=Key((dict,))),
     "data": Key((dict,), keys={"path": Key((str,)), "sha256": Key((str,), required=False)}),
-    "noise": Key((dict,)),
-    "experiments": Key((dict,), required=False),
+    "noise": Key((dict,), of=Key(_NUMBER, above=0)),
+    "experiments": Key((dict,), required=False, of=Key((dict,), of=Key(_NUMBER))),
     "learn": Key((dict,), required=False),
     "held_out": Key(_NUMBER, required=False, low=0),
     "starts": Key((int,), required=False, low=1),
@@ -49,10 +49,20 @@ SCHEMA = {
     "structure": Key((dict,), required=False, keys={"degree": Key((int,), low=1)}),
 }
 _NETWORK = {
-    "inputs": (list,), "rate": (dict,), "instead_of": (str,), "times": (list,), "parameter": (str,),
-    "quantity": (str,), "changes": (str,), "start": _NUMBER, "widths": (list,), "activation": (str,),
-    "positive": (bool,), "input_scales": (list,), "output_scale": _NUMBER,
-}  # fmt: skip
+    "inputs": NAMES,
+    "rate": Key((dict,), required=False, of=Key(_NUMBER)),
+    "instead_of": Key((str,), required=False),
+    "times": replace(NAMES, required=False),
+    "parameter": Key((str,), required=False),
+    "quantity": Key((str,), required=False),
+    "changes": Key((str,), required=False),
+    "start": Key(_NUMBER, required=False),
+    "widths": Key((list,), required=False, of=Key((int,), low=1)),
+    "activation": Key((str,), required=False),
+    "positive": Key((bool,), required=False),
+    "input_scales": Key((list,), required=False, of=Key(_NUMBER)),
+    "output_scale": Key(_NUMBER, required=False),
+}
 _TARGETS = ("rate", "instead_of", "parameter", "quantity", "changes")
 
 
@@ -110,19 +120,15 @@ def load_hybrid_training(path: str | os.PathLike, need_data: bool = True) -> Hyb
             problems.append((lines.get(f"learn.{name}"), f"learn.{name}", message))
         else:
             learn[name] = (float(bounds[0]), float(bounds[1]))
-    noise = _positive(spec["noise"], "noise", lines, problems)
-    experiments: dict[str, dict[str, float]] = {}
-    for name, values in spec.get("experiments", {}).items():
-        key = f"experiments.{name}"
-        if not isinstance(values, dict) or not all(_numbers([v], 1) for v in values.values()):
-            problems.append((lines.get(key), key, f"must give initial values by id (got {values!r})"))
-        else:
-            experiments[str(name)] = {k: float(v) for k, v in values.items()}
+    noise = {name: float(value) for name, value in spec["noise"].items()}
+    experiments = {
+        name: {k: float(v) for k, v in values.items()} for name, values in spec.get("experiments", {}).items()
+    }
     if not 0 <= float(spec.get("held_out", 0.2)) < 1:
         problems.append((lines.get("held_out"), "held_out", "must be a share below 1 of the measured time"))
     model, data = file.parent / spec["model"], file.parent / spec["data"]["path"]
     for key, found in (("model", model), ("data.path", data)):
-        if need_data and not found.is_file():
+        if need_data and not is_there(found):
             problems.append((lines.get(key), key, f"no such file (got {found.name!r})"))
     if problems:
         raise TrainingError(path, sorted(problems, key=lambda p: p[0] or 0))
@@ -130,24 +136,19 @@ def load_hybrid_training(path: str | os.PathLike, need_data: bool = True) -> Hyb
     return HybridTraining(file, spec, model, data, output, tuple(joints), learn, noise, experiments)
 
 
-def _joint(name: str, given: Any, lines: dict[str, int], problems: Problems) -> Joint | None:
+def _joint(name: str, given: dict[str, Any], lines: dict[str, int], problems: Problems) -> Joint | None:
     at, before = f"networks.{name}", len(problems)
-    if not isinstance(given, dict):
-        problems.append((lines.get(at), at, f"must be a mapping (got {given!r})"))
-        return None
-    rules = {k: Key(t, required=k == "inputs") for k, t in _NETWORK.items() if t != (bool,)}
-    check({k: v for k, v in given.items() if k != "positive"}, rules, at, lines, problems)
-    if not isinstance(given.get("positive", False), bool):
-        problems.append((lines.get(f"{at}.positive"), f"{at}.positive", "must be true or false"))
+    check(given, _NETWORK, at, lines, problems)
     chosen = [t for t in _TARGETS if t in given]
     if len(chosen) != 1:
         message = f"needs exactly one of {', '.join(_TARGETS)}: what its output is (got {len(chosen)})"
         problems.append((lines.get(at), at, message))
-    inputs = given.get("inputs")
-    if isinstance(inputs, list) and (not inputs or not all(isinstance(i, str) for i in inputs)):
+    if len(problems) > before:
+        return None
+    inputs, scales = given["inputs"], given.get("input_scales", [])
+    if not inputs:
         problems.append((lines.get(f"{at}.inputs"), f"{at}.inputs", "must be ids of the model, or time"))
-    scales = given.get("input_scales", [])
-    if isinstance(scales, list) and isinstance(inputs, list) and scales and not _numbers(scales, len(inputs)):
+    if scales and len(scales) != len(inputs):
         message = f"must be {len(inputs)} numbers, one for each input (got {scales!r})"
         problems.append((lines.get(f"{at}.input_scales"), f"{at}.input_scales", message))
     if len(problems) > before:
@@ -169,16 +170,6 @@ def _joint(name: str, given: Any, lines: dict[str, int], problems: Problems) -> 
         positive=given.get("positive", False), input_scales=tuple(map(float, scales)),
         output_scales=(float(given.get("output_scale", 1.0)),),
     )  # fmt: skip
-
-
-def _positive(given: dict, at: str, lines: dict[str, int], problems: Problems) -> dict[str, float]:
-    found = {}
-    for name, value in given.items():
-        if not _numbers([value], 1) or value <= 0:
-            problems.append((lines.get(f"{at}.{name}"), f"{at}.{name}", f"must be above 0 (got {value!r})"))
-        else:
-            found[name] = float(value)
-    return found
 
 
 def _numbers(given: Any, count: int) -> bool:

@@ -209,6 +209,8 @@ def test_shipped_training_files_are_right():
     ("old", "new", "line", "key", "message"),
     [
         ("kind: manipulator", "kind: manipulater", 2, "kind", "did you mean 'manipulator'"),
+        ("kind: manipulator", "kind: [manipulator]", 2, "kind", "unknown kind"),
+        ("name: two_drugs", "name: two_drugs\nnotes: [[]]", 4, "notes[0]", "must be text"),
         ("folds: 2", "fold: 2", 12, "fit.fold", "did you mean 'folds'"),
         ("folds: 2", "folds: 1", 12, "fit.folds", "at least 2"),
         ("rate: 0.05", "rate: -1e-3", 12, "fit.rate", "above 0"),

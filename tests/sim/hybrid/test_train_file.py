@@ -67,6 +67,13 @@ def test_train_writes_weights_that_load_and_scores_beside_controls(folder):
         ("learn: {k: [0.1, 10]}", "learn: {k: [10, 0.1]}", "lower and an upper bound"),
         ("points.csv", "absent.csv", "no such file"),
         ("positive: true", "positive: 1", "must be true or false"),
+        ("rate: {S: -1}", "rate: {S: 1 uM}", "must be a number"),
+        ("times: [S]", "times: [[S]]", "must be text"),
+        ("widths: [3]", "widths: [0]", "at least 1"),
+        ("high: {S: 5}", "high: {S: []}", "must be a number"),
+        ("high: {S: 5}", "high: 5", "must be a mapping"),
+        ("  loss: {", "  gain: 3\n  loss: {", "must be a mapping"),
+        ("points.csv", "p" * 5000, "no such file"),
     ],
 )
 def test_a_wrong_file_is_told(folder, old, new, says):
