@@ -41,6 +41,15 @@ def unit53(high, low):
     return (float(uint64(high) >> np.uint64(5)) * 67108864.0 + float(uint64(low) >> np.uint64(6))) * 2.0**-53
 
 
+def two_numbers(key, cell, draw):
+    """Two numbers in [0, 1), a pure function of the arguments (all uint64)."""
+    a, b, c, d = philox4x32(
+        uint32(cell & _LOW), uint32(cell >> _32), uint32(draw & _LOW), uint32(draw >> _32),
+        uint32(key & _LOW), uint32(key >> _32),
+    )  # fmt: skip
+    return unit53(a, b), unit53(c, d)
+
+
 @njit
 def known_answer(counter, key):
     """Philox on arrays of four and two uint32, for the published test vectors."""

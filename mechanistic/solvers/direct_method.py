@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numba import uint64
 
+from mechanistic._philox import two_numbers
 from mechanistic._quantiles import drawn
 from mechanistic.codegen.loops import call_code, compiled
 from mechanistic.solvers.blocks import LANES
@@ -26,7 +27,6 @@ from mechanistic.solvers.lanes import (
     Lanes,
     make_lanes,
     take_cell,
-    two_numbers,
 )  # fmt: skip
 from mechanistic.solvers.sharing import share_out
 

@@ -9,9 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import uint32, uint64
 
-from mechanistic._philox import philox4x32, unit53
 from mechanistic.solvers.blocks import LANES, aligned
 
 # Positions in the layout of a block; `direct_method` uses more
@@ -62,13 +60,3 @@ def take_cell(lanes, layout, lane, start, constants, now, waiting, end, row):
     if waiting < end:
         lanes.cell[lane] = waiting
     return waiting < end
-
-
-def two_numbers(key, cell, draw):
-    """Two numbers in [0, 1), a pure function of the arguments (all uint64)."""
-    low, half = uint64(0xFFFFFFFF), uint64(32)
-    a, b, c, d = philox4x32(
-        uint32(cell & low), uint32(cell >> half), uint32(draw & low), uint32(draw >> half),
-        uint32(key & low), uint32(key >> half),
-    )  # fmt: skip
-    return unit53(a, b), unit53(c, d)

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import uint64
 
+from mechanistic._philox import two_numbers
+from mechanistic._poisson import poisson_number
 from mechanistic.codegen.loops import call_code, compiled
 from mechanistic.solvers.blocks import LANES
 from mechanistic.solvers.lanes import (
@@ -25,7 +27,6 @@ from mechanistic.solvers.lanes import (
     X,
     make_lanes,
     take_cell,
-    two_numbers,
 )  # fmt: skip
 from mechanistic.solvers.sharing import share_out
 
@@ -63,37 +64,6 @@ def _work(states: int, reactions: int) -> _Work:
         np.zeros(reactions, bool), np.zeros(reactions, bool), np.zeros(reactions), sums(), sums(), sums(), sums(),
         np.zeros(LANES, np.int64),
     )  # fmt: skip
-
-
-def _poisson(mean, key, cell, step, reaction):
-    """A Poisson number: by inversion where the mean is small, else Hörmann's transformed rejection (PTRS, 1993)."""
-    if mean < 10.0:
-        u, _v = two_numbers(key, cell, step | (uint64(reaction) << uint64(32)))
-        k, weight = 0.0, math.exp(-mean)
-        while u >= weight and k < 200.0:
-            u -= weight
-            k += 1.0
-            weight *= mean / k
-        return k
-    b = 0.931 + 2.53 * math.sqrt(mean)
-    a = -0.059 + 0.02483 * b
-    inverse, limit = 1.1239 + 1.1328 / (b - 3.4), 0.9277 - 3.6224 / (b - 2.0)
-    attempt = uint64(0)
-    while True:
-        word = uint64(reaction) | (attempt << uint64(20))
-        u, v = two_numbers(key, cell, step | (word << uint64(32)))
-        attempt += uint64(1)
-        u, v = u - 0.5, 1.0 - v
-        near = 0.5 - abs(u)
-        k = np.floor((2.0 * a / near + b) * u + mean + 0.43)
-        if near >= 0.07 and v <= limit:
-            return k
-        if k < 0.0 or (near < 0.013 and v > near):
-            continue
-        if math.log(v) + math.log(inverse) - math.log(a / (near * near) + b) <= (
-            k * math.log(mean) - mean - math.lgamma(k + 1.0)
-        ):
-            return k
 
 
 def _longest(block, layout, lane, fires, watched, error, work):
@@ -188,7 +158,7 @@ def _leap(block, layout, lane, key, cell, step, fires, watched, error, room, exa
         for j in range(reactions):
             rate = block[a + j * LANES + lane]
             if not critical[j] and rate > 0.0:
-                _fire(amounts, fires, j, _poisson(rate * took, key, cell, step, j))
+                _fire(amounts, fires, j, poisson_number(rate * took, key, cell, step, j))
         if wait <= took and wait < room:
             _fire(amounts, fires, _choose(block, a, reactions, lane, True, critical, second * danger), 1.0)
         step += uint64(1)

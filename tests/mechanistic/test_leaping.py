@@ -7,10 +7,10 @@ import pytest
 import scipy.stats as stats
 
 from mechanistic import load_model
+from mechanistic._poisson import poisson_number
 from mechanistic.errors import ModelError
 from mechanistic.jit import set_threads, threads
 from mechanistic.solvers import leaps
-from mechanistic.solvers.leaps import _poisson
 
 METHODS = ("tau-leaping", "langevin")
 
@@ -32,7 +32,7 @@ def _dimers(start: int, bind: float) -> str:
 @pytest.mark.parametrize("mean", [0.3, 9.5, 12.0, 300.0])
 def test_poisson_numbers(mean):
     key, step = np.uint64(5), np.uint64(0)
-    drawn = np.array([_poisson(mean, key, np.uint64(i), step, 0) for i in range(4000)])
+    drawn = np.array([poisson_number(mean, key, np.uint64(i), step, 0) for i in range(4000)])
     assert np.all(drawn == np.floor(drawn))
     assert abs(drawn.mean() - mean) < 4.5 * np.sqrt(mean / 4000)
     assert abs(drawn.var() / mean - 1) < 4.5 * np.sqrt((2 + 1 / mean) / 4000)
