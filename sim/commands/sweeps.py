@@ -47,7 +47,11 @@ def sweep(
     except Interrupted as error:
         say(f"{error.text}; go on with: cellweave sweep {file} -o {output} --resume")
         raise
+    from sim.report.sweep import write_sweep_page
+
+    page = write_sweep_page(result.path, f"{result.path}.report")
     if result.failed:
         raise failures(result)
     if not quiet:
         say(f"complete: {result.path} ({result.done} runs, {result.earlier} before)")
+        say(f"page: {page}")
