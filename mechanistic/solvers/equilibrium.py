@@ -76,16 +76,20 @@ class Equilibrium:
         if np.linalg.matrix_rank(moved) < len(active):
             self._refuse(time, "depend on each other: only the sum of their fluxes is known")
 
-        def newton(at: np.ndarray) -> np.ndarray:
+        def newton(at: np.ndarray) -> tuple[np.ndarray, bool]:
+            """The step to where the rates are 0, and whether there is one."""
             rates, inner = numbers(self._rates, at)[active], response(at)[np.ix_(active, active)]
             if not np.all(np.isfinite(inner)) or not np.all(np.isfinite(rates)):
-                return np.full(len(at), np.nan)
-            return columns(at)[:, active] @ np.linalg.lstsq(inner, rates, rcond=None)[0]
+                return np.full(len(at), np.nan), False
+            extents = np.linalg.lstsq(inner, rates, rcond=None)[0]
+            solves = np.abs(inner @ extents - rates).max() <= 0.5 * np.abs(rates).max()
+            return columns(at)[:, active] @ extents, bool(solves)
 
-        if not np.abs(newton(state)).max() <= _AT_REST * np.abs(state).max():
+        change, solves = newton(state)
+        if not (solves and np.abs(change).max() <= _AT_REST * np.abs(state).max()):
             state = self._rested(time, state, active, numbers, columns)
         for _ in range(50):
-            change = newton(state)
+            change, _ = newton(state)
             state = state - change
             if np.all(np.abs(change) <= 1e-15 * np.abs(state).max()):
                 break

@@ -51,6 +51,14 @@ def test_the_limit_of_large_rates():
     np.testing.assert_allclose(quasi[1:], stiff[1:], rtol=1e-5)
 
 
+def test_one_that_answers_to_nothing_at_first():
+    """The rate of A + B -> 2 B has no slope where A = B: one that is not 0 there is no equilibrium."""
+    model = fast("species A in c, B in c; A = 5; B = 5; F: A -> B; A * B; L: B -> ; 0.1 * B;", "F")
+    result = course(model, TIMES)
+    np.testing.assert_allclose(result["A"].values[0], 0, atol=1e-10)
+    np.testing.assert_allclose(result["B"].values[0], 10 * np.exp(-0.1 * TIMES), rtol=1e-8)
+
+
 def test_an_irreversible_one_drains_its_reactant():
     text = "species A in c, B in c; A = 2; B = 1; D: A -> 2 B; 0.1 * A; I: -> A; 0.5;"
     result = course(fast(text, "D"), TIMES)
