@@ -144,8 +144,9 @@ def pool(scheduler: str = "local", count: int | None = None) -> Iterator[Workers
                 n_workers=count or cores(),
                 threads_per_worker=1,
                 processes=True,
-                dashboard_address=None,  # pyright: ignore[reportArgumentType]
                 host="127.0.0.1",
+                # no page, and no port that another sweep may have
+                scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
                 silence_logs=logging.CRITICAL,
                 memory_limit=0,
             ) as cluster,
