@@ -71,6 +71,7 @@ def train_transport(
             "cells": [len(x) for x in snapshots],
             "kept": f"at most {_MOST_CELLS} cells of a snapshot",
         },
+        **({"time_unit": spec["time_unit"]} if "time_unit" in spec else {}),
         "split": {
             "test": "every inner snapshot left out in turn",
             "early stopping": "a tenth of the matched pairs",

@@ -11,8 +11,13 @@ import numpy as np
 from neural import transport, weights
 from neural.errors import WeightsError
 from neural.flow import LinearDrift, push, wander
+from neural.threads import one_thread
 from neural.uncertainty import value_of_measuring
 from neural.vector_fields import MLPField
+
+#: rows that go through the network together, always so many: a cell's bits do not depend on the others
+BLOCK = 1024
+_STEPS = 40
 
 
 class TransportModel:
@@ -109,6 +114,49 @@ class TransportModel:
             return wander(cells, start, end, self.drift, self.field, self._scale, self.snapshots, seed)
         with torch.no_grad():
             return push(cells, start, end, self.drift, self.field, self._scale).numpy()
+
+    def step(self, cells: np.ndarray, times: np.ndarray, length: float) -> np.ndarray:
+        """Cells (n, d) `length` later, each from its own time (n,): as `evolve`, and to the same bits in any company.
+
+        Runge-Kutta of order 4 with at least 40 steps between snapshots.
+        """
+        out = np.array(cells, float)
+        for start in np.unique(times):
+            rows = np.flatnonzero(times == start)
+            end = float(start) + length
+            inner = [float(e) for e in self.drift.edges if start < e < end]
+            for a, b in zip([float(start), *inner], [*inner, end], strict=True):
+                for first in range(0, len(rows), BLOCK):
+                    part = rows[first : first + BLOCK]
+                    block = np.zeros((BLOCK, out.shape[1]))
+                    block[: len(part)] = out[part]
+                    out[part] = self._runge_kutta(block, a, b)[: len(part)]
+        return out
+
+    def _runge_kutta(self, block: np.ndarray, start: float, end: float) -> np.ndarray:
+        """Between two times within one interval."""
+        import torch
+
+        k = self.drift.interval(0.5 * (start + end))
+        matrix, offset = torch.tensor(self.drift.matrix[k]).T.contiguous(), torch.tensor(self.drift.offset[k])
+        middle, half = map(float, self._scale)
+
+        def velocity(t: float, x: torch.Tensor) -> torch.Tensor:
+            return x @ matrix + offset + self.field((t - middle) / half, x)
+
+        length = self.drift.edges[k + 1] - self.drift.edges[k]
+        count = max(1, int(np.ceil(_STEPS * (end - start) / length - 1e-9)))
+        h = (end - start) / count
+        with one_thread(), torch.no_grad():
+            y = torch.from_numpy(block)
+            for i in range(count):
+                t = start + i * h
+                one = velocity(t, y)
+                two = velocity(t + h / 2, y + h / 2 * one)
+                three = velocity(t + h / 2, y + h / 2 * two)
+                four = velocity(t + h, y + h * three)
+                y = y + h / 6 * (one + 2 * two + 2 * three + four)
+        return y.numpy()
 
     def growth(self, cells: np.ndarray, time: float) -> np.ndarray:
         """(n,) net rate of increase of cells, beside the population's, one over a time."""

@@ -88,7 +88,7 @@ def plan(scenario: Scenario) -> Plan:
     box, step = settings.box_of(scenario), settings.step_of(scenario)
     networks = {name: findings.network(name) for name in scenario.pathways}
     cards = {
-        name: findings.card(("manipulators", name, "weights"), m.weights, "manipulator")
+        name: findings.card(("manipulators", name, "weights"), m.weights, "manipulator", "transport")
         for name, m in scenario.manipulators.items()
     }
     tissue = scenario.tissue

@@ -62,8 +62,8 @@ class Findings:
         self._hash(model, path.read_bytes())
         return network
 
-    def card(self, key: KeyPath, weights: str | None, kind: str) -> Card | None:
-        """The card of a weights file of the given kind, or None with its faults noted."""
+    def card(self, key: KeyPath, weights: str | None, *kinds: str) -> Card | None:
+        """The card of a weights file of one of the given kinds, or None with its faults noted."""
         from neural.errors import WeightsError
         from neural.weights import read_card
 
@@ -75,8 +75,8 @@ class Findings:
         except WeightsError as error:
             self.fault(key, error.message)
             return None
-        if card.kind != kind:
-            self.fault(key, f"these are weights of a {card.kind}, a {kind} is needed here")
+        if card.kind not in kinds:
+            self.fault(key, f"these are weights of a {card.kind}, a {' or a '.join(kinds)} is needed here")
             return None
         self._hash(weights, path.read_bytes())
         return card

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sim.model_units import minutes_of, tidy
 from sim.perturbations import Perturbation
 from sim.planning.settings import pace_of
 from sim.processes.fields import FieldProcess
+from sim.processes.flow import MINUTES, FlowProcess, FlowSettings
 from sim.processes.manipulator import ManipulatorProcess, ManipulatorSettings
 from sim.processes.pathway import Membrane, PathwayProcess, PathwaySettings
 from sim.processes.tissue import EDGE_QUANTITIES, Neighbourhood, TissueProcess, TissueSettings
@@ -91,7 +93,9 @@ def membranes_of(
     return made
 
 
-def manipulator_of(findings: Findings, name: str, card: Card, step: float) -> ManipulatorProcess | None:
+def manipulator_of(
+    findings: Findings, name: str, card: Card, step: float
+) -> ManipulatorProcess | FlowProcess | None:
     """The process of manipulator `name` in every cell type that has its space; None with a fault if there is none."""
     scenario = findings.scenario
     spec = scenario.manipulators[name]
@@ -117,7 +121,31 @@ def manipulator_of(findings: Findings, name: str, card: Card, step: float) -> Ma
         _no_space(findings, name, str(card.space))
         return None
     path = scenario.resolve((*key, "weights"), spec.weights)
+    if card.kind == "transport":
+        return _flow(findings, name, card, initial, path, pace_of(spec, step))
     return ManipulatorProcess(ManipulatorSettings(name, path, card, initial), pace_of(spec, step))
+
+
+def _flow(
+    findings: Findings, name: str, card: Card, initial: dict[int, str], path: Path, step: float
+) -> FlowProcess | None:
+    """A flow between snapshots; cells whose start is not said begin as cells of the first snapshot."""
+    unit = card.raw.get("time_unit")
+    if unit not in MINUTES:
+        message = "these weights do not say the unit of their snapshots' times; train them with time_unit"
+        findings.fault(("manipulators", name, "weights"), message)
+        return None
+    said = {findings.code(t): c.representation for t, c in findings.scenario.cells.items()}
+    begins = {
+        code: at if (r := said[code]) is not None and r.initial else None for code, at in initial.items()
+    }
+    times = card.raw["data"]["times"]
+    if float(findings.scenario.time.stop) > (times[-1] - times[0]) * MINUTES[unit] * (1 + 1e-9):
+        findings.notes.append(
+            f"manipulator.{name}: beyond the last snapshot ({times[-1] - times[0]:g} {unit} after the first) the last "
+            "interval's law is taken to hold"
+        )
+    return FlowProcess(FlowSettings(name, path, card, begins, MINUTES[unit]), step)
 
 
 def tissue_of(
