@@ -20,8 +20,8 @@ import numpy as np
 from faith_problem import Field, Problem, Tracks, correlated, courses, noisy, wandering
 from faith_tissues import forces, tissue
 
-#: nodes of a network that are asked for
-_NODES = 2
+#: how many nodes of a network of each size are asked for
+_NODES = {10: 2, 30: 1, 100: 1}
 
 
 def problems(
@@ -170,7 +170,7 @@ def _sigmoidal(rng: np.random.Generator, noise: float, count: int, size: int, of
     truth = courses(slope, rng.uniform(0, 1, (count, size)), times, 4)
     tracks = Tracks(times, noisy(rng, truth, noise))
     push = driven[:, None, :] * np.cos(2 * times[3:-3])[:, None]
-    chosen = rng.choice(size - 1, _NODES, replace=False)
+    chosen = rng.choice(size - 1, _NODES[size], replace=False)
     baseline = tracks.level.mean((0, 1))
 
     # the nodes of a network share their trajectories, and what these would be if measured again

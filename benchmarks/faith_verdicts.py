@@ -22,7 +22,7 @@ METHODS = ("integrated_gradients", "gradients", "distil", "ablation")
 INTERVALS = METHODS[:2]
 #: the tool's threshold: an input matters if the lower end of its share's interval is above this
 THRESHOLD = 0.05
-_ROWS = 64
+_ROWS = 40
 _DISTILLED_ROWS = 100
 #: rows that are looked at for neighbours, points on the way, and how near a neighbour is [standard deviations]
 _LOOKED_AT, _CUTS, _NEAR = 1000, 6, 0.35

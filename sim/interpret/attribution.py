@@ -22,7 +22,7 @@ import numpy as np
 
 from neural.threads import one_thread
 from sim.interpret.effects import Estimate, Row, interval, judged
-from sim.interpret.networks import MOST_CELLS, Term, cell_terms, tissue_process
+from sim.interpret.networks import Term, cell_terms, tissue_process
 from sim.interpret.question import Answer, Question
 from sim.interpret.refits import refit_interval
 from sim.interpret.tissue_influence import Influence, influence_of
@@ -37,6 +37,8 @@ Explain = Callable[[Term, np.ndarray], tuple[np.ndarray, np.ndarray]]
 
 #: times along the run at which the networks are looked at
 _LOOKS = 8
+#: states at which an ensemble's members are compared
+_DOUBTED = 24
 #: of the change explained: what is left over may be this share, else the way is cut into more pieces
 COMPLETE = 1e-4
 #: Gauss-Legendre points on a piece of the way
@@ -108,7 +110,7 @@ class Attribution:
         shape = (len(term.outputs), len(term.inputs))
         if len(term.without) < 2 or not len(seen):
             return np.zeros(shape)
-        few = seen[np.linspace(0, len(seen) - 1, min(len(seen), MOST_CELLS)).astype(int)]
+        few = seen[np.linspace(0, len(seen) - 1, min(len(seen), _DOUBTED)).astype(int)]
         functions = (term.function, *term.without)
         means = [explain(replace(term, function=f), few)[0].mean(axis=0) for f in functions]
         _, lower, upper = refit_interval(means[0], np.array(means[1:]))
