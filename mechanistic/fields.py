@@ -50,7 +50,8 @@ _LITTLE_EXCHANGE = 0.035  # of a voxel's content in a step: exchange and diffusi
 _LITTLE_SOURCE = (
     0.01  # of the largest value: what may come to a voxel in a turn, which is then right to 1e-3 of it
 )
-_MOST_TURNS = 8  # in a step with a source; more of them are dearer than a steady field
+_MOST_TURNS = 8  # in a step; more of them are dearer than a steady field
+_NEAR = 5.0  # in voxel edges squared: where a step spreads no farther, turns are also nearer to the truth than that
 # The last correction, relative to the largest value, of the steady field that a step with cells leans on: where
 # exchange is fast beside the step, and in any case
 _STEADY, _LEAST_STEADY = 1e-4, 1e-8
@@ -129,27 +130,29 @@ class DiffusionSolver(OnGrid):
             self.step(u, dt, source)
             relax(u, cells, 0.5 * dt, seen)
             return seen
+        turns = most / _LITTLE_EXCHANGE
         if source is not None:
-            come = largest(source) * dt / max(largest(u), 1e-300)
-            turns = max(most / _LITTLE_EXCHANGE, come / _LITTLE_SOURCE)
-            if turns <= _MOST_TURNS:
-                return self._in_turns(u, dt, max(1, int(np.ceil(turns))), cells, source)
+            turns = max(turns, largest(source) * dt / max(largest(u), 1e-300) / _LITTLE_SOURCE)
+        near = self.diffusion * dt <= _NEAR * self.grid.spacing**2
+        if turns <= _MOST_TURNS and (near or source is not None):
+            return self._in_turns(u, dt, max(1, int(np.ceil(turns))), cells, source)
         return self._about_steady(u, dt, cells, most, source)
 
-    def _in_turns(self, u: Array, dt: float, turns: int, cells: Exchange, source: Array) -> Array:
+    def _in_turns(self, u: Array, dt: float, turns: int, cells: Exchange, source: Array | None) -> Array:
         """Cells and source act in the middle of each of so many parts of dt; returns ∫u dt as `cells` lists it.
 
         What came into a voxel at once has then begun to spread when others see it.
         """
-        h, seen, flat = dt / turns, np.zeros(cells.rate.size), source.reshape(-1)
-        acting = replace(cells, gain=cells.gain + flat[cells.voxel])
-        others = flat.copy()
-        others[cells.voxel] = 0.0
-        alone = bool(others.any())
+        h, seen, others = dt / turns, np.zeros(cells.rate.size), None
+        if source is not None:
+            others = source.copy()
+            others.reshape(-1)[cells.voxel] = 0.0
+            cells = replace(cells, gain=cells.gain + source.reshape(-1)[cells.voxel])
+            others = others if others.any() else None
         self.step(u, 0.5 * h)
         for turn in range(turns):
-            relax(u, acting, h, seen)
-            if alone:
+            relax(u, cells, h, seen)
+            if others is not None:
                 add(u, others, h)
             self.step(u, h if turn < turns - 1 else 0.5 * h)
         return seen
