@@ -15,6 +15,8 @@ from sim.report.style import plain_number
 #: effects below this share of the outcome are not worth a sentence of their own
 _WORTH = 0.01
 _MOST_NAMED = 4
+#: of a target; a direct effect below this is not held against the total one
+_LARGE = 0.2
 #: inputs with a smaller share in what moves a network are not named, and so many of its outputs are
 _FOLLOWED, _MOST_FOLLOWED = 0.1, 6
 
@@ -29,7 +31,7 @@ def sentences(a: dict[str, Any], rows: Sequence[Row], networks: Sequence[Follows
     labels = json.loads(a.get("labels", "{}"))
     said += _totals(a, rows, unit, labels)
     said += _directs(rows)
-    said += _networks(networks, labels, json.loads(a.get("wiring", "{}")))
+    said += _networks(networks, labels, _taken(a, rows))
     said += [str(n) for n in a["notes"]]
     return said
 
@@ -75,22 +77,30 @@ def _totals(a: dict[str, Any], rows: Sequence[Row], unit: str, labels: dict[str,
 
 
 def _directs(rows: Sequence[Row]) -> list[str]:
-    said = []
+    """What changes its target, and the outcome is not seen to follow."""
     totals = {r.quantity: r for r in rows if r.method == "ablation"}
-    for r in rows:
-        total = totals.get(r.quantity)
-        if r.method != "direct" or total is None or not r.firm or not math.isfinite(r.relative):
-            continue
-        if abs(r.relative) > 0.2 and not total.firm:
-            said.append(
-                f"{r.quantity} does change {r.on} ({r.relative:+.0%}, direct), but the outcome is not seen to follow."
-            )
-    return said[:_MOST_NAMED]
+    mine = [r for r in rows if r.method == "direct" and r.quantity in totals and r.firm]
+    found = [
+        f"{r.quantity} ({r.relative:+.0%})"
+        for r in mine
+        if math.isfinite(r.relative) and abs(r.relative) > _LARGE and not totals[r.quantity].firm
+    ]
+    if not found:
+        return []
+    return [
+        f"Much at its target (direct), but the outcome is not seen to follow: {', '.join(found[:_MOST_NAMED])}."
+    ]
 
 
-def _networks(networks: Sequence[Follows], labels: dict[str, str], wiring: dict[str, Any]) -> list[str]:
-    """What the outputs that couplings take follow; what moves a network's own state is left to the page."""
-    taken = {e.get("from") for e in wiring.get("edges", [])}
+def _taken(a: dict[str, Any], rows: Sequence[Row]) -> set[str]:
+    """Sources of the couplings that the outcome is seen to depend on; of all where none was cut."""
+    cut = [r for r in rows if r.method == "ablation"]
+    edges = json.loads(a.get("wiring", "{}")).get("edges", [])
+    return {r.quantity.partition(" → ")[0] for r in cut if r.firm} if cut else {e.get("from") for e in edges}
+
+
+def _networks(networks: Sequence[Follows], labels: dict[str, str], taken: set[str]) -> list[str]:
+    """What the outputs that matter follow; what moves a network's own state is left to the page."""
     said = []
     for f in networks:
         for on in f.outputs:

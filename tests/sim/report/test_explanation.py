@@ -91,7 +91,7 @@ def test_sentences_say_no_more_than_the_intervals():
     assert "below 1 % of the outcome: e → f" in said
     assert "Of g → h it cannot be told" in said and "Nothing changed in any run without i → j" in said
     assert "The effect of k → l is smaller than what the coupling step itself does" in said
-    assert "g → h does change rate.death (+60%, direct), but the outcome is not seen to follow" in said
+    assert "(direct), but the outcome is not seen to follow: g → h (+60%)." in said
     assert "g → h: without it" not in said
 
 
@@ -125,7 +125,11 @@ def test_a_network_is_one_line_with_its_strongest_inputs():
 
 
 def test_components_are_called_by_their_labels():
-    about = {**ABOUT, "labels": '{"ur.s[1]": "dna_damage"}', "wiring": '{"edges": [{"from": "decoder.death"}]}'}
+    about = {
+        **ABOUT,
+        "labels": '{"ur.s[1]": "dna_damage"}',
+        "wiring": '{"edges": [{"from": "decoder.death"}]}',
+    }
     said = sentences(about, [], followed())
     start = "The network's rate of death (decoder.death) follows dna damage (raises it, 60% of what moves it) and "
     assert len(said) == 2 and said[1].startswith(start)
