@@ -84,8 +84,9 @@ def _about_a_tube(
     grid = Grid((-half, -half, 0), voxel, (1, n, n))
     rate = permeability * wall_area(grid, (0, 0), None, radius) / grid.voxel_volume
     solver = DiffusionSolver(grid, diffusion, decay)
-    wall = rate, rate * inside
-    steady = solver.steady(np.zeros(grid.shape), wall[1].reshape(grid.shape), rate.reshape(grid.shape))
+    at = np.flatnonzero(rate)
+    wall = at, rate[at], rate[at] * inside
+    steady = solver.steady(np.zeros(grid.shape), (rate * inside).reshape(grid.shape), rate.reshape(grid.shape))
     u, none = np.zeros(grid.shape), np.zeros(0)
     for _ in range(round(10 / decay / 6) + 3):
         solver.step_with_cells(u, np.zeros(0, np.int64), none, none, none, none, 6.0, none, None, wall)
