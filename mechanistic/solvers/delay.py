@@ -2,8 +2,9 @@
 
 One cell after the other, by steps of `collocation`. Delayed values are read from the course so far, and from the
 step itself where a delay is shorter than it. Steps end where a delay reaches back to a jump or to the start (six
-generations of them: later ones are smooth to the order of the method), where a condition changes and where an event
-is due (A. Bellen & M. Zennaro, Numerical Methods for Delay Differential Equations, Oxford 2003, chapters 2 and 4).
+generations of them: later ones are smooth to the order of the method; fewer, down to two, where delays are many: the
+control of the error finds the others), where a condition changes and where an event is due (A. Bellen & M. Zennaro,
+Numerical Methods for Delay Differential Equations, Oxford 2003, chapters 2 and 4).
 Conditions of the rates keep their value along a step, so that each step is smooth.
 """
 
@@ -19,6 +20,8 @@ from mechanistic.random import stream_key
 from mechanistic.solvers.delay_course import Course
 from mechanistic.solvers.equilibrium import Equilibrium
 from mechanistic.solvers.past import Before, Formulas
+
+_MOST_JUMPS = 32  # that follow from one, about
 
 
 class CourseSolver:
@@ -64,6 +67,10 @@ class CourseSolver:
         self.conditions = Formulas(graph, self.watched)
         self.condition_needs = self.ordered(self.watched)
         self.tracked = sorted(self._all_within([*system.derivative, *self.watched]))
+        # each delay passes each jump on: all six generations of them would be too many for many delays
+        self.generations = 6
+        while self.generations > 2 and len(self.tracked) ** self.generations > _MOST_JUMPS:
+            self.generations -= 1
         self.steady_lag = [not moving.intersection(graph.needed([d.lag])) for d in system.delays]
         self.events = [self._event(e) for e in system.events]
         self.equilibrium = Equilibrium(self) if system.fast is not None else None

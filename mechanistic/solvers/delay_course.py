@@ -16,7 +16,6 @@ from mechanistic.solvers.waiting import EventFunctions, EventQueue
 if TYPE_CHECKING:
     from mechanistic.solvers.delay import CourseSolver
 
-_GENERATIONS = 6
 _LOOKS = np.linspace(0.0, 1.0, 25)[1:]  # of conditions along a step
 _LONGEST = 1 / 20  # of the course, a step
 _MOST_STEPS = 1_000_000
@@ -290,7 +289,7 @@ class Course:
 
     def add_break(self, time: float, generation: int) -> None:
         """Notes a jump of the value (generation 0) or of a derivative at `time`, which delays will look back to."""
-        if not self.solver.tracked or generation > _GENERATIONS:
+        if not self.solver.tracked or generation > self.solver.generations:
             return
         near = bisect.bisect_left(self.breaks, time - 10 * self.tiny)
         if near < len(self.breaks) and self.breaks[near] <= time + 10 * self.tiny:
