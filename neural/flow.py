@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from neural.checkpoints import draw_on, drawn
 from neural.transport import pairs, plan
 from neural.vector_fields import MLPField
 
@@ -192,7 +193,7 @@ class FlowFit:
             "best": self.best,
             "best_loss": self.best_loss,
             "optimizer": self.optimizer.state_dict(),
-            "rng": self.rng.bit_generator.state,
+            "rng": drawn(self.rng),
         }
 
     def restore(self, state: dict) -> None:
@@ -200,7 +201,7 @@ class FlowFit:
         self.iteration, self.best_loss, self.best = state["iteration"], state["best_loss"], state["best"]
         self.field.load_state_dict(state["field"])
         self.optimizer.load_state_dict(state["optimizer"])
-        self.rng.bit_generator.state = state["rng"]
+        draw_on(self.rng, state["rng"])
 
 
 def residual(field: MLPField, state: torch.Tensor, clock: torch.Tensor) -> torch.Tensor:

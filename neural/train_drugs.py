@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from neural import weights
+from neural.checkpoints import Checkpoint, sorted_text
 from neural.combinations import predict_combinations
 from neural.decoders import MEANING, RATES, UNIT
 from neural.fit_drugs import DrugFit, Fitted, Plan, run
@@ -86,16 +87,12 @@ def _fit(
     what: str,
 ) -> tuple[DrugFit, Fitted]:
     fit = DrugFit(wells, plan)
-    mark = f"{wells.sha256} {sorted_text(spec)}"
-    if resume and checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        if state.pop("mark") == mark:
-            fit.restore(state)
+    kept = Checkpoint(checkpoint, f"{wells.sha256} {sorted_text(spec)}", resume)
+    if (state := kept.read()) is not None:
+        fit.restore(state)
 
     def report(i: int, total: int, trained: float, held: float) -> None:
-        part = checkpoint.with_name(checkpoint.name + ".part")
-        torch.save({"mark": mark, **fit.state()}, part)
-        part.replace(checkpoint)
+        kept.write(fit.state())
         if progress is not None:
             progress(i, total, f"{what}: training {trained:.3f}, held-out {held:.3f}")
 
@@ -107,13 +104,6 @@ def _held_out(fitted: Fitted) -> dict[str, float]:
     """Root mean square of log2 residuals of left-out single-drug wells, by channel."""
     rms = np.sqrt(np.nanmean(fitted.residuals**2, (0, 1)))
     return dict(zip(CHANNELS, map(float, rms), strict=True))
-
-
-def sorted_text(spec: dict[str, Any]) -> str:
-    """The training file's content in one order."""
-    import json
-
-    return json.dumps(spec, sort_keys=True, default=str)
 
 
 def predict_wells(fit: DrugFit, fitted: Fitted, wells: Wells) -> np.ndarray:

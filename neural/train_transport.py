@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ import numpy as np
 import torch
 
 from neural import transport, weights
+from neural.checkpoints import Checkpoint, sorted_text
 from neural.flow import FlowFit, LinearDrift, Matched, fine_tune, push
 from neural.predict import bounds, read_conditions
 from neural.representations import PrincipalComponents
@@ -39,9 +39,8 @@ def train_transport(
     hidden = [int(design.get("hidden", 64))] * int(design.get("layers", 2))
     times = np.array(sorted(cells))
     snapshots = [cells[t] for t in times]
-    mark = f"{digest} {sorted(spec.items(), key=str)}"
-
-    drift, fit = _flow(snapshots, times, hidden, options, checkpoint, resume, mark, progress, "flow")
+    kept = Checkpoint(checkpoint, f"{digest} {sorted_text(spec)}", resume)
+    drift, fit = _flow(snapshots, times, hidden, options, kept, progress, "flow")
     field = fit.finish()
     if options["fine_tuning"]:
         losses = fine_tune(
@@ -145,9 +144,7 @@ def _flow(
     times: np.ndarray,
     hidden: list[int],
     options: dict[str, Any],
-    checkpoint: Path | None,
-    resume: bool,
-    mark: str,
+    checkpoint: Checkpoint | None,
     progress: Progress | None,
     what: str,
 ) -> tuple[LinearDrift, FlowFit]:
@@ -156,18 +153,13 @@ def _flow(
     drift = LinearDrift.fit(snapshots, times.tolist(), matched)
     total = int(options["iterations"])
     fit = FlowFit(matched, drift, hidden, float(options["rate"]), total, int(options["seed"]))
-    if checkpoint is not None and resume and checkpoint.exists():
-        state = torch.load(checkpoint, weights_only=True)
-        if state.pop("mark") == mark:
-            fit.restore({**state, "rng": json.loads(state["rng"])})
+    if checkpoint is not None and (state := checkpoint.read()) is not None:
+        fit.restore(state)
     while fit.iteration < total:
         trained, held = fit.advance()
         if fit.iteration % _EVERY == 0 or fit.iteration == total:
             if checkpoint is not None:
-                state = fit.state()
-                part = checkpoint.with_name(checkpoint.name + ".part")
-                torch.save({"mark": mark, **state, "rng": json.dumps(state["rng"])}, part)
-                part.replace(checkpoint)
+                checkpoint.write(fit.state())
             if progress is not None:
                 progress(fit.iteration, total, f"{what}: training {trained:.4f}, held-out {held:.4f}")
     return drift, fit
@@ -193,8 +185,6 @@ def _scores(
             hidden,
             options,
             None,
-            False,
-            "",
             progress,
             f"without {times[k]:g}",
         )

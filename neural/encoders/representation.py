@@ -66,7 +66,7 @@ class Representation:
         Args:
             tables: modality -> (cell, feature); rows of NaN where a cell was not measured.
             states: a word for each cell, such as its type or treatment; the mean of each becomes a reference state.
-            options: of `VariationalModel.fit` (hidden, layers, epochs, rate).
+            options: of `VariationalModel.fit` (hidden, layers, epochs, rate, checkpoint).
 
         Raises:
             ValueError: see `checked`; an unknown method or scale; a dimension that the data do not allow.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from neural.checkpoints import Checkpoint, sorted_text
 from neural.encoders.modalities import Modality
 from neural.encoders.pooling import neighbours_within, pooled, pooled_names
 from neural.encoders.representation import Representation
@@ -48,8 +50,8 @@ def train_representation(
 ) -> dict[str, Any]:
     """Fit on the training cells, score on held-out ones beside controls, write `output`; returns the card.
 
-    The fit takes minutes and keeps no checkpoint: `resume` starts it again, to the same bits. Weights of spaces
-    below are looked for beside the data, then beside the output.
+    A variational fit keeps a checkpoint, from which `resume` goes on to the same bits. Weights of spaces below are
+    looked for beside the data, then beside the output.
     """
     cells = cells_of(spec, data, output.parent)
     fit = spec.get("fit", {})
@@ -59,6 +61,9 @@ def train_representation(
     train = np.flatnonzero(~np.isin(np.arange(rows), test))
     method = spec.get("method", "vae")
     options = {k: fit[k] for k in _OPTIONS if k in fit} if method == "vae" else {}
+    if method == "vae":
+        digest = hashlib.sha256(b"".join(t.tobytes() for t in cells.tables.values())).hexdigest()
+        options["checkpoint"] = Checkpoint(checkpoint, f"{digest} {sorted_text(spec)}", resume)
     dimension = int(spec["space"]["components"])
     made = Representation.fit(
         cells.part(train),
@@ -92,6 +97,7 @@ def train_representation(
         "notes": list(spec.get("notes", [])),
     }
     made.save(output, **card)
+    checkpoint.unlink(missing_ok=True)
     return card
 
 

@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from neural.checkpoints import Checkpoint, draw_on, drawn
 from neural.encoders.linear import scales_of, tensors_of
 from neural.encoders.modalities import Modality, Scale, measured
 
@@ -25,6 +26,7 @@ _LOG_PRECISION = 8.0  # an expert may be as sure as exp(8) of a prior's 1
 _PATIENCE = 30
 _INNER = 0.1  # share of the training cells that decide when to stop
 _BATCH = 256
+_EVERY = 10  # epochs between checkpoints
 
 
 class Networks(nn.Module):
@@ -111,8 +113,12 @@ class VariationalModel:
         rate: float = 2e-3,
         seed: int = 0,
         progress: Callable[[int, int, str], None] | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> VariationalModel:
-        """Fit to cells; a tenth of them, chosen by the seed, decides when to stop. The same bits each time."""
+        """Fit to cells; a tenth of them, chosen by the seed, decides when to stop.
+
+        The same bits each time, also when it goes on from `checkpoint`, kept every few epochs.
+        """
         scales = {m.name: Scale.of(m, tables[m.name]) for m in modalities}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -130,8 +136,15 @@ class VariationalModel:
         check, train = order[:inner], order[inner:]
         noise = torch.Generator().manual_seed(seed)
         optimiser = torch.optim.Adam(networks.parameters(), lr=rate)
-        best, kept, since = math.inf, _copied(networks), 0
-        for epoch in range(epochs):
+        best, kept, since, begin = math.inf, _copied(networks), 0, 0
+        if checkpoint is not None and (state := checkpoint.read()) is not None:
+            networks.load_state_dict(state["networks"])
+            optimiser.load_state_dict(state["optimiser"])
+            draw_on(rng, state["rng"])
+            noise.set_state(state["noise"])
+            kept = {k: v.numpy() for k, v in state["kept"].items()}
+            best, since, begin = state["best"], state["since"], state["epoch"]
+        for epoch in range(begin, epochs):
             warm = min(1.0, (epoch + 1) / max(epochs // 10, 1))
             shuffled = rng.permutation(train)
             for start in range(0, len(shuffled), _BATCH):
@@ -154,6 +167,19 @@ class VariationalModel:
                 progress(epoch + 1, epochs, f"inner evidence bound {-loss_now:.3f} a cell, best {-best:.3f}")
             if since >= _PATIENCE and warm == 1.0:
                 break
+            if checkpoint is not None and (epoch + 1) % _EVERY == 0:
+                checkpoint.write(
+                    {
+                        "networks": networks.state_dict(),
+                        "optimiser": optimiser.state_dict(),
+                        "rng": drawn(rng),
+                        "noise": noise.get_state(),
+                        "kept": {k: torch.from_numpy(v) for k, v in kept.items()},
+                        "best": best,
+                        "since": since,
+                        "epoch": epoch + 1,
+                    }
+                )
         tensors = {**kept, **tensors_of(scales)}
         return cls(modalities, tensors, dimension, hidden, layers)
 

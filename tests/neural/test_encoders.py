@@ -355,6 +355,33 @@ def test_a_training_file_gives_weights_and_a_card_with_controls(folder, data):
     assert niche.card["below"]["cells"]["space"] == "both"
 
 
+def test_a_fit_goes_on_after_a_stop_to_the_same_bits(folder):
+    file = folder / "both.yaml"
+    file.write_text(FILE.replace("epochs: 5", "epochs: 25"))
+    whole = train(file, folder / "whole.safetensors").read_bytes()
+
+    def stop(done, total, text):
+        if done == 22:
+            raise KeyboardInterrupt
+
+    target = folder / "both.safetensors"
+    with pytest.raises(KeyboardInterrupt):
+        train(file, target, progress=stop)
+    assert not target.exists()
+    seen = []
+    train(file, target, resume=True, progress=lambda done, total, text: seen.append(done))
+    assert seen[0] == 21
+    assert target.read_bytes() == whole
+    assert not list(folder.glob(".*checkpoint*"))
+    # of another file nothing is taken over
+    with pytest.raises(KeyboardInterrupt):
+        train(file, target, progress=stop)
+    file.write_text(FILE.replace("epochs: 5", "epochs: 24"))
+    seen.clear()
+    train(file, target, resume=True, progress=lambda done, total, text: seen.append(done))
+    assert seen[0] == 1
+
+
 def test_whole_groups_are_held_out(folder):
     groups = np.repeat(["a", "b", "c", "d", "e"], [50, 10, 40, 60, 40])
     for seed in range(4):
