@@ -268,7 +268,9 @@ def _draw_coupling(axes: Any, route: Sequence[_Box], edge: Mapping[str, Any]) ->
     axes.plot([x - 0.07], [y], marker=">", ms=4, color=colour, mec="none", zorder=2)
     words = _response(edge)
     if words:
-        axes.text(x - 0.16, y + 0.025, words, size=6.2, color=SOFT, va="bottom", ha="right", zorder=7)
+        behind = {"facecolor": PAPER, "edgecolor": "none", "pad": 0.8, "alpha": 0.85}
+        style = {"size": 6.2, "color": SOFT, "va": "bottom", "ha": "right", "zorder": 7, "bbox": behind}
+        axes.text(x - 0.16, y + 0.04, words, **style)
 
 
 def _way_back(source: _Box, target: _Box, start: _Point, end: _Point) -> tuple[list[_Point], list[Any]]:

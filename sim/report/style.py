@@ -10,7 +10,7 @@ import contextlib
 import io
 import re
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Literal
 
 INK = "#1a1a19"
 SOFT = "#6e6d69"
@@ -135,10 +135,13 @@ def mark_events(axes: Any, times: Sequence[float]) -> None:
         axes.axvline(time, color=SOFT, linewidth=0.8, linestyle=(0, (2, 2)), zorder=1)
 
 
-def plain_axis(axes: Any) -> None:
-    """Numbers without an offset; a quantity that never changes is shown in proportion to zero."""
-    axes.ticklabel_format(axis="y", style="sci", scilimits=(-3, 4), useMathText=False, useOffset=False)
-    axes.yaxis.get_offset_text().set(color=SOFT, size=7)
+def plain_axis(axes: Any, which: Literal["x", "y"] = "y") -> None:
+    """Numbers without an offset; a quantity on y that never changes is shown in proportion to zero."""
+    axes.ticklabel_format(axis=which, style="sci", scilimits=(-3, 4), useMathText=False, useOffset=False)
+    (axes.xaxis if which == "x" else axes.yaxis).get_offset_text().set(color=SOFT, size=7)
+    if which == "x":
+        axes.locator_params(axis="x", nbins=6)
+        return
     low, high = axes.dataLim.intervaly
     if 0 < high - low < 1e-6 * abs(high) or 0 < low == high:
         axes.set_ylim(0, 1.25 * high)

@@ -137,6 +137,7 @@ def _histogram(run: RunData, axes: Any, name: str) -> None:
             axes.hist(mine, bins=bins, range=reach, color=run.type_colours[kind], alpha=0.55, label=kind)
     axes.set(xlabel=_with_unit(run, name), ylabel="living cells")
     axes.grid(axis="x", visible=False)
+    plain_axis(axes, "x")
 
 
 def _representation(run: RunData, name: str) -> Figure:
