@@ -8,8 +8,9 @@ direction is made independent of the last one rather than trusted to be (Notay, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import chain, pairwise
 
 import numpy as np
@@ -17,12 +18,13 @@ from numpy.typing import NDArray
 
 from mechanistic import _multigrid_kernels as kernels
 from mechanistic._conductances import Conductances, groups
+from mechanistic.codegen.loops import Call
 from mechanistic.jit import threads_for
 
 Array = NDArray[np.float64]
-Call = Callable[[], None]
 _MOST_STEPS = 200
 _MOST_BLOCKS = 64
+_EACH = 20_000  # voxels for which another thread is woken
 # colours that are relaxed on the way down and up; an uneven box needs both ways alike, as its corrections are not to be
 # trusted
 _FIRST = 0
@@ -73,6 +75,7 @@ class Multigrid:
         self._colours = _EVEN if even else _UNEVEN
         self._ends = _no_ends(faces.shape, float)
         self._boxes: list[_Box] = []
+        self._small: dict[bool, list[Callable[[], None]]] = {}
         links = []
         while True:
             self._boxes.append(_box(faces))
@@ -90,7 +93,7 @@ class Multigrid:
         for box in self._boxes:
             for nothing in (box.found, *box.ends):  # of nothing all is left: so much for adding up
                 nothing.fill(0.0)
-            with threads_for(box.found.size, each=20_000):
+            with threads_for(box.found.size, each=_EACH):
                 if box.next:
                     box.next.loss()
         for box in self._boxes:
@@ -105,16 +108,18 @@ class Multigrid:
             loss: another one than that of `lose`.
         """
         out = np.empty_like(u) if out is None else out
-        fine, loss = self._fine, self._loss if loss is None else loss
-        _fill(self._ends, u, fine.around)
-        with threads_for(u.size, each=20_000):
-            values, faces = (_flat(u, right, loss), _flat(fine.x, fine.y, fine.z))
-            ends = _flat(*self._ends)
-            rows = u.shape[0] * u.shape[1]
-            kernels.rest(
-                rows, values[0], u.shape, *values[1:], *faces, *ends, fine.around[0], out.reshape(-1)
-            )
+        self._take_rest(self._rest_on(u, right, out, self._loss if loss is None else loss), u)
         return out
+
+    def _rest_on(self, u: Array, right: Array, out: Array, loss: Array) -> Call:
+        fine, rows = self._fine, u.shape[0] * u.shape[1]
+        given = _flat(right, loss, fine.x, fine.y, fine.z, *self._ends)
+        return kernels.rest.on(rows, u.reshape(-1), u.shape, *given, fine.around[0], out.reshape(-1))
+
+    def _take_rest(self, call: Call, u: Array) -> None:
+        _fill(self._ends, u, self._fine.around)
+        with threads_for(u.size, each=_EACH):
+            call()
 
     def solve(
         self, u: Array, right: Array, enough: Callable[[float, float, float], bool], whole: bool
@@ -136,28 +141,36 @@ class Multigrid:
         direction, image, nothing = (np.zeros_like(u) for _ in range(3))
         fine, flat, parts = self._boxes[0], _flat(u, left, direction, image), kernels.parts(u.size)
         found, right, sums = fine.found.reshape(-1), fine.right.reshape(-1), np.empty((2, parts))
+        step = np.zeros(3)  # of the direction's turn, along it, and what scales what is left
+        rest = self._rest_on(direction, nothing, image, self._loss)
+        both = kernels.both_products.on(parts, found, *flat[1:4:2], *sums)
+        turn = kernels.turn.on(parts, flat[2], found, step)
+        one = kernels.products.on(parts, *flat[2:], sums[0])
+        advance = kernels.advance.on(parts, *flat, step, right, *sums)
         start = now = np.sqrt(product(left, left))
         # single precision has a narrow range
         np.multiply(flat[1], 1.0 / max(now, 1e-300), out=right, casting="same_kind")
         along = 1.0
         first = last = 0.0
-        for step in range(_MOST_STEPS):
-            if now == 0.0 or (step and enough(now, last, first)):
+        for count in range(_MOST_STEPS):
+            if now == 0.0 or (count and enough(now, last, first)):
                 break
             self._cycle(0, whole)
             with threads_for(u.size, each=50_000):
-                kernels.both_products(parts, found, *flat[1:4:2], *sums)
+                both()
                 ahead, before = sums.sum(axis=1).tolist()
                 # image holds −(loss − A) direction
-                kernels.turn(parts, flat[2], found, -before / along if step else 0.0)
-            self.rest(direction, nothing, image)
-            along = product(direction, image)
-            if not along < 0.0:
-                break  # nothing is left but rounding
-            length = -ahead / along
+                step[0] = -before / along if count else 0.0
+                turn()
+            self._take_rest(rest, direction)
             with threads_for(u.size, each=50_000):
-                kernels.advance(parts, *flat, length, right, 1.0 / now, *sums)
-            last = abs(length) * float(sums[1].max())
+                one()
+                along = float(sums[0].sum())
+                if not along < 0.0:
+                    break  # nothing is left but rounding
+                step[1:] = -ahead / along, 1.0 / now
+                advance()
+            last = abs(step[1]) * float(sums[1].max())
             first = first or last
             now = np.sqrt(float(sums[0].sum()))
         else:
@@ -171,10 +184,13 @@ class Multigrid:
     def _cycle(self, depth: int, whole: bool) -> None:
         """`found` of the box becomes nearly the solution, from zero."""
         box = self._boxes[depth]
-        if box.found.size == 1 and not whole:
-            box.found.fill(0.0)  # any value will do
+        if box.found.size < 2 * _EACH:
+            if whole not in self._small:
+                self._small[whole] = list(self._loops(depth, whole))
+            for loop in self._small[whole]:
+                loop()
             return
-        with threads_for(box.found.size, each=20_000):
+        with threads_for(box.found.size, each=_EACH):
             box.begin()
             self._relax(box, self._colours[0][1:])
             if box.next:
@@ -188,6 +204,23 @@ class Multigrid:
         for colour in colours:
             _fill(box.ends, box.found, box.around)
             box.relax[colour]()
+
+    def _loops(self, depth: int, whole: bool) -> Iterator[Callable[[], None]]:
+        """What `_cycle` does from a box on which one thread does alone."""
+        box = self._boxes[depth]
+        if box.found.size == 1 and not whole:
+            yield partial(box.found.fill, 0.0)  # any value will do
+            return
+        fill = [partial(_fill, box.ends, box.found, box.around)] * any(box.around[1:])
+        yield box.begin.alone
+        for colour in self._colours[0][1:]:
+            yield from [*fill, box.relax[colour].alone]
+        if box.next:
+            yield from [*fill, box.next.rest.alone]
+            yield from self._loops(depth + 1, whole)
+            yield box.next.found.alone
+            for colour in self._colours[1]:
+                yield from [*fill, box.relax[colour].alone]
 
 
 def _flat(*arrays: NDArray) -> list[NDArray]:

@@ -212,8 +212,9 @@ def _largest(u, first, last):
 
 
 @shared
-def turn(first, end, p, z, slope):
-    """p = z + slope p, parts of it; all flat."""
+def turn(first, end, p, z, step):
+    """p = z + slope p, parts of it, slope in `step` (3,); all flat."""
+    slope = step[0]
     for part in range(first, end):
         for i in range(part * _PART, min((part + 1) * _PART, p.size)):
             p[i] = z[i] + slope * p[i]
@@ -257,11 +258,13 @@ def _least(u, first, last):
 
 
 @shared
-def advance(first, end, s, r, p, q, length, right, scale, squares, most):
+def advance(first, end, s, r, p, q, step, right, squares, most):
     """s += length p, r += length q, and `right` = scale r in single precision, parts of them; all flat.
 
+    step (3,): its last two are length and scale.
     squares, most (parts,): Σ r r then, and the largest of |p|.
     """
+    length, scale = step[1], step[2]
     for part in range(first, end):
         last = min((part + 1) * _PART, p.size)
         for i in range(part * _PART, last):

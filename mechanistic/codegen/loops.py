@@ -27,7 +27,7 @@ import inspect
 import platform
 import threading
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from types import FunctionType
 from typing import Any
 
@@ -90,6 +90,27 @@ class compiled:
         return made
 
 
+class Call:
+    """A function of rows on given arguments, which live as long as this does.
+
+    Attributes:
+        alone: the same in this thread.
+    """
+
+    __slots__ = ("_address", "_kept", "_place", "_rows", "alone")
+
+    def __init__(self, rows: int, made: tuple[Compiled, int, Callable], given: Any, arguments: tuple):
+        _, self._address, run = made
+        self._rows, self._place, self._kept = rows, ctypes.addressof(given), (given, arguments)
+        self.alone = partial(run, self._place, 0, rows)
+
+    def __call__(self) -> None:
+        if threads() == 1 or self._rows < 2:
+            self.alone()
+        else:
+            _in_threads()(self._address, self._place, self._rows, min(self._rows, _MOST_PARTS))
+
+
 class shared:
     """A function `f(first, end, *arguments)` of rows from `first` below `end`, as machine code in many threads.
 
@@ -105,7 +126,7 @@ class shared:
     def __call__(self, rows: int, *arguments: Any) -> None:
         self.on(rows, *arguments)()
 
-    def on(self, rows: int, *arguments: Any) -> Callable[[], None]:
+    def on(self, rows: int, *arguments: Any) -> Call:
         """The call on these arguments, for many times."""
         words: list[int] = []
         kinds = tuple([_flattened(a, words) for a in arguments])
@@ -113,17 +134,7 @@ class shared:
         if made is None:
             made = self._made[kinds] = self._compile(kinds)
         given = (ctypes.c_uint64 * max(1, len(words)))(*words)
-        _, address, run = made
-        place = ctypes.addressof(given)
-
-        def call() -> None:
-            assert arguments is not None and given is not None  # alive as long as this is
-            if threads() == 1 or rows < 2:
-                run(place, 0, rows)
-            else:
-                _in_threads()(address, place, rows, min(rows, _MOST_PARTS))
-
-        return call
+        return Call(rows, made, given, arguments)
 
     def _compile(self, kinds: tuple) -> tuple[Compiled, int, Callable]:
         code = Compiled(
