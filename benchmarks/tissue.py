@@ -285,7 +285,7 @@ def _bandwidth() -> float:
 
 
 def _hours(n: int, dims: _Dims) -> dict:
-    return _row(f"an hour of {n:.0e} cells with oxygen, {dims}-D", hour(n, dims, 9 if n < 1e6 else 2), "s")
+    return _row(f"an hour of {n:.0e} cells with oxygen, {dims}-D", hour(n, dims, 9), "s")
 
 
 def _rows(quick: bool, threads: int) -> Iterator[dict]:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sim.build import plan
+from sim.controller import simulate
 from sim.scenario import Scenario
 from sim.simulation import Simulation
 
@@ -24,7 +25,20 @@ LAYERS = ("", "pathway (BioModels 9)", "manipulator", "tissue layer")
 
 
 def simulation(n: int, dims: int, pathway: Path | None = None, layers: int = 0) -> Simulation:
-    """n cells of PhysiCell's spacing in a ball or disc, in a box that leaves them some room, ready to step."""
+    """The cells of `scenario`, ready to step."""
+    ready = Simulation(plan(scenario(n, dims, pathway=pathway, layers=layers)))
+    ready.populate()
+    return ready
+
+
+def scenario(
+    n: int,
+    dims: int,
+    time: str = "stop: 24 h, save_every: 1 h",
+    pathway: Path | None = None,
+    layers: int = 0,
+) -> Scenario:
+    """n cells of PhysiCell's spacing in a ball or disc, in a box that leaves them some room."""
     if dims == 2:
         half = math.sqrt(n * _SPACING**2 * 0.866 / math.pi)
     else:
@@ -47,7 +61,7 @@ def simulation(n: int, dims: int, pathway: Path | None = None, layers: int = 0) 
     text = f"""scenario: 1
 name: {n} cells
 seed: 1
-time: {{stop: 24 h, save_every: 1 h, step: {_STEP} min}}
+time: {{{time}, step: {_STEP} min}}
 space:
   domain: {{{box}}}
   voxel: 20 um
@@ -64,13 +78,15 @@ cells:
     mechanics: {{adhesion: 0.4 um/min, repulsion: 10 um/min}}
     exchange: {{oxygen: {{uptake: 10 /min}}}}{own}
 {parts}"""
-    ready = Simulation(plan(Scenario.parse(text, allow_outside=True)))
-    ready.populate()
-    return ready
+    return Scenario.parse(text, allow_outside=True)
 
 
 def hour(n: int, dims: int, blocks: int, pathway: Path | None = None, layers: int = 0) -> float:
-    """Wall seconds for a simulated hour, from `blocks` steps after a first one that is not counted."""
+    """Wall seconds for a simulated hour, from `blocks` steps after a first one that is not counted.
+
+    Nine make an hour of steps; the field is then on its way from where it started to where it rests, as it is for
+    any number of cells.
+    """
     ready = simulation(n, dims, pathway, layers)
     steps = ready.blocks(0.0, 24 * 60.0)
     ready.step(steps[0][1])
@@ -82,7 +98,7 @@ def hour(n: int, dims: int, blocks: int, pathway: Path | None = None, layers: in
 
 
 def bytes_per_cell(n: int, dims: int) -> float:
-    """By how much memory in use grows at most while n cells and one field are laid out and advanced by two steps.
+    """By how much memory in use grows at most in a run of n cells and one field over two steps, stored at both ends.
 
     In a process of its own, which first runs a few cells: what is loaded and compiled once is not the cells'. Pages
     that were asked for and never touched take no memory and do not count.
@@ -93,12 +109,13 @@ def bytes_per_cell(n: int, dims: int) -> float:
 
 def _growth(n: int, dims: int) -> int:
     """Bytes, see `bytes_per_cell`."""
-    simulation(2_000, dims).step(_STEP)
-    before = _most_in_use()
-    ready = simulation(n, dims)
-    for _ in range(2):
-        ready.step(_STEP)
-    return _most_in_use() - before
+    most = []
+    with tempfile.TemporaryDirectory() as folder:
+        for count in (2_000, n):
+            time = f"stop: {2 * _STEP} min, save_every: {2 * _STEP} min"
+            simulate(plan(scenario(count, dims, time)), Path(folder) / f"{count}.zarr")
+            most.append(_most_in_use())
+    return most[1] - most[0]
 
 
 def _most_in_use() -> int:

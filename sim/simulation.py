@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 
 from sim.build import Plan
+from sim.core.aside import set_aside
 from sim.core.coupling import Response
 from sim.core.random import Streams
 from sim.core.schedule import Schedule
@@ -64,12 +65,12 @@ class Simulation:
         self.signals = Signals(self.state, plan.processes, self.couplings, self._graph, plan.type_names)
         self.actors = Actors(plan.fields, plan.pathways, plan.life)
 
-    def populate(self) -> None:
-        """Place the cells and fields of time 0."""
+    def populate(self, placed: tuple[np.ndarray, np.ndarray] | None = None) -> None:
+        """Place the cells and fields of time 0; `placed`: at these positions (cell, 3) [um], of these types (cell,)."""
         state = self.state
         for field in self.plan.fields:
             field.start(state)
-        positions, types = self._placed()
+        positions, types = self._placed() if placed is None else placed
         rows = state.add(types)
         state["cell.position"][rows] = positions
         for process in self.plan.processes:
@@ -103,17 +104,17 @@ class Simulation:
         difference, scaled by the order of the splitting (Richardson), is given relative to the root mean square of
         each quantity. The state is left as it was.
         """
-        before = self.state.snapshot()
+        before = set_aside(self.state.content())
         seconds = dict(self.schedule.seconds)
         self._block(length, discrete=False)
-        coarse = self._continuous()
+        coarse = set_aside(self._continuous())
         self.state.restore(before)
         self._block(length, discrete=False, refine=2)
-        fine = self._continuous()
+        scale = 4 / 3 if self.schedule.splitting == "strang" else 2.0
+        errors = {name: scale * _relative(coarse[name], fine) for name, fine in self._continuous().items()}
         self.state.restore(before)
         self.schedule.seconds.update(seconds)
-        scale = 4 / 3 if self.schedule.splitting == "strang" else 2.0
-        return {name: scale * _relative(coarse[name], fine[name]) for name in fine}
+        return errors
 
     # ---- parts
 
@@ -139,16 +140,16 @@ class Simulation:
         return (np.concatenate(parts) if parts else np.empty((0, 3))), types
 
     def _continuous(self) -> Mapping[str, np.ndarray]:
-        """Copies of what the dynamic processes own."""
+        """What the dynamic processes own."""
         state = self.state
         values = {
-            q.name: state[q.name].copy()
+            q.name: state[q.name]
             for p in self.plan.processes
             if p.kind == "dynamic"
             for q in p.states
             if q.name not in _NO_SOLUTION and not q.name.startswith("integrator.")
         }
-        return values | {f"field.{n}": u.copy() for n, u in state.fields.items()}
+        return values | {f"field.{n}": u for n, u in state.fields.items()}
 
     def _require_finite(self, began: float) -> None:
         for process, name, values, rows in self._owned():

@@ -206,16 +206,14 @@ class State:
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take over a snapshot made by a state with the same columns."""
-        self._table.load({n.removeprefix("cells/"): a for n, a in arrays.items() if n.startswith("cells/")})
-        self.lineage._table.load(
-            {n.removeprefix("lineage/"): a for n, a in arrays.items() if n.startswith("lineage/")}
-        )
-        self.fields = {
-            n.removeprefix("fields/"): np.array(a) for n, a in arrays.items() if n.startswith("fields/")
-        }
-        self.cleared = {
-            n.removeprefix("cleared/"): np.array(a) for n, a in arrays.items() if n.startswith("cleared/")
-        }
+
+        def part(of: str) -> dict[str, np.ndarray]:
+            return {n.removeprefix(of): arrays[n] for n in arrays if n.startswith(of)}
+
+        self._table.load(part("cells/"))
+        self.lineage._table.load(part("lineage/"))
+        self.fields = {name: np.array(values) for name, values in part("fields/").items()}
+        self.cleared = {name: np.array(values) for name, values in part("cleared/").items()}
         self.alive = np.zeros(self._table.capacity, dtype=bool)
         self.alive[: len(self)] = True
         self.time = float(arrays["clock/time"])

@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from sim.store.disk import replace_files
+from sim.store.disk import replace_file_by, replace_files
 from sim.store.record import Extent
 
 FOLDER = ".checkpoints"
@@ -52,22 +52,20 @@ def save(run: Path, checkpoint: Checkpoint, identity: Mapping[str, Any]) -> None
     Raises:
         OSError: it is not there, older ones are untouched.
     """
-    buffer = io.BytesIO()
     plain: dict[str, Any] = {name: np.asarray(values) for name, values in checkpoint.arrays.items()}
     for name, values in plain.items():
         if values.dtype.hasobject:
             raise TypeError(f"checkpoint array {name!r} holds Python objects")
-    np.savez(buffer, **plain)
+    stem = run / FOLDER / f"{checkpoint.number:09d}"
+    digest = replace_file_by(stem.with_suffix(".npz"), lambda file: np.savez(file, **plain))
     body = {
         "number": checkpoint.number,
         "identity": dict(identity),
-        "arrays_sha256": hashlib.sha256(buffer.getbuffer()).hexdigest(),
+        "arrays_sha256": digest,
         "extents": {path: list(extent) for path, extent in checkpoint.extents.items()},
         "attrs": dict(checkpoint.attrs),
         "meta": dict(checkpoint.meta),
     }
-    stem = run / FOLDER / f"{checkpoint.number:09d}"
-    replace_files([(stem.with_suffix(".npz"), buffer.getbuffer())])
     replace_files([(stem.with_suffix(".json"), _sealed(json.dumps(body)))])
 
 

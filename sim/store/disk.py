@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import hashlib
 import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 from sim.errors import StoreError
 
@@ -36,7 +38,7 @@ def require_space(folder: Path, needed: int) -> None:
         raise StoreError(f"{folder}: needs {needed / _GIB:.3g} GiB, {free / _GIB:.3g} GiB free")
 
 
-def write(descriptor: int, content: bytes | memoryview) -> None:
+def write(descriptor: int, content: bytes) -> None:
     """Writes all of `content`."""
     view = memoryview(content)
     while view:
@@ -52,7 +54,7 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def replace_files(files: Sequence[tuple[Path, bytes | memoryview]], *, durable: bool = True) -> None:
+def replace_files(files: Sequence[tuple[Path, bytes]], *, durable: bool = True) -> None:
     """Writes each file beside its place, then moves all into place.
 
     Each file changes atomically; when this returns all of them are durable. All are written before the first
@@ -68,7 +70,33 @@ def replace_files(files: Sequence[tuple[Path, bytes | memoryview]], *, durable: 
             sync_folder(folder)
 
 
-def _replace_some(files: Sequence[tuple[Path, bytes | memoryview]], durable: bool) -> None:
+def replace_file_by(path: Path, write_to: Callable[[BinaryIO], object]) -> str:
+    """Writes one file as `replace_files` does, by a function that writes into it; its content is not held in memory.
+
+    Returns:
+        sha256 of the content, in hexadecimal digits.
+
+    Raises:
+        OSError: nothing was replaced.
+    """
+    partial = path.with_name(path.name + PARTIAL)
+    try:
+        with open(partial, "w+b") as file:
+            write_to(file)
+            file.flush()
+            os.fsync(file.fileno())
+            file.seek(0)
+            digest = hashlib.file_digest(file, "sha256").hexdigest()
+        os.replace(partial, path)
+    except OSError:
+        with contextlib.suppress(OSError):
+            partial.unlink()
+        raise
+    sync_folder(path.parent)
+    return digest
+
+
+def _replace_some(files: Sequence[tuple[Path, bytes]], durable: bool) -> None:
     partials = [path.with_name(path.name + PARTIAL) for path, _ in files]
     try:
         with contextlib.ExitStack() as opened:
