@@ -12,7 +12,7 @@ data) is a parameter here too, and `sim.fitting.computed.Computed` puts that cod
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -25,7 +25,7 @@ from sim.fitting.noise import likelihoods
 from sim.fitting.parts import Experiment, Measurement, Observable, Parameter, Prior
 from sim.fitting.priors import log_prior, share
 from sim.fitting.readings import Readings
-from sim.fitting.spans import Settings
+from sim.fitting.spans import Integrator, Settings
 from sim.fitting.timeline import Timeline
 from sim.spelling import did_you_mean
 
@@ -34,12 +34,18 @@ _MANY = 500  # estimated parameters from which on a gradient goes back over the 
 
 @dataclass(frozen=True)
 class Study:
-    """One model and what was measured on it."""
+    """One model and what was measured on it.
+
+    Attributes:
+        integrator: of the model, made of tolerances and the ids of all parameters of the fit, where it is not that of
+            pathways; its gradient goes back over the course, whatever the number of parameters.
+    """
 
     network: ReactionNetwork
     experiments: tuple[Experiment, ...]
     observables: tuple[Observable, ...]
     measurements: tuple[Measurement, ...]
+    integrator: Callable[[Settings, Sequence[str]], Integrator] | None = None
 
 
 @dataclass
@@ -122,7 +128,8 @@ class Objective:
         x = self.nominal if x is None else np.asarray(x, dtype=float)
         if x.shape != self.nominal.shape:
             raise ValueError(f"x must have {len(self.nominal)} values (got shape {x.shape})")
-        back = len(x) >= _MANY if back is None else back
+        if back is None:
+            back = len(x) >= _MANY or any(s.integrator is not None for s in self.studies)
         values = self.values(x)
         found = [part(values, slopes, back) for part in self._parts]
         by_scaled = scales.slopes(values[self._estimated], self.scales)
@@ -211,7 +218,9 @@ class _Part:
                 raise ScenarioError(
                     f"a measurement of '{e.id}' at {own[0]:g} lies before its start, {first:g}"
                 )
-        self.timeline = Timeline(study.network, ids, estimated, study.experiments, asked, settings)
+        self.timeline = Timeline(
+            study.network, ids, estimated, study.experiments, asked, settings, study.integrator
+        )
         first_point = np.concatenate([[0], np.cumsum([len(a) for a in asked])])
         points = np.array(
             [first_point[c] + np.searchsorted(asked[c], t) for c, t in zip(cells, times)], dtype=np.intp

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
@@ -42,13 +43,32 @@ class Followed:
         slopes: (cell, time, state_ids, estimated), or None.
         memory: of their events, see `mechanistic.event_memory`.
         pull: of what is asked of the course, the same shape: what that asks of the stored values before (cell,
-            variable); None where no way back was asked for.
+            variable); what it asks of parameters of the fit directly is added to its second argument. None where no
+            way back was asked for.
     """
 
     course: np.ndarray
     slopes: np.ndarray | None
     memory: np.ndarray
-    pull: Callable[[np.ndarray], np.ndarray] | None
+    pull: Callable[[np.ndarray, np.ndarray], np.ndarray] | None
+
+
+class Integrator(Protocol):
+    """What follows the cells of one network: `Spans`, or what looks like it."""
+
+    def begin(self, values: np.ndarray) -> None:
+        """Told the values of all parameters of the fit before each run."""
+        ...
+
+    def memory(self, cells: int) -> np.ndarray: ...
+
+    def follow(
+        self, stored: np.ndarray, slopes: np.ndarray | None, memory: np.ndarray, grid: np.ndarray, back: bool
+    ) -> Followed: ...
+
+    def settle(
+        self, stored: np.ndarray, slopes: np.ndarray | None, memory: np.ndarray, time: float, back: bool
+    ) -> Followed: ...
 
 
 class Spans:
@@ -68,6 +88,9 @@ class Spans:
         self._stepper: Stepper | None = None
         self._followers: dict[bool, Follower] = {}
         self._matter = self._that_matter()
+
+    def begin(self, values: np.ndarray) -> None:
+        """Nothing here follows from the parameters but the stored values."""
 
     def memory(self, cells: int) -> np.ndarray:
         """Of events, before anything has happened."""
@@ -114,9 +137,9 @@ class Spans:
             first = np.zeros((len(stored), 1, self.states))
             by_way = way.pull
 
-            def through(asked: np.ndarray) -> np.ndarray:
+            def through(asked: np.ndarray, parameters: np.ndarray) -> np.ndarray:
                 assert by_way is not None
-                return by_way(np.concatenate([first, asked], 1))
+                return by_way(np.concatenate([first, asked], 1), parameters)
 
             tangents = None if way.slopes is None else way.slopes[:, 1:]
             return Followed(state[:, None], tangents, memory_after, through if back else None)
@@ -125,7 +148,7 @@ class Spans:
             both = [one.tangent(s[: self.states], s[self.states :]) for one, s in zip(linear, slopes) if one]
             tangents = np.array(both)[:, None]
 
-        def pull(asked: np.ndarray) -> np.ndarray:
+        def pull(asked: np.ndarray, _: np.ndarray) -> np.ndarray:
             return np.array([np.concatenate(one.pulled(a[0])) for one, a in zip(linear, asked) if one])
 
         return Followed(state[:, None], tangents, memory_after, pull if back else None)
@@ -254,7 +277,7 @@ class Spans:
             stored[:, :n], stored[:, n:], grid, self.settings.rtol, level, None, triggers
         )
 
-        def pull(asked: np.ndarray) -> np.ndarray:
+        def pull(asked: np.ndarray, _: np.ndarray) -> np.ndarray:
             return np.concatenate(follower.pull_back(tape, grid, asked), 1)
 
         return Followed(found[..., 0], None, self._remembered(memory, tape.triggers), pull)
@@ -263,7 +286,7 @@ class Spans:
         """Of a model in which nothing changes."""
         course = np.empty((len(stored), times, 0))
         tangents = None if slopes is None else np.empty((len(stored), times, 0, slopes.shape[2]))
-        pull = (lambda _: np.zeros_like(stored)) if back else None
+        pull = (lambda _asked, _parameters: np.zeros_like(stored)) if back else None
         return Followed(course, tangents, memory, pull)
 
     def _that_matter(self) -> np.ndarray:

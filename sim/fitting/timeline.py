@@ -13,7 +13,7 @@ from mechanistic.network import ReactionNetwork
 from mechanistic.parts import Tree
 from sim.fitting.beginnings import Changes, Given, Initial
 from sim.fitting.parts import PREEQUILIBRATION, Experiment
-from sim.fitting.spans import Settings, Spans
+from sim.fitting.spans import Integrator, Settings, Spans
 
 _BEFORE = 1e-11  # how long before the next period, relatively, the last moment of a period is
 
@@ -89,6 +89,7 @@ class Timeline:
     Args:
         parameters: ids of all parameters of the fit; `estimated`: positions of those to differentiate by.
         times: for every experiment the times asked for, rising; inf: at rest.
+        integrator: made of tolerances and the ids of all parameters; that of pathways where None.
 
     Attributes:
         cell, time: (point,) of every cell and time asked for.
@@ -105,11 +106,16 @@ class Timeline:
         experiments: Sequence[Experiment],
         times: Sequence[np.ndarray],
         settings: Settings | None = None,
+        integrator: Callable[[Settings, Sequence[str]], Integrator] | None = None,
     ):
         self.network, self.parameters, self.estimated = network, tuple(parameters), estimated
         self.experiments = tuple(experiments)
         self.system = System(network)
-        self.spans = Spans(self.system, settings or Settings())
+        self.spans: Integrator = (
+            Spans(self.system, settings or Settings())
+            if integrator is None
+            else integrator(settings or Settings(), self.parameters)
+        )
         self.states = len(network.state_ids)
         self.variables = self.states + len(network.settable_ids)
         self.cell = np.repeat(np.arange(len(times)), [len(t) for t in times])
@@ -210,6 +216,7 @@ class Timeline:
             IntegrationError: a cell could not be followed, or came to no rest; names the experiment.
         """
         cells, many = len(self.experiments), len(self.estimated)
+        self.spans.begin(values)
         flow = Flow(
             np.empty((cells, self.variables)),
             np.zeros((cells, self.variables, many)) if slopes else None,
@@ -308,12 +315,12 @@ class Timeline:
             flow.slopes[own, :n] = found.slopes[:, -1]
         self._remember(flow, own, found.memory)
 
-        def pull(asked: np.ndarray, of_points: np.ndarray, _: np.ndarray) -> None:
+        def pull(asked: np.ndarray, of_points: np.ndarray, parameters: np.ndarray) -> None:
             assert found.pull is not None
             weights = np.zeros(found.course.shape)
             weights[:, -1] += asked[own, :n]
             np.add.at(weights, (row, at), of_points[span.points, :n])
-            before = found.pull(weights)
+            before = found.pull(weights, parameters)
             asked[own, :n] = 0.0
             asked[own] += before
             np.add.at(asked[:, n:], self.cell[span.points], of_points[span.points, n:])
@@ -340,12 +347,12 @@ class Timeline:
         if points.slopes is not None and flow.slopes is not None:
             points.slopes[rests] = flow.slopes[self.cell[rests], :n]
 
-        def pull(asked: np.ndarray, of_points: np.ndarray, _: np.ndarray) -> None:
+        def pull(asked: np.ndarray, of_points: np.ndarray, parameters: np.ndarray) -> None:
             assert found.pull is not None
             np.add.at(asked, self.cell[rests], of_points[rests])
             together = np.zeros((len(first), self.variables))
             np.add.at(together, like, asked[own])
-            before = found.pull(together[:, None, :n])
+            before = found.pull(together[:, None, :n], parameters)
             before[:, n:] += together[:, n:]
             asked[own] = 0.0
             asked[first] = before

@@ -28,6 +28,10 @@ class CannotInline(ValueError):
     """The network has a part that is not written as formulas; the message says which, and what to do."""
 
 
+class TooWide(CannotInline):
+    """The network has too many weights to be written as formulas."""
+
+
 @dataclass(frozen=True)
 class Inlined:
     """A network as formulas.
@@ -70,13 +74,12 @@ def inlined(
         inputs: for each argument of the network the array of its formulas (ids, numbers or trees).
 
     Raises:
-        CannotInline: a layer or a function that is not written as formulas; too many weights.
+        CannotInline: a layer or a function that is not written as formulas; TooWide: too many weights.
     """
     count = sum(int(np.prod(shape)) for arrays in shapes.values() for shape in arrays.values())
     if count > MOST_WEIGHTS:
-        message = f"'{name}' has {count} weights; at most {MOST_WEIGHTS} are written as formulas"
-        raise CannotInline(f"{message}: use fewer units, or let it act before the simulation")
-    return _Writer(description, name, shapes).write([_objects(i) for i in inputs])
+        raise TooWide(f"'{name}' has {count} weights; at most {MOST_WEIGHTS} are written as formulas")
+    return _Writer(description, name, shapes).write([as_array(i) for i in inputs])
 
 
 class _Writer:
@@ -86,14 +89,14 @@ class _Writer:
         self.description, self.name = description, name
         self.rules: dict[str, Tree] = {}
         self.weights = {
-            layer: {array: self._weight_ids(f"{layer}__{array}", shape) for array, shape in arrays.items()}
+            layer: {array: weight_ids(f"{name}__{layer}__{array}", shape) for array, shape in arrays.items()}
             for layer, arrays in shapes.items()
         }
 
     def write(self, inputs: list[np.ndarray]) -> Inlined:
         found = self.description.walk(inputs, self._computed)
         outputs = found if isinstance(found, list) else [found]
-        return Inlined(self.weights, self.rules, [_objects(f) for f in outputs])
+        return Inlined(self.weights, self.rules, [as_array(f) for f in outputs])
 
     def _computed(self, step: Step, arguments: list) -> np.ndarray:
         if step.operation == "call_module":
@@ -101,12 +104,6 @@ class _Writer:
         else:
             found = self._function(step.target, arguments, step.options)
         return self._named(step.name, found)
-
-    def _weight_ids(self, array: str, shape: tuple[int, ...]) -> np.ndarray:
-        ids = np.empty(shape, dtype=object)
-        for index in np.ndindex(*shape):
-            ids[index] = "__".join([self.name, array, *map(str, index)])
-        return ids
 
     def _named(self, step: str, found: np.ndarray) -> np.ndarray:
         """Every formula as a rule of its own, so that those that use it name it."""
@@ -145,7 +142,7 @@ class _Writer:
     def _function(self, target: str, arguments: list[Any], options: Mapping[str, Any]) -> np.ndarray:
         options = {k: v for k, v in options.items() if k not in ("inplace", "dtype", "_stacklevel")}
         if target in ("cat", "stack"):
-            parts = [_objects(p) for p in arguments[0]]
+            parts = [as_array(p) for p in arguments[0]]
             axis = options.get("dim", arguments[1] if len(arguments) > 1 else 0)
             return (np.concatenate if target == "cat" else np.stack)(parts, axis)
         if target == "flatten":
@@ -161,12 +158,21 @@ class _Writer:
             raise CannotInline(f"the function '{target}' of '{self.name}' is not written as formulas")
         try:
             function: Callable[..., Tree] = ACTIVATIONS[target]
-            return _each(lambda *trees: function(*trees, **options), *(_objects(a) for a in arguments))
+            return _each(lambda *trees: function(*trees, **options), *(as_array(a) for a in arguments))
         except TypeError as error:
             raise CannotInline(f"'{target}' of '{self.name}': {error}") from None
 
 
-def _objects(values: Any) -> np.ndarray:
+def weight_ids(array: str, shape: tuple[int, ...]) -> np.ndarray:
+    """An id for each element: that of the array, then the element's place in it."""
+    ids = np.empty(shape, dtype=object)
+    for index in np.ndindex(*shape):
+        ids[index] = "__".join([array, *map(str, index)])
+    return ids
+
+
+def as_array(values: Any) -> np.ndarray:
+    """Formulas, or numbers, as an array of objects."""
     if isinstance(values, np.ndarray) and values.dtype == object:
         return values
     if isinstance(values, np.ndarray | int | float):

@@ -73,7 +73,12 @@ class HybridLayer(torch.nn.Module):
         }
         columns += self._ids
         names = hybrid.pathway.species_ids if outputs is None else tuple(outputs)
-        self._course = hybrid.model.differentiable(list(times), columns, names, **options)
+        if hybrid.wide:
+            from sim.hybrid.wide_course import WideCourse
+
+            self._course: torch.nn.Module = WideCourse(hybrid, list(times), columns, names, options)
+        else:
+            self._course = hybrid.model.differentiable(list(times), columns, names, **options)
         self.outputs = names
 
     def forward(

@@ -4,8 +4,8 @@
     course = odeint(field, start, times)            # as torchdiffeq's odeint; `field(t, y)`
 
 The method is that of the pathways (Rodas5P, `mechanistic.solvers.rosenbrock`) with the Jacobian by torch. The gradient
-is that of the numbers: steps are found without a graph and taken again with one, a checkpoint a step, so memory grows
-with the number of steps by their states alone. `register()` makes it a method of torchdiffeq, called "rodas5p".
+is that of the numbers: steps are taken without a graph and once more with one as they are gone back over, so memory
+grows with the number of steps by their states alone. `register()` makes it a method of torchdiffeq, called "rodas5p".
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.utils.checkpoint import checkpoint
+from torch.autograd.function import once_differentiable
 
 from mechanistic.errors import IntegrationError
 from mechanistic.solvers.rosenbrock import DENSE, GAMMA, A, C
@@ -31,6 +31,7 @@ def odeint(
 
     Args:
         func: called as func(t, y) with y of the shape of `y0`; rows of a (cell, state) must not depend on each other.
+            The gradient reaches every tensor that its value at the start was computed from, once.
         y0: (state,) or (cell, state), double precision; cells share their steps.
         t: (time,) rising; `y0` holds at t[0].
 
@@ -41,21 +42,14 @@ def odeint(
         raise ValueError(f"y0 must be (state,) or (cell, state) (got {tuple(y0.shape)})")
     if t.ndim != 1 or len(t) < 1 or bool((t[1:] <= t[:-1]).any()):
         raise ValueError("t must be times that rise")
+    equations = _Equations(func, y0, t[0])
     rows = y0 if y0.ndim == 2 else y0[None]
-
-    def field(z: torch.Tensor) -> torch.Tensor:
-        """The equations with time as one more state."""
-        y = z[:, :-1] if y0.ndim == 2 else z[0, :-1]
-        slope = func(z[0, -1], y).reshape(rows.shape)
-        return torch.cat([slope, torch.ones_like(slope[:, :1])], 1)
-
     times = t.detach().cpu().numpy().astype(float)
-    z = torch.cat([rows, t[0].to(rows).expand(len(rows), 1)], 1)
-    sizes = _steps(field, z.detach(), times, rtol, atol)
-    graph = torch.is_grad_enabled()
+    z = torch.cat([rows, t[0].detach().to(rows).expand(len(rows), 1)], 1)
+    sizes = _steps(equations, z.detach(), times, rtol, atol)
     found, now, k = [rows], times[0], 1
     for h in sizes:
-        after, dense = _taken(field, z, h, graph)
+        after, dense = _Taken.apply(equations, h, z, *equations.leaves)  # pyright: ignore
         while k < len(times) and times[k] <= now + h * (1 + 1e-12):
             q = min((times[k] - now) / h, 1.0)
             inner = sum(dense[d] * q**d for d in range(len(DENSE)))
@@ -87,19 +81,73 @@ class _Solver:
         return odeint(self.func, self.y0, t, rtol=float(self.rtol), atol=float(self.atol))
 
 
-def _taken(field: Callable, z: torch.Tensor, h: float, graph: bool) -> tuple[torch.Tensor, torch.Tensor]:
+class _Equations:
+    """The vector field with time as one more state.
+
+    Attributes:
+        timed: whether it depends on time.
+        leaves: the tensors that it was computed from and that want a gradient.
+    """
+
+    def __init__(self, func: Field, y0: torch.Tensor, t0: torch.Tensor):
+        self.func, self.flat = func, y0.ndim == 1
+        with torch.enable_grad():
+            time = t0.detach().to(y0).clone().requires_grad_()
+            slope = func(time, y0.detach())
+            by_time = None
+            if slope.requires_grad:
+                (by_time,) = torch.autograd.grad(slope.sum(), time, retain_graph=True, allow_unused=True)
+        self.timed = by_time is not None
+        self.leaves = tuple(leaf for leaf in _leaves(slope) if leaf is not time)
+
+    def __call__(self, z: torch.Tensor) -> torch.Tensor:
+        """d(z)/dt, (cell, state and time)."""
+        slope = self.func(z[0, -1], z[0, :-1] if self.flat else z[:, :-1])
+        slope = slope.reshape(len(z), -1)
+        return torch.cat([slope, torch.ones_like(slope[:, :1])], 1)
+
+
+def _leaves(value: torch.Tensor) -> list[torch.Tensor]:
+    """What `value` was computed from, in the order in which it is met."""
+    if value.grad_fn is None:
+        return [value] if value.requires_grad else []
+    waiting, seen, found = [value.grad_fn], {value.grad_fn}, []
+    while waiting:
+        node = waiting.pop()
+        if hasattr(node, "variable"):
+            found.append(node.variable)
+        for following, _ in node.next_functions:
+            if following is not None and following not in seen:
+                seen.add(following)
+                waiting.append(following)
+    return found
+
+
+class _Taken(torch.autograd.Function):
     """The state after a step, and the coefficients of its dense output."""
 
-    def step(state: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-        after, dense, _ = _step(field, state, h, graph)
+    @staticmethod
+    def forward(ctx: Any, equations: _Equations, h: float, z: torch.Tensor, *leaves: torch.Tensor):
+        ctx.equations, ctx.h = equations, h
+        ctx.save_for_backward(z, *leaves)
+        after, dense, _ = _step(equations, z, h, graph=False)
         return after, dense
 
-    if not graph:
-        return step(z)
-    return checkpoint(step, z, use_reentrant=False)  # pyright: ignore[reportReturnType]
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, asked: torch.Tensor, asked_inside: torch.Tensor):
+        first, *leaves = ctx.saved_tensors
+        z = first.detach().requires_grad_()
+        with torch.enable_grad():
+            after, dense, _ = _step(ctx.equations, z, ctx.h, graph=True)
+        # what the field's tensors were computed from is gone through again at each step
+        found = torch.autograd.grad(
+            (after, dense), (z, *leaves), (asked, asked_inside), retain_graph=True, allow_unused=True
+        )
+        return None, None, *found
 
 
-def _step(field: Callable, z: torch.Tensor, h: float, graph: bool):
+def _step(field: _Equations, z: torch.Tensor, h: float, graph: bool):
     """The state after a step of `h`, its dense output (coefficient, cell, state), its error."""
     slope, jacobian = _jacobian(field, z, graph)
     n = z.shape[1]
@@ -121,7 +169,7 @@ def _step(field: Callable, z: torch.Tensor, h: float, graph: bool):
     return after, dense, stages[-1]
 
 
-def _jacobian(field: Callable, z: torch.Tensor, graph: bool) -> tuple[torch.Tensor, torch.Tensor]:
+def _jacobian(field: _Equations, z: torch.Tensor, graph: bool) -> tuple[torch.Tensor, torch.Tensor]:
     """The slope, and its derivative (cell, state, state): a pass for each state, two for time."""
     with torch.enable_grad():
         at = z if z.requires_grad else z.detach().requires_grad_()
@@ -133,7 +181,8 @@ def _jacobian(field: Callable, z: torch.Tensor, graph: bool) -> tuple[torch.Tens
         for i in range(z.shape[1]):
             row = _derivative(slope[:, i].sum(), joined, graph)
             rows.append((torch.zeros_like(z) if row is None else row)[:, :-1])
-        jacobian = torch.cat([torch.stack(rows, 1), _by_time(slope, time, graph)[..., None]], 2)
+        by_time = _by_time(slope, time, graph) if field.timed else torch.zeros_like(slope)
+        jacobian = torch.cat([torch.stack(rows, 1), by_time[..., None]], 2)
     return (slope, jacobian) if graph else (slope.detach(), jacobian.detach())
 
 
@@ -151,7 +200,7 @@ def _by_time(slope: torch.Tensor, time: torch.Tensor, graph: bool) -> torch.Tens
     return torch.zeros_like(slope) if found is None else found
 
 
-def _steps(field: Callable, z: torch.Tensor, times: np.ndarray, rtol: float, atol: float) -> list[float]:
+def _steps(field: _Equations, z: torch.Tensor, times: np.ndarray, rtol: float, atol: float) -> list[float]:
     """The sizes of the steps from the first to the last of `times`."""
     now, end, sizes = float(times[0]), float(times[-1]), []
     if end <= now:
@@ -177,7 +226,7 @@ def _steps(field: Callable, z: torch.Tensor, times: np.ndarray, rtol: float, ato
     raise IntegrationError(f"more than {_MOST} steps", time=now)
 
 
-def _first(field: Callable, z: torch.Tensor, span: float, rtol: float, atol: float) -> float:
+def _first(field: _Equations, z: torch.Tensor, span: float, rtol: float, atol: float) -> float:
     """A first step in which the state changes little."""
     with torch.no_grad():
         slope = field(z)[:, :-1]

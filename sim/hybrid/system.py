@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,14 +16,16 @@ from mechanistic.parts import Tree
 from mechanistic.reading.problems import closest
 from neural.sciml import SciMLNetwork
 from sim.hybrid.activations import ACTIVATIONS
-from sim.hybrid.inline import Inlined, inlined
+from sim.hybrid.inline import Inlined
 from sim.hybrid.joint import Changes, Gives, Joint, Rate, Sets, Starts
 from sim.hybrid.term import Term, names_of
+from sim.hybrid.wide import Wide, slots_of, written
 
 if TYPE_CHECKING:
     import xarray
 
-    from sim.fitting.parts import Parameter
+    from sim.fitting.objective import Study
+    from sim.fitting.parts import Experiment, Measurement, Observable, Parameter
     from sim.hybrid.layer import HybridLayer
 
 Weights = Mapping[str, Mapping[str, Any]]
@@ -34,17 +36,20 @@ class Hybrid:
 
     Networks inside the model are written out as formulas (`sim.hybrid.inline`): their weights are parameters like
     others, so whatever a pathway can do a hybrid can: stiff courses of many cells, events, sensitivities, adjoint,
-    steady states, a file of SBML. A network that acts before the simulation runs in torch (`layer`).
+    steady states, a file of SBML. One with too many weights for that runs in torch, and so does the integrator of the
+    whole (`sim.hybrid.wide`): `simulate` and `layer` take it, and fits through `study`; the choice is logged. A network
+    that acts before the simulation runs in torch (`layer`).
 
     Attributes:
         model: the joined model; weights hold the values of `weights`.
         joints: by name.
         weights: by name, layer and array.
         inlined: by name, where the weights of networks inside the model are.
+        wide: those among them that run in torch; where there are any, `model` does not run by itself.
 
     Raises:
         ModelError: a joint names what is not there, or determines what something else determines.
-        CannotInline: a network inside the model has a layer that is not written as formulas, or too many weights.
+        CannotInline: a network inside the model has a layer that is not written as formulas.
     """
 
     def __init__(
@@ -71,6 +76,7 @@ class Hybrid:
             for name, joint in self.joints.items()
         }
         self.inlined: dict[str, Inlined] = {}
+        self.wide: dict[str, Wide] = {}
         self.network = self._joined()
         self.model = PathwayModel(self.network)
 
@@ -83,8 +89,30 @@ class Hybrid:
     # ---- what one does with it
 
     def simulate(self, times: Iterable[float], **options: Any) -> xarray.Dataset:
-        """As `PathwayModel.simulate`; units of networks inside the model are among the variables."""
-        return self.model.simulate(times, **options)
+        """As `PathwayModel.simulate`; units of networks inside the model are among the variables.
+
+        Where a network runs in torch: species and what is given to `outputs`; `method` and `seed` say nothing there.
+        """
+        if not self.wide:
+            return self.model.simulate(times, **options)
+        from sim.hybrid.wide_course import simulate
+
+        return simulate(self, times, **options)
+
+    def study(
+        self,
+        experiments: Sequence[Experiment],
+        observables: Sequence[Observable],
+        measurements: Sequence[Measurement],
+    ) -> Study:
+        """What was measured on this hybrid, for an `Objective` with `fit_parameters`."""
+        from sim.fitting.objective import Study
+        from sim.hybrid.wide import integrator_of
+
+        return Study(
+            self.network, tuple(experiments), tuple(observables), tuple(measurements),
+            integrator_of(self.network, tuple(self.wide.values()), observables),
+        )  # fmt: skip
 
     def layer(
         self,
@@ -142,13 +170,17 @@ class Hybrid:
 
     def weight_ids(self, name: str) -> list[str]:
         """Ids of the weights of a network inside the model, in the order of its layers and arrays."""
-        return self.inlined[name].weight_ids
+        return list(_ids(self._weights_of(name)))
+
+    def _weights_of(self, name: str) -> dict[str, dict[str, np.ndarray]]:
+        """Ids by layer and array."""
+        return self.wide[name].weights if name in self.wide else self.inlined[name].weights
 
     def weight_groups(self, name: str) -> dict[str, list[str]]:
         """Ids of the weights of a network inside the model: of each input by its name, then of each other array."""
-        joint, part = self.joints[name], self.inlined[name]
+        joint = self.joints[name]
         found: dict[str, list[str]] = {}
-        for layer, arrays in part.weights.items():
+        for layer, arrays in self._weights_of(name).items():
             for array, ids in arrays.items():
                 if not found and array == "weight" and ids.ndim == 2 and ids.shape[1] == len(joint.inputs):
                     for k, given in enumerate(names_of(joint.inputs)):
@@ -168,8 +200,8 @@ class Hybrid:
         prior = Prior("normal", (0.0, deviation)) if np.isfinite(deviation) else None
         return [
             Parameter(id, value, prior=prior)
-            for name, part in self.inlined.items()
-            for id, value in part.values(self.weights[name]).items()
+            for name in self.inlined
+            for id, value in zip(self.weight_ids(name), _ordered(self.weights[name], self._weights_of(name)))
         ]
 
     def taken(self, values: Mapping[str, float]) -> dict[str, Weights]:
@@ -180,9 +212,9 @@ class Hybrid:
                     array: np.array([values[str(i)] for i in ids.flat], dtype=float).reshape(ids.shape)
                     for array, ids in arrays.items()
                 }
-                for layer, arrays in part.weights.items()
+                for layer, arrays in self._weights_of(name).items()
             }
-            for name, part in self.inlined.items()
+            for name in self.inlined
         }
 
     def with_formulas(
@@ -210,9 +242,11 @@ class Hybrid:
             if formulas is not None and name in formulas:
                 outputs = list(formulas[name])
             else:
-                part = self._inlined(joint)
+                part, wide = self._inlined(joint)
                 self.inlined[name] = part
-                constants |= part.values(self.weights[name])
+                if wide is not None:
+                    self.wide[name] = wide
+                constants |= part.values(self.weights[name]) | slots_of(wide)
                 rules |= part.rules
                 outputs = self._outputs(joint, part)
             for k, (target, tree) in enumerate(zip(joint.targets, outputs)):
@@ -233,7 +267,7 @@ class Hybrid:
             self.pathway, constants=constants, rules=rules, reactions=reactions, rates=rates, states=states
         )
 
-    def _inlined(self, joint: Joint) -> Inlined:
+    def _inlined(self, joint: Joint) -> tuple[Inlined, Wide | None]:
         description = joint.description()
         trees = joint.formulas()
         shapes = {
@@ -241,7 +275,7 @@ class Hybrid:
             for layer, arrays in self.weights[joint.name].items()
         }
         inputs = [_array(trees)] if len(description.inputs) == 1 else [_array([t]) for t in trees]
-        return inlined(description, joint.name, shapes, inputs)
+        return written(description, joint.name, shapes, inputs)
 
     def _outputs(self, joint: Joint, part: Inlined) -> list[Tree]:
         trees = [tree for output in part.outputs for tree in np.ravel(output)]
@@ -281,6 +315,19 @@ class Hybrid:
 
     def _refuse(self, name: str, message: str) -> None:
         raise ModelError(self.pathway.file, [ModelProblem(message, None, name)])
+
+
+def _ids(weights: Weights) -> Iterator[str]:
+    for arrays in weights.values():
+        for own in arrays.values():
+            yield from (str(i) for i in own.flat)
+
+
+def _ordered(values: Weights, like: Weights) -> Iterator[float]:
+    """The values in the order of the ids."""
+    for layer, arrays in like.items():
+        for array in arrays:
+            yield from (float(v) for v in np.ravel(values[layer][array]))
 
 
 def _drawn(joint: Joint) -> Weights:

@@ -25,7 +25,8 @@ from sim.fitting.computed import Computed
 from sim.fitting.objective import Objective, Study
 from sim.fitting.parts import Experiment, Parameter
 from sim.fitting.spans import Settings
-from sim.hybrid.inline import CannotInline, inlined
+from sim.hybrid.inline import CannotInline
+from sim.hybrid.wide import Wide, integrator_of, slots_of, written
 from sim.petab.common import Transform, replaced
 from sim.petab.problem import PetabProblem
 from sim.petab.sciml_tables import (
@@ -94,11 +95,12 @@ def load_sciml(
         ScenarioError: with the file and line of what is wrong.
     """
     found = read_hybridization(files)
+    wide: list[Wide] = []
 
     def with_networks(network: ReactionNetwork) -> ReactionNetwork:
         network = network if transform is None else transform(network)
         try:
-            return _joined(network, found)
+            return _joined(network, found, wide)
         except CannotInline as error:
             raise ScenarioError(Problem(str(files.file), str(error))) from None
         except ModelError as error:
@@ -109,8 +111,14 @@ def load_sciml(
     parameters, studies, rows = read_version2(files, with_networks, lambda tables: taken_apart(found, tables))
     inside = [p for part in found.parts.values() if not part.static for p in _weights(part)]
     before = _Before(found, parameters)
-    studies = [replace(s, experiments=tuple(before.changed(e, s) for e in s.experiments)) for s in studies]
     try:
+        studies = [
+            replace(
+                s, experiments=tuple(before.changed(e, s) for e in s.experiments),
+                integrator=integrator_of(s.network, wide, s.observables),
+            )
+            for s in studies
+        ]  # fmt: skip
         objective: Any = Objective(
             [*parameters, *more, *inside, *before.pseudo], studies, settings or _SETTINGS
         )
@@ -129,7 +137,8 @@ def _weights(part: Part) -> list[Parameter]:
 # ---- networks inside the model
 
 
-def _joined(network: ReactionNetwork, found: Hybridization) -> ReactionNetwork:
+def _joined(network: ReactionNetwork, found: Hybridization, wide: list[Wide]) -> ReactionNetwork:
+    """With the networks inside the model; those that run in torch are added to `wide`."""
     constants: dict[str, float] = {}
     rules: dict[str, Tree] = {}
     outputs: set[str] = set()
@@ -140,8 +149,12 @@ def _joined(network: ReactionNetwork, found: Hybridization) -> ReactionNetwork:
             _input(found, part, k, constants, rules) for k in range(len(part.module.description.inputs))
         ]
         shapes = {n: {a: own.shape for a, own in group.items()} for n, group in part.weights.items()}
-        made = inlined(part.module.description, part.id, shapes, inputs)
-        constants |= {p.id: p.nominal for p in _weights(part)}
+        made, outside = written(part.module.description, part.id, shapes, inputs)
+        if outside is None:
+            constants |= {p.id: p.nominal for p in _weights(part)}
+        else:
+            wide.append(outside)
+            constants |= slots_of(outside)
         rules |= made.rules
         for name, place in part.outputs.items():
             tree = made.outputs[place.argument]

@@ -182,7 +182,6 @@ def test_layers_written_as_formulas_are_those_of_torch():
             "1 outputs for 2 targets",
         ),
         (Joint("n", ((1, 4, 4),), (Sets("k"), Sets("s")), _image()), CannotInline, "Conv2d"),
-        (Joint("n", ("A",), Sets("k"), widths=(80, 80)), CannotInline, "6721 weights; at most 5000"),
     ],
 )
 def test_what_cannot_be_joined_is_refused(joint, error, says):

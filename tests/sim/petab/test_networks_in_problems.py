@@ -7,6 +7,7 @@ import torch
 from mechanistic import load_model
 from neural.sciml import SciMLNetwork, dense, write_arrays, write_description
 from sim.errors import ScenarioError
+from sim.hybrid import inline
 from sim.petab import load
 
 MODEL = "model m; species A, B; A = 1; B = 0.5; k = 0.7; g = 0.2; R: A -> B; k*A; S: B -> ; g*B; end"
@@ -98,6 +99,23 @@ def test_gradient_by_weights_inside_and_before(folder):
             step[i] = 1e-5
             slope = (getattr(objective(x + step), value) - getattr(objective(x - step), value)) / 2e-5
             assert getattr(found, gradient)[i] == pytest.approx(slope, rel=1e-5, abs=1e-6)
+
+
+def test_a_network_too_wide_for_formulas_has_the_same_gradient(folder, monkeypatch, caplog):
+    for old, new in (("A + seen", "A"), ("e2\t0\tc2", "e2\t0\tc2\ne2\t0.5\tc2")):
+        file = folder / ("observables.tsv" if "A" in old else "experiments.tsv")
+        file.write_text(file.read_text().replace(old, new))
+    written = load(folder / "problem.yaml").objective
+    monkeypatch.setattr(inline, "MOST_WEIGHTS", 10)
+    problem = load(folder / "problem.yaml")
+    assert "'inside' has 17 weights" in caplog.text and problem.objective.names == written.names
+    one, two = written(slopes=True, back=True), problem.objective(slopes=True)
+    assert two.llh == pytest.approx(one.llh, rel=1e-8)
+    assert two.gradient == pytest.approx(one.gradient, rel=1e-6, abs=1e-8)
+    file = folder / "observables.tsv"
+    file.write_text(file.read_text().replace("\tA\t", "\tA + seen\t"))
+    with pytest.raises(ScenarioError, match="observable 'oA' cannot read what a network gives"):
+        load(folder / "problem.yaml")
 
 
 def test_networks_say_what_the_model_is_given(folder):
