@@ -35,7 +35,7 @@ BLOCK = 1024
 _NORMAL_90 = 1.6448536269514722
 
 
-class Manipulator:
+class Manipulator(weights.Weighted):
     """UR -> UR over time under drugs and the tissue's message, and the rates that a UR means.
 
     Attributes:
@@ -46,6 +46,8 @@ class Manipulator:
         message_names: inputs from the tissue, in the order of the columns of `message`.
         decoder_names: rates that `decode` returns.
     """
+
+    kind = "manipulator"
 
     def __init__(self, card: weights.Card, tensors: Mapping[str, np.ndarray], file: object = "<memory>"):
         self.card = card
@@ -58,16 +60,6 @@ class Manipulator:
         self._dynamics, self._decoders = _build(card, tensors, file)
         self._reference = _build(card, _member(tensors, 0), file, members=1)
         self._by_fold: dict[int, tuple[DrugDynamics, RateDecoders]] = {}
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> Manipulator:
-        """Read weights of kind "manipulator".
-
-        Raises:
-            WeightsError: the file fails a check of `neural.weights.read_card` or is of another kind.
-        """
-        card, tensors = weights.load(path, "manipulator")
-        return cls(card, tensors, path)
 
     def save(self, path: str | os.PathLike, card: dict[str, Any] | None = None) -> str:
         """Write these weights, with another card if one is given; returns their sha256."""

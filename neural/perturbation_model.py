@@ -18,13 +18,15 @@ from neural.uncertainty import value_of_measuring
 _MODES = ("seen", "unseen")
 
 
-class PerturbationModel:
+class PerturbationModel(weights.Weighted):
     """Responses (node,) to doses (drug,), from `neural.perturbation`.
 
     Attributes:
         card: what the weights file says about itself.
         condition_names: the drugs; response_names: the read-outs.
     """
+
+    kind = "perturbation"
 
     def __init__(self, card: weights.Card, tensors: Mapping[str, np.ndarray], file: object = "<memory>"):
         self.card = card
@@ -91,16 +93,6 @@ class PerturbationModel:
         }
         named = weights.Card("perturbation", name, architecture, {}, "", card)
         return cls(named, tensors)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> PerturbationModel:
-        """Read weights of kind "perturbation".
-
-        Raises:
-            WeightsError: the file fails a check of `neural.weights.read_card` or is of another kind.
-        """
-        card, tensors = weights.load(path, "perturbation")
-        return cls(card, tensors, path)
 
     def save(self, path: str | os.PathLike) -> str:
         """Write the weights; returns their sha256."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -15,7 +14,7 @@ from neural.uncertainty import value_of_measuring
 _FURTHER = 0.99
 
 
-class TracesModel:
+class TracesModel(weights.Weighted):
     """The rest of a track from its first frames, by `neural.traces`.
 
     Attributes:
@@ -24,6 +23,8 @@ class TracesModel:
         given: frames that must be known; ahead: frames foretold after them.
         frame: time between frames, 1 where nothing is said.
     """
+
+    kind = "traces"
 
     def __init__(self, card: weights.Card, tensors: Mapping[str, np.ndarray], file: object = "<memory>"):
         self.card = card
@@ -42,16 +43,6 @@ class TracesModel:
             raise WeightsError(file, f"the tensors do not fit the card's architecture ({error})") from None
         if not fits:
             raise WeightsError(file, "the tensors do not fit the card's frames and channels")
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> TracesModel:
-        """Read weights of kind "traces".
-
-        Raises:
-            WeightsError: the file fails a check of `neural.weights.read_card` or is of another kind.
-        """
-        card, tensors = weights.load(path, "traces")
-        return cls(card, tensors, path)
 
     def predict(self, past: np.ndarray, treatment: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Frames (m, ahead, channel) after `past` (m, given, channel), and half-widths (ahead, channel), 90 %.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -20,7 +19,7 @@ BLOCK = 1024
 _STEPS = 40
 
 
-class TransportModel:
+class TransportModel(weights.Weighted):
     """Cells of a population at any time, from snapshots of it.
 
     Between snapshots cells are joined by the transport plans of `neural.transport`, the rule that foretells left-out
@@ -31,6 +30,8 @@ class TransportModel:
         times: (K,) of the snapshots; snapshots: their cells (n, d) in the space, at most a thousand each.
         drift: linear law in every interval, to be read.
     """
+
+    kind = "transport"
 
     def __init__(self, card: weights.Card, tensors: Mapping[str, np.ndarray], file: object = "<memory>"):
         import torch
@@ -59,16 +60,6 @@ class TransportModel:
         except (KeyError, TypeError, ValueError, RuntimeError) as error:
             raise WeightsError(file, f"the tensors do not fit the card's architecture ({error})") from None
         self.field.requires_grad_(False)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> TransportModel:
-        """Read weights of kind "transport".
-
-        Raises:
-            WeightsError: the file fails a check of `neural.weights.read_card` or is of another kind.
-        """
-        card, tensors = weights.load(path, "transport")
-        return cls(card, tensors, path)
 
     def encode(self, table: np.ndarray) -> np.ndarray:
         """(n, d) coordinates of cells (n, feature) with the features of training."""

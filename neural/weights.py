@@ -15,9 +15,11 @@ import json
 import os
 import stat
 import struct
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, Self
 
 import numpy as np
 
@@ -128,6 +130,25 @@ def load(path: str | os.PathLike, kind: str | None = None) -> tuple[Card, dict[s
     if kind is not None and card.kind != kind:
         raise WeightsError(path, f"these are weights of kind '{card.kind}', but a '{kind}' is needed here")
     return card, tensors
+
+
+class Weighted(ABC):
+    """A model that is built from a card and tensors, and read from a weights file of its `kind`."""
+
+    kind: ClassVar[str]
+
+    @abstractmethod
+    def __init__(self, card: Card, tensors: Mapping[str, np.ndarray], file: object = "<memory>"): ...
+
+    @classmethod
+    def load(cls, path: str | os.PathLike) -> Self:
+        """Read weights of this kind.
+
+        Raises:
+            WeightsError: the file fails a check of `read_card`, is of another kind, or its tensors do not fit its card.
+        """
+        card, tensors = load(path, cls.kind)
+        return cls(card, tensors, path)
 
 
 def save(path: str | os.PathLike, tensors: dict[str, np.ndarray], card: dict[str, Any]) -> str:
