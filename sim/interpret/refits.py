@@ -23,7 +23,7 @@ from sim.interpret.effects import LEVEL
 
 
 def refit_interval(
-    whole: np.ndarray,
+    whole: np.ndarray | float,
     without: np.ndarray,
     starts: np.ndarray | None = None,
     again: np.ndarray | None = None,
