@@ -17,13 +17,15 @@ from mechanistic.errors import IntegrationError, ModelError
 from sim.errors import ScenarioError
 from sim.interpret.effects import FALLS_SHORT, REACHES, UNDEFINED, Estimate, Row, interval
 from sim.interpret.outcome import Wanted
-from sim.interpret.over import present, tidy, variant_at
+from sim.interpret.over import Range, present, tidy, variant_at
 from sim.interpret.question import Answer, Question
 from sim.interpret.search import reach
 from sim.interpret.slopes import Inputs, pathway_of, slopes
 
 #: what is wanted counts as reached within this share of the way to it
 _CLOSE = 0.05
+#: slack at the ends of a range, for values that are written with fewer digits
+_EDGE = 1e-9
 
 
 @dataclass(frozen=True)
@@ -87,7 +89,7 @@ class Searcher:
         """The smallest change of the parameters `names` that brings what is wanted to `goals` (wanted,)."""
         q = self.question
         here = present(q)
-        start = np.array([np.clip(q.over[n].share(here[n]), 0.0, 1.0) for n in names])
+        start = np.array([_start(q.over[n], here[n]) for n in names])
         slope = self._slopes(names, here)
 
         def first(at: np.ndarray) -> np.ndarray:
@@ -228,3 +230,14 @@ class Reaching:
 def _estimate(values: np.ndarray) -> str:
     e = interval(values)
     return f"{e.mean:.4g} ({e.lower:.4g} to {e.upper:.4g})"
+
+
+def _start(r: Range, here: float) -> float:
+    """The share of the range at which the present value stands."""
+    share = r.share(here)
+    if not -_EDGE <= share <= 1 + _EDGE:
+        now, low, high = (r.text(tidy(x)) for x in (here, r.low, r.high))
+        raise ScenarioError(
+            f"--over {r.name}: the present value {now} is not within {low} to {high}; widen the range"
+        )
+    return min(max(share, 0.0), 1.0)

@@ -162,6 +162,13 @@ def test_what_cannot_be_reached_falls_short(scenario):
     assert row.verdict == "falls short" and "pathway.g.k to 0.03" in row.note
 
 
+def test_a_search_begins_within_the_range(scenario):
+    with pytest.raises(
+        ScenarioError, match=r"pathway.g.k: the present value 0.02 is not within 1.0 to 2.0; widen"
+    ):
+        asked(scenario, "reach", over=["pathway.g.k=1..2"], reach=[f"{OUTCOME} = 1"])
+
+
 def test_two_outcomes_are_wanted_at_once(scenario):
     early, late = exact(1, 1, minutes=30), exact(1, 2)
     goals = (0.9 * early, 1.1 * late)
