@@ -74,7 +74,9 @@ class Schedule:
             refine: every step of every level is divided by this.
         """
 
-        def step(process: Process, dt: float) -> None:
+        def step(process: Process, at: float, dt: float) -> None:
+            # each is told the time that it has come to itself: halves of a step are taken at different times
+            state.time = at
             started = wall.perf_counter()
             process.advance(state, signals, dt)
             state.tick += 1
@@ -93,20 +95,20 @@ class Schedule:
         start: float,
         length: float,
         state: State,
-        step: Callable[[Process, float], None],
+        step: Callable[[Process, float, float], None],
         discrete: bool,
         refine: int,
     ) -> None:
         level = self.levels[depth]
         for process in level.settling:
-            step(process, length)
+            step(process, start, length)
         innermost = depth == len(self.levels) - 1
         outer, core = (level.flowing[:-1], level.flowing[-1:]) if innermost else (level.flowing, [])
         lie = self.splitting == "lie"
         for process in outer:
-            step(process, length if lie else length / 2)
+            step(process, start, length if lie else length / 2)
         for process in core:
-            step(process, length)
+            step(process, start, length)
         if not innermost:
             count = _whole_steps(length, self.levels[depth + 1].step / refine)
             for k in range(count):
@@ -115,11 +117,11 @@ class Schedule:
                 )
         if not lie:
             for process in reversed(outer):
-                step(process, length / 2)
+                step(process, start + length / 2, length / 2)
         state.time = start + length
         if discrete and level.discrete:
             for process in level.discrete:
-                step(process, length)
+                step(process, state.time, length)
             state.compact()
 
 

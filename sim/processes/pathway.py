@@ -265,7 +265,7 @@ class PathwayProcess(Process):
             source = signals if asked is None or name in asked else state
             parameters[:, k] = source[name][rows]
         past = state[self.past][rows] if self.looks_back else None
-        # a past is told in the pathway's own time, which may be half a step off the tissue's
+        # a past is told in the pathway's own time: who asks may have come half a step less far
         time = (
             np.full(len(rows), state.time / self.settings.minutes_per_unit)
             if past is None

@@ -259,6 +259,22 @@ def test_cells_may_hear_of_each_other_what_a_rule_says_at_once(tmp_path):
     assert np.array_equal(signals["pathway.q.heard"], [2, 2, 2])
 
 
+@pytest.mark.parametrize("splitting", ["strang", "lie"])
+@pytest.mark.parametrize("step", ["6 min", "24 min"])
+def test_pathways_that_tell_the_time_know_their_own(tmp_path, splitting, step):
+    """Of two, one is stepped in halves; one that is slower steps around the other."""
+    text = "model w\n x = 1; x' = 0.075 * cos(0.15 * time); y = 0; y' = 1; at time >= 27: y = 0;\nend"
+    (tmp_path / "w.ant").write_text(text)
+    pathways = f"pathways: {{a: {{model: w.ant, time_unit: min, step: {step}}}, b: {{model: w.ant, time_unit: min}}}}"
+    cells = QUIET.replace("[q]", "[a, b]")
+    simulation = started(scene(pathways, cells=cells, folder=tmp_path, splitting=splitting))
+    advance(simulation, 48)
+    for name in "ab":
+        x, y = (simulation.signals[f"pathway.{name}.{i}"][0] for i in "xy")
+        assert x == pytest.approx(1 + 0.5 * np.sin(0.15 * 48), rel=1e-5)
+        assert y == pytest.approx(48 - 27, rel=1e-6)
+
+
 HES = """
 model hes
   compartment c = 1
