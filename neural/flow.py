@@ -19,7 +19,7 @@ import torch
 
 from neural.checkpoints import draw_on, drawn
 from neural.transport import pairs, plan
-from neural.vector_fields import MLPField
+from neural.vector_fields import MLPField, unconserved
 
 _PENALTY = 1e-2
 _LOOSE = 0.4
@@ -28,16 +28,26 @@ _PER_CELL = 4
 
 @dataclass(frozen=True)
 class Matched:
-    """Cells of neighbouring snapshots, matched: early (n, d) at `start`, late (n, d) at `end` (n,)."""
+    """Cells of neighbouring snapshots, matched: early (n, d) at `start`, late (n, d) at `end` (n,).
+
+    `conserved` (k, d) are sums of components that never change in a cell: matched cells differ in them, as different
+    cells do, but no cell moves along them.
+    """
 
     early: np.ndarray
     late: np.ndarray
     start: np.ndarray
     end: np.ndarray
+    conserved: np.ndarray | None = None
 
     @classmethod
     def of(
-        cls, snapshots: Sequence[np.ndarray], times: Sequence[float], relaxation: float, seed: int
+        cls,
+        snapshots: Sequence[np.ndarray],
+        times: Sequence[float],
+        relaxation: float,
+        seed: int,
+        conserved: np.ndarray | None = None,
     ) -> Matched:
         """Pairs drawn from the plan of every interval, `_PER_CELL` a cell."""
         rng = np.random.default_rng(seed)
@@ -46,14 +56,22 @@ class Matched:
             a, b = snapshots[k], snapshots[k + 1]
             i, j = pairs(plan(a, b, relaxation), _PER_CELL * max(len(a), len(b)), rng)
             rows.append((a[i], b[j], np.full(len(i), times[k]), np.full(len(i), times[k + 1])))
-        return cls(*(np.concatenate(column) for column in zip(*rows, strict=True)))
+        early, late, start, end = (np.concatenate(column) for column in zip(*rows, strict=True))
+        return cls(early, late, start, end, conserved)
+
+    def of_rows(self, rows: np.ndarray) -> Matched:
+        """Some of the pairs."""
+        return Matched(self.early[rows], self.late[rows], self.start[rows], self.end[rows], self.conserved)
 
     def at(self, share: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """States (n, d), times (n,) and velocities (n, d) at shares (n,) of the way."""
         s = share[:, None]
         length = (self.end - self.start)[:, None]
         state = (1 - s) * self.early + s * self.late
-        return state, self.start + share * (self.end - self.start), (self.late - self.early) / length
+        velocity = (self.late - self.early) / length
+        if self.conserved is not None:
+            velocity = velocity @ unconserved(self.conserved, velocity.shape[1])
+        return state, self.start + share * (self.end - self.start), velocity
 
 
 @dataclass(frozen=True)
@@ -79,9 +97,8 @@ class LinearDrift:
         edges, d = np.asarray(times, float), snapshots[0].shape[1]
         matrices, offsets, growths, noises = [], [], [], []
         for k in range(len(edges) - 1):
-            mine = matched.start == edges[k]
-            part = Matched(*(getattr(matched, f)[mine] for f in ("early", "late", "start", "end")))
-            n = int(mine.sum())
+            part = matched.of_rows(np.flatnonzero(matched.start == edges[k]))
+            n = len(part.early)
             state, _, velocity = part.at((np.arange(n) * 0.6180339887498949) % 1.0)
             x = np.c_[np.ones(n), state]
             shrink = _PENALTY * n * np.diag(np.r_[0.0, np.ones(d)])
@@ -141,7 +158,8 @@ class FlowFit:
         self.seen, self.held = np.flatnonzero(~held), np.flatnonzero(held)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            self.field = MLPField(matched.early.shape[1], 0, hidden, timed=True).double()
+            dimension = matched.early.shape[1]
+            self.field = MLPField(dimension, 0, hidden, timed=True, conserved=matched.conserved).double()
         with torch.no_grad():
             last = self.field.layers[-1]
             assert isinstance(last, torch.nn.Linear)
@@ -154,16 +172,14 @@ class FlowFit:
         self._looks = self._batch(self.held, np.linspace(0.05, 0.95, len(self.held)))
 
     def _batch(self, rows: np.ndarray, share: np.ndarray) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        m = self.matched
-        part = Matched(m.early[rows], m.late[rows], m.start[rows], m.end[rows])
-        state, t, velocity = part.at(share)
+        state, t, velocity = self.matched.of_rows(rows).at(share)
         rest = velocity - self.drift.velocity(state, t)
         clock = (t - self.scale[0]) / self.scale[1]
         return torch.tensor(state), torch.tensor(clock)[:, None], torch.tensor(rest)
 
     def _loss(self, batch: tuple[torch.Tensor, torch.Tensor, torch.Tensor]) -> torch.Tensor:
         state, clock, rest = batch
-        return (residual(self.field, state, clock) - rest).square().mean()
+        return (self.field(clock, state) - rest).square().mean()
 
     def advance(self) -> tuple[float, float]:
         """One iteration; training and held-out loss, mean squares of velocity."""
@@ -202,14 +218,6 @@ class FlowFit:
         self.field.load_state_dict(state["field"])
         self.optimizer.load_state_dict(state["optimizer"])
         draw_on(self.rng, state["rng"])
-
-
-def residual(field: MLPField, state: torch.Tensor, clock: torch.Tensor) -> torch.Tensor:
-    """The network at states (n, d), each at its own time (n, 1): `MLPField.forward` with a column of times."""
-    x = torch.cat([state, clock], -1)
-    for layer in field.layers[:-1]:
-        x = torch.tanh(layer(x))
-    return field.layers[-1](x)
 
 
 def push(
@@ -268,7 +276,8 @@ def wander(
                 velocity += field((t - scale[0]) / scale[1], torch.as_tensor(x)).numpy()
         g = drift.noise[k]
         score = -np.linalg.solve(spread, (x - mean).T).T
-        x = x + (velocity + 0.5 * g**2 * score) * dt + g * np.sqrt(dt) * rng.standard_normal(x.shape)
+        change = (velocity + 0.5 * g**2 * score) * dt + g * np.sqrt(dt) * rng.standard_normal(x.shape)
+        x = x + (change if field is None or field.free is None else change @ field.free.numpy())
         t += dt
     return x
 

@@ -33,14 +33,14 @@ def train_transport(
     spec: dict[str, Any], data: Path, output: Path, checkpoint: Path, resume: bool, progress: Progress | None
 ) -> dict[str, Any]:
     """Fit drift and network on full transport plans, score on left-out snapshots, write `output`; returns the card."""
-    cells, space, labels, digest = _cells(spec, data)
+    cells, space, labels, digest, conserved = _cells(spec, data)
     options = {"iterations": 300, "fine_tuning": 0, "rate": 3e-3, "seed": 0} | spec.get("fit", {})
     design = spec.get("architecture", {})
     hidden = [int(design.get("hidden", 64))] * int(design.get("layers", 2))
     times = np.array(sorted(cells))
     snapshots = [cells[t] for t in times]
     kept = Checkpoint(checkpoint, f"{digest} {sorted_text(spec)}", resume)
-    drift, fit = _flow(snapshots, times, hidden, options, kept, progress, "flow")
+    drift, fit = _flow(snapshots, times, hidden, options, conserved, kept, progress, "flow")
     field = fit.finish()
     if options["fine_tuning"]:
         losses = fine_tune(
@@ -51,12 +51,15 @@ def train_transport(
             progress(
                 len(losses), len(losses), f"through the ODE: energy distance {np.mean(losses[-10:]):.3f}"
             )
-    scores = _scores(snapshots, times, hidden, options, progress)
+    scores = _scores(snapshots, times, hidden, options, conserved, progress)
     tensors = {**space, **model_tensors(times, snapshots, drift, field, fit.scale)}
     card = {
         "kind": "transport",
         "name": spec["name"],
-        "architecture": {"hidden": hidden},
+        "architecture": {
+            "hidden": hidden,
+            **({} if conserved is None else {"conserved": conserved.tolist()}),
+        },
         "space": {
             "name": spec["space"]["name"],
             "dimension": len(labels),
@@ -107,8 +110,8 @@ def predict_populations(
 
 def _cells(
     spec: dict[str, Any], data: Path
-) -> tuple[dict[float, np.ndarray], dict[str, np.ndarray], list[str], str]:
-    """Cells by time in the space, what leads into it, its labels, and the data's sha256."""
+) -> tuple[dict[float, np.ndarray], dict[str, np.ndarray], list[str], str, np.ndarray | None]:
+    """Cells by time in the space, what leads into it, its labels, the data's sha256, conserved sums of components."""
     table = read_measurements(data)
     time = np.asarray(table.column(spec["time"]), float)
     space = spec["space"]
@@ -136,7 +139,16 @@ def _cells(
         if len(rows) < 2:
             raise ValueError(f"the snapshot at {t:g} has {len(rows)} cell; two are needed")
         cells[float(t)] = inside[rows] / scale
-    return cells, space_tensors(mean, axes, scale), labels, table.sha256
+    conserved = None
+    if "conserved" in space:
+        missing = [f for total in space["conserved"] for f in total if f not in names]
+        if missing:
+            raise ValueError(
+                f"space.conserved names '{missing[0]}', which no cell has; there are {', '.join(names[:8])}"
+            )
+        totals = np.array([[float(n in total) for n in names] for total in space["conserved"]])
+        conserved = totals @ axes.T * scale
+    return cells, space_tensors(mean, axes, scale), labels, table.sha256, conserved
 
 
 def _flow(
@@ -144,12 +156,13 @@ def _flow(
     times: np.ndarray,
     hidden: list[int],
     options: dict[str, Any],
+    conserved: np.ndarray | None,
     checkpoint: Checkpoint | None,
     progress: Progress | None,
     what: str,
 ) -> tuple[LinearDrift, FlowFit]:
     """Drift and network between the snapshots; kept in `checkpoint` every few iterations."""
-    matched = Matched.of(snapshots, times.tolist(), _RELAXATION, int(options["seed"]))
+    matched = Matched.of(snapshots, times.tolist(), _RELAXATION, int(options["seed"]), conserved)
     drift = LinearDrift.fit(snapshots, times.tolist(), matched)
     total = int(options["iterations"])
     fit = FlowFit(matched, drift, hidden, float(options["rate"]), total, int(options["seed"]))
@@ -170,6 +183,7 @@ def _scores(
     times: np.ndarray,
     hidden: list[int],
     options: dict[str, Any],
+    conserved: np.ndarray | None,
     progress: Progress | None,
 ) -> dict[str, dict[str, float]]:
     """Left-out inner snapshots by transport, by the flow from the one before, and by rules."""
@@ -184,6 +198,7 @@ def _scores(
             times[kept],
             hidden,
             options,
+            conserved,
             None,
             progress,
             f"without {times[k]:g}",

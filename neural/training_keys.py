@@ -98,6 +98,7 @@ SCHEMA: dict[str, dict[str, Key]] = {
                 "components": Key((int,), required=False, low=1),
                 "embedding": Key((str,), required=False),
                 "features": replace(NAMES, required=False),
+                "conserved": Key((list,), required=False, of=NAMES),
             },
         ),
         "architecture": Key(

@@ -47,9 +47,8 @@ class TransportModel(weights.Weighted):
                 self.times, *(tensors[f"drift.{part}"] for part in ("matrix", "offset", "growth", "noise"))
             )
             self._scale = tensors["clock"]
-            self.field = MLPField(
-                card.dimension, 0, [int(w) for w in card.architecture["hidden"]], timed=True
-            ).double()
+            hidden, sums = [int(w) for w in card.architecture["hidden"]], card.architecture.get("conserved")
+            self.field = MLPField(card.dimension, 0, hidden, timed=True, conserved=sums).double()
             self.field.load_state_dict(
                 {
                     k.removeprefix("field."): torch.tensor(v)

@@ -203,3 +203,25 @@ def test_a_course_that_ends_in_no_number_is_refused_with_its_time():
         f.layers[-1].bias[0] = float("nan")
     with pytest.raises(ArithmeticError, match="time 0"):
         solve(f, states(), TIMES)
+
+
+@pytest.mark.parametrize("hidden", [(16,), (16, 16)])
+def test_conserved_sums_stay_and_gradients_know_it(hidden):
+    """Two sums of the six components; both solvers see the same network."""
+    sums = np.array([[1.0, 1.0, 0, 0, 0, 0], [0, 0, 1.0, 2.0, 0, 0.5]])
+    torch.manual_seed(0)
+    made = MLPField(DIMENSION, 0, hidden, False, sums).double()
+    found = {}
+    for method in ("tsit5", "dopri5"):
+        y = states().requires_grad_()
+        out = solve(made, y, TIMES, method=method, **TIGHT)
+        np.testing.assert_allclose((out @ torch.tensor(sums).T).std(0).detach(), 0, atol=1e-9)
+        assert (out[-1] - out[0]).abs().max() > 0.1
+        found[method] = torch.autograd.grad(out.square().sum(), [y, *made.parameters()])
+    for ours, theirs in zip(found["tsit5"], found["dopri5"], strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-5, atol=1e-6)
+
+
+def test_conserved_sums_fit_the_field():
+    with pytest.raises(ValueError, match="2 components, the field has 6"):
+        MLPField(DIMENSION, conserved=[[1.0, 1.0]])

@@ -186,3 +186,39 @@ def test_intervals_hold_cells_of_a_snapshot_that_was_left_out(folder, tmp_path):
     found = train(training(folder, fit="{iterations: 2}"), tmp_path / "w.safetensors")
     inside = TransportModel.load(found).card.raw["scores"]["left-out snapshots"]["model"]["inside 90 %"]
     assert 0.75 < inside <= 1.0
+
+
+@pytest.fixture(scope="module")
+def forms(tmp_path_factory):
+    """A protein whose two forms turn into each other, in amounts of each cell's own; a third quantity rises."""
+    where, rng = tmp_path_factory.mktemp("forms"), np.random.default_rng(5)
+    rows = []
+    for t in TIMES:
+        total, share = rng.uniform(2, 4, 100), rng.normal(0.2 + 0.15 * t, 0.05, 100)
+        rows.append(np.c_[np.full(100, t), total * share, total * (1 - share), t + rng.normal(0, 0.3, 100)])
+    table = pd.DataFrame(np.concatenate(rows), columns=["day", "active", "resting", "size"])
+    table.to_csv(where / "cells.csv", index=False)
+    return where
+
+
+@pytest.mark.parametrize("space", ["{name: s, conserved: [[active, resting]]}", "{name: s}"])
+def test_a_conserved_sum_is_kept_in_every_cell(forms, tmp_path, space):
+    kept = "conserved" in space
+    model = TransportModel.load(train(training(forms, space=space), tmp_path / "w.safetensors"))
+    cells = model.snapshots[0]
+    before = model.decode(cells)
+    for after in (
+        model.evolve(cells, 0.0, 3.0),
+        model.evolve(cells, 0.0, 3.0, seed=1),
+        model.step(cells, np.zeros(len(cells)), 3.0),
+    ):
+        there = model.decode(after)
+        changed = np.abs(there[:, :2].sum(1) - before[:, :2].sum(1)).max()
+        assert changed < 1e-9 if kept else changed > 1e-3
+        assert (there[:, 0].mean() - before[:, 0].mean()) > 0.8
+        assert (there[:, 2].mean() - before[:, 2].mean()) > 2
+
+
+def test_a_conserved_sum_of_unknown_features_is_told(forms, tmp_path):
+    with pytest.raises(TrainingError, match="names 'ghost', which no cell has; there are active"):
+        train(training(forms, space="{name: s, conserved: [[active, ghost]]}"), tmp_path / "w.safetensors")
