@@ -29,9 +29,14 @@ def trained(
     """
     with _as_scenario_errors():
         from sim.hybrid.train_file import is_hybrid
+        from sim.scenario_training import is_in_scenario
         from sim.simulated_tracks import is_simulated, train_on_simulated
 
-        if is_simulated(training):
+        if is_in_scenario(training):
+            from sim.train_in_scenario import train_in_scenario
+
+            weights = train_in_scenario(training, output, resume, _spoken(say))
+        elif is_simulated(training):
             weights = train_on_simulated(training, output, resume, _spoken(say))
         elif is_hybrid(training):
             from sim.hybrid.train import train_hybrid

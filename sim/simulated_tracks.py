@@ -63,7 +63,7 @@ def train_on_simulated(
         tables = {}
         for key, (given, seeds) in parts.items():
             try:
-                arrays = _tracks(scenario, given, seeds, columns, truth, progress)
+                arrays = tracks_of_runs(scenario, given, seeds, columns, truth, progress)
             except ScenarioError as error:
                 first = error.problems[0]
                 said = f"{scenario.name}: {first.key or 'the scenario'}: {first.message}"
@@ -73,7 +73,7 @@ def train_on_simulated(
         return train(path, output, resume, progress, tables=tables)
 
 
-def _tracks(
+def tracks_of_runs(
     file: Path,
     values: Mapping[str, Any],
     seeds: Sequence[int],
@@ -81,8 +81,8 @@ def _tracks(
     truth: Mapping[str, str],
     progress: Progress | None,
 ) -> dict[str, np.ndarray]:
-    """Columns `tissue`, `cell`, `time` [min], `x`, `y`, `z` [um], those of `columns` (name -> quantity), and the
-    quantities of `truth` in the units it gives."""
+    """Columns `tissue`, `cell`, `type`, `time` [min], `x`, `y`, `z` [um], those of `columns` (name -> quantity), and
+    the quantities of `truth` in the units it gives."""
     from sim.build import plan
     from sim.scenario import Scenario
     from sim.simulation import Simulation
@@ -127,6 +127,7 @@ def _frame(
     taken = {name: np.array(signals[quantity], float) for name, quantity in columns.items()}
     taken |= {quantity: factor * signals[quantity] for quantity, factor in factors.items()}
     return {
+        "type": np.array(simulation.plan.type_names)[state["cell.type"]],
         "tissue": np.full(n, number), "cell": np.array(state["cell.id"]), "time": np.full(n, state.time),
         "x": places[:, 0].copy(), "y": places[:, 1].copy(), "z": places[:, 2].copy(), **taken,
     }  # fmt: skip

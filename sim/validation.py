@@ -68,14 +68,18 @@ def _sweep(file: Path, allow_outside: bool) -> list[str]:
 
 def _training(file: Path) -> list[str]:
     from neural.errors import TrainingError
+    from neural.files import is_there
     from neural.training import load_training
     from sim.hybrid.train_file import is_hybrid, load_hybrid_training
+    from sim.scenario_training import is_in_scenario, load_scenario_training
 
     try:
-        read = load_hybrid_training if is_hybrid(file) else load_training
-        job = read(file, need_data=False)
+        if is_in_scenario(file):
+            job = load_scenario_training(file, need_data=False)
+        else:
+            job = (load_hybrid_training if is_hybrid(file) else load_training)(file, need_data=False)
     except TrainingError as error:
         raise ScenarioError(Problem(f, m, line, key) for f, line, key, m in error.problems) from None
-    if job.data is not None and not job.data.is_file():
+    if job.data is not None and not is_there(job.data):
         return [f"{file}: the measurements are not here yet ({escaped(job.data, 200)})"]
     return []

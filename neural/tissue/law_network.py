@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import numpy as np
 import torch
@@ -34,6 +35,7 @@ class LawNetwork:
         self.node_inputs: list[str] = [q["name"] for q in card.architecture["nodes"]]
         self.edge_inputs = ["distance"]
         self.radius = float(card.architecture["radius"])
+        self._tensors = tensors
         self.fitted = law_of(card, tensors)
 
     @classmethod
@@ -44,6 +46,18 @@ class LawNetwork:
             WeightsError: the file fails a check of `neural.weights.read_card` or holds something else.
         """
         return cls(path)
+
+    def learnable(self) -> dict[str, torch.Tensor]:
+        """The numbers that its messages hang on, by name; what is done to them is done to the network."""
+        law = self.fitted.law
+        found = {"does": law.does, "carries": law.carries}
+        return {name: tensor for name, tensor in found.items() if tensor is not None}
+
+    def save(self, path: str | os.PathLike, card: dict[str, Any] | None = None) -> str:
+        """Write these weights, with another card if one is given; returns their sha256."""
+        tensors = dict(self._tensors)
+        tensors |= {name: t.detach().numpy() for name, t in self.learnable().items()}
+        return weights.save(path, tensors, card or self.card.raw)
 
     def forward(self, x: torch.Tensor, edge_index: torch.Tensor, edge_attr: torch.Tensor) -> torch.Tensor:
         """Messages (n, state) [1/min] of x (n, signal), edges (2, e) sender to receiver, edge_attr (e, 1), with

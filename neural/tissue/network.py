@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -74,9 +74,14 @@ class TissueNetwork:
         card, tensors = weights.load(path, "tissue")
         return cls(card, tensors, path)
 
-    def save(self, path: str | os.PathLike) -> str:
-        """Write these weights; returns their sha256."""
-        return weights.save(path, self._tensors, self.card.raw)
+    def save(self, path: str | os.PathLike, card: dict[str, Any] | None = None) -> str:
+        """Write these weights, with another card if one is given; returns their sha256."""
+        learned = {n: t.detach().numpy().astype(self._tensors[n].dtype) for n, t in self.learnable().items()}
+        return weights.save(path, {**self._tensors, **learned}, card or self.card.raw)
+
+    def learnable(self) -> dict[str, torch.Tensor]:
+        """The numbers of both networks by name; what is done to them is done to the law."""
+        return dict(self._law.named_parameters())
 
     def forward(self, x: torch.Tensor, edge_index: torch.Tensor, edge_attr: torch.Tensor) -> torch.Tensor:
         """Messages (n, m), by torch-geometric, of x (n, f), edges (2, e) sender to receiver, edge_attr (e, k)."""

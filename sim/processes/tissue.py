@@ -56,11 +56,17 @@ class Neighbourhood:
 
     def of(self, state, living: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """(indptr, indices) over all rows; dying and dead cells have no neighbours."""
-        rows = np.flatnonzero(living)
-        positions = np.ascontiguousarray(state["cell.position"][rows])
-        key = (positions, rows, _radii(state["cell.volume"][rows])) if self._touching else (positions, rows)
-        if self._key is None or not all(np.array_equal(a, b) for a, b in zip(key, self._key)):
-            self._graph = self._build(key, rows, len(state))
+        return self.at(state["cell.position"], state["cell.volume"], np.flatnonzero(living), len(state))
+
+    def at(
+        self, positions: np.ndarray, volume: np.ndarray, rows: np.ndarray, count: int
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """As `of`, of `rows` among `count` cells at positions (cell, 3) [um], of volume (cell,) [um³]."""
+        places = np.ascontiguousarray(positions[rows])
+        key = (places, rows, _radii(volume[rows])) if self._touching else (places, rows)
+        known = self._key is not None and len(self._graph[0]) == count + 1  # the dead have rows too
+        if not known or not all(np.array_equal(a, b) for a, b in zip(key, self._key or ())):
+            self._graph = self._build(key, rows, count)
             self._key = key
         return self._graph
 
