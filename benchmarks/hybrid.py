@@ -158,13 +158,21 @@ def beside_roadrunner(
         f"{name} gradient by {len(ids)} weights", cpu(ours, repeats), "RoadRunner with differences",
         cpu(differences, 1), _error(ours(), exact), _error(differences(), exact),
     )  # fmt: skip
-    forward = cpu(lambda: hybrid.model.simulate(times, cells=64, rtol=1e-8, atol=1e-16), repeats)
+    yield adjoint_over_forward(name, hybrid, joint.name, times, output, repeats)
+
+
+def adjoint_over_forward(
+    name: str, hybrid: Hybrid, network: str, times: np.ndarray, output: str, repeats: int
+) -> Row:
+    """Course and gradient by all weights over the course alone, at the same tolerance."""
+    ids = hybrid.weight_ids(network)
 
     def both() -> object:
         run = hybrid.model.adjoint(times, ids, cells=64, outputs=(output,), rtol=1e-8)
         return run.gradient(2.0 * run.outputs)
 
-    yield {
+    forward = cpu(lambda: hybrid.model.simulate(times, cells=64, rtol=1e-8, atol=1e-16), repeats)
+    return {
         "name": f"{name} 64 cells, adjoint over forward",
         "value": cpu(both, repeats) / forward,
         "unit": "1",
@@ -244,7 +252,13 @@ def rows(quick: bool) -> Iterator[Row]:
             joint = Joint("extra", ("PP_K", "KK"), Rate({"KKK": -1, "P_KKK": 1}, times=("KKK",)), positive=True,
                           widths=(5, 5), output_scales=(1e-2,))  # fmt: skip
             file = Path(folder) / "biomodels" / "BIOMD0000000009.xml"
-            yield from beside_roadrunner(file, "BioModels 9", joint, np.linspace(0.0, 100.0, 11), repeats)
+            times = np.linspace(0.0, 100.0, 11)
+            yield from beside_roadrunner(file, "BioModels 9", joint, times, repeats)
+            text = load_model(file).to_antimony()
+            at = text.rindex("end", 0, text.rindex("\nend") + 4)
+            events = "boost: at PP_K > 0.3: E1 = E1 + 1e-5; again: at PP_KK > 0.4: E1 = 0.9*E1;"
+            hybrid = Hybrid(f"{text[:at]}  {events}\nend", [joint])
+            yield adjoint_over_forward("BioModels 9, two events,", hybrid, "extra", times, "PP_K", repeats)
     else:
         print(f"no {archive}: BioModels 9 is skipped", file=sys.stderr)
     yield from recoveries(quick)

@@ -84,6 +84,9 @@ def fit_many(
         resume: take over what is there.
         report: told of every start that has ended.
 
+    Returns:
+        The starts that ended; fewer, or none, where `go_on` said no.
+
     Raises:
         ScenarioError: the file is of another fit; it is there and `resume` is not asked for.
         StoreError: it cannot be written.
@@ -107,8 +110,6 @@ def fit_many(
         if file is not None:
             _keep(file, {"start": start, **_told(found)})
         report(start, found)
-    if not done:
-        raise ScenarioError("the fit was stopped before its first start ended")
     return Fits(function.names, tuple(done[start] for start in sorted(done) if start < starts))
 
 

@@ -85,7 +85,9 @@ def fitted(file: Path, request: FitRequest, output: Path | None, say: Callable[[
         interrupts.guard(False)
     if interrupts.requested() and len(fits.fits) < request.starts:
         hint = f"; go on with --resume -o {output}" if output else ""
-        raise Interrupted(interrupts.requested(), f"{len(fits.fits)} of {request.starts} starts ended{hint}")
+        ended = f"stopped: {len(fits.fits)} of {request.starts} starts ended{hint}"
+        say(ended)
+        raise Interrupted(interrupts.requested(), ended)
     best = fits.best
     if best.reason == "failed":
         raise SimulationError(f"{file}: none of {request.starts} starts could be simulated")

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 from petab_problems import VERSION_1, VERSION_2, write
 
-from sim.errors import ScenarioError
+from sim import interrupts
+from sim.errors import Interrupted, ScenarioError
 from sim.fitting import scales
 from sim.petab import load
 from sim.petab.run import FitRequest, fitted
@@ -61,6 +62,15 @@ def test_a_fit_goes_on_where_it_stopped(tmp_path):
     assert after == whole
     assert len(again) == 2
     assert (tmp_path / "parts/fit.tsv").read_text() == (tmp_path / "whole/fit.tsv").read_text()
+
+
+def test_a_fit_that_is_stopped_at_once_says_how_to_go_on(tmp_path, monkeypatch):
+    file, said = write(tmp_path, VERSION_2), []
+    monkeypatch.setattr(interrupts, "requested", lambda: 15)
+    with pytest.raises(Interrupted) as caught:
+        fitted(file, FitRequest(3, 5, 0), tmp_path / "out", said.append)
+    assert caught.value.exit_code == 143
+    assert said == [f"stopped: 0 of 3 starts ended; go on with --resume -o {tmp_path / 'out'}"]
 
 
 def test_another_fit_is_not_gone_on_with(tmp_path):
