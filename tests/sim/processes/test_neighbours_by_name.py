@@ -150,3 +150,12 @@ def test_what_is_wrong_with_a_way_is_told_with_its_line(tmp_path, way, message):
     with pytest.raises(ScenarioError, match=message) as error:
         scene(tmp_path, way)
     assert error.value.problems[0].line == 9
+
+
+def test_the_dead_come_and_go_and_leave_the_neighbours_of_the_living(tmp_path):
+    simulation = started(scene(tmp_path, "radius: 30 um"))
+    neighbourhood, state = simulation.plan.neighbourhood, simulation.state
+    where, volume, living = state["cell.position"], state["cell.volume"], np.arange(50)
+    for count in (60, 55, 60):
+        indptr, indices = neighbourhood.at(where[:count], volume[:count], living, count)
+        assert len(indptr) == count + 1 and indptr[50] == indptr[-1] == len(indices) > 50
