@@ -208,8 +208,10 @@ def _diffusion(shape: tuple[int, int, int], bandwidth: float) -> Iterator[dict]:
     )  # fmt: skip
 
 
-def _cells_in_field(shape: tuple[int, int, int], dt: float) -> dict:
+def _cells_in_field(shape: tuple[int, int, int], dt: float, giving: bool = False) -> dict:
     """A step of dt with two cells in each voxel of the middle third, drawing hard, and faces of fixed value.
+
+    Where they are giving they export a fixed amount too.
 
     The cells grow and shrink by up to 1 % from step to step, so that the field has somewhere to go.
     """
@@ -223,15 +225,16 @@ def _cells_in_field(shape: tuple[int, int, int], dt: float) -> dict:
     voxel = np.repeat(np.flatnonzero(middle), 2)
     nothing, uptake = np.zeros(voxel.size), np.full(voxel.size, 10.0)
     u, internal = np.full(shape, 38.0), np.zeros(voxel.size)
+    source = np.where(middle, 5.0, 0.0) if giving else None
     rng, seconds = np.random.default_rng(4), []
     for _ in range(6):
         volume = 2494.0 * rng.uniform(0.99, 1.01, voxel.size)
         start = time.perf_counter()
-        solver.step_with_cells(u, voxel, volume, nothing, nothing, uptake, dt, internal)
+        solver.step_with_cells(u, voxel, volume, nothing, nothing, uptake, dt, internal, source)
         seconds.append(time.perf_counter() - start)
     size = "x".join(str(n) for n in shape[::-1] if n > 1)
     return _row(
-        f"diffusion with cells drawing, {size} voxels, a step of {dt:g} min",
+        f"diffusion with cells drawing{' and giving' if giving else ''}, {size} voxels, a step of {dt:g} min",
         grid.size / min(seconds[2:]),
         "voxel updates/s",
     )
@@ -304,13 +307,16 @@ def _rows(quick: bool, threads: int) -> Iterator[dict]:
     for shape in ((1, 300, 300), *((n, n, n) for n in edges)):
         yield from _diffusion(shape, bandwidth)
         if max(shape) < 200 or shape[0] == 1:
-            yield from (_cells_in_field(shape, dt) for dt in (0.005, 3.0))
+            yield from (_cells_in_field(shape, dt) for dt in (0.005, 0.01, 3.0))
+            yield _cells_in_field(shape, 0.005, giving=True)
     yield from _cells_and_field(many)
     for dims in (2, 3):
         for n in counts:
             yield _hours(n, dims)
     if not quick:  # that of fewer cells is lost in what was in use before them
-        yield _row("memory, 1e+06 cells with oxygen, 3-D", bytes_per_cell(1_000_000, 3), "bytes a cell")
+        for stored in (False, True):
+            name = f"memory, 1e+06 cells with oxygen, 3-D, {'run and stored' if stored else 'stepped'}"
+            yield _row(name, bytes_per_cell(1_000_000, 3, stored), "bytes a cell")
     few = 1_000 if quick else 10_000
     for name, seconds in by_layer(few):
         yield _row(f"an hour of {few:.0e} cells, 2-D, with {name or 'mechanics and fields'}", seconds, "s")

@@ -97,23 +97,30 @@ def hour(n: int, dims: int, blocks: int, pathway: Path | None = None, layers: in
     return (time.perf_counter() - start) * 60.0 / minutes
 
 
-def bytes_per_cell(n: int, dims: int) -> float:
-    """By how much memory in use grows at most in a run of n cells and one field over two steps, stored at both ends.
+def bytes_per_cell(n: int, dims: int, stored: bool) -> float:
+    """By how much memory in use grows at most while n cells and one field are laid out and advanced by two steps.
+
+    Stored: it is a whole run, with a frame and a checkpoint at both ends and its splitting error measured.
 
     In a process of its own, which first runs a few cells: what is loaded and compiled once is not the cells'. Pages
     that were asked for and never touched take no memory and do not count.
     """
-    words = [sys.executable, __file__, str(n), str(dims)]
+    words = [sys.executable, __file__, str(n), str(dims), "stored" if stored else "stepped"]
     return float(subprocess.run(words, check=True, capture_output=True, text=True).stdout) / n
 
 
-def _growth(n: int, dims: int) -> int:
+def _growth(n: int, dims: int, stored: bool) -> int:
     """Bytes, see `bytes_per_cell`."""
     most = []
     with tempfile.TemporaryDirectory() as folder:
         for count in (2_000, n):
             time = f"stop: {2 * _STEP} min, save_every: {2 * _STEP} min"
-            simulate(plan(scenario(count, dims, time)), Path(folder) / f"{count}.zarr")
+            if stored:
+                simulate(plan(scenario(count, dims, time)), Path(folder) / f"{count}.zarr")
+            else:
+                ready = simulation(count, dims)
+                for _ in range(2):
+                    ready.step(_STEP)
             most.append(_most_in_use())
     return most[1] - most[0]
 
@@ -143,4 +150,4 @@ def by_layer(n: int) -> Iterator[tuple[str, float]]:
 
 
 if __name__ == "__main__":
-    print(_growth(int(sys.argv[1]), int(sys.argv[2])))
+    print(_growth(int(sys.argv[1]), int(sys.argv[2]), sys.argv[3] == "stored"))

@@ -23,6 +23,7 @@ _BLOCK = 256
 _BLOCKS = (
     32  # whose cells are asked together: all whom they could meet take room, many times those that they do
 )
+_MOST = 2**31  # entries that half-length numbers count
 # of which a window has at least so many, and at most a part of all cells: each lays out anew those it borders on
 _LEAST_WINDOW, _WINDOWS = 8 * _BLOCKS, 8
 
@@ -64,14 +65,14 @@ def pairs_within(
 
 def lists_within(
     positions: Array, reaches: Array, lengths: Array, dims: int
-) -> tuple[NDArray[np.int64], NDArray[np.int32], NDArray[np.int32]]:
+) -> tuple[NDArray[np.integer], NDArray[np.int32], NDArray[np.int32]]:
     """The rows of `pairs_within`, without skin, in the order of the bins: (begins (n,), counts (n,), indices).
 
     Row i is indices[begins[i]:begins[i] + counts[i]]; behind the last are as many entries as a vector may read too
     far. It takes no more memory than this.
     """
     n, total = positions.shape[0], 0
-    begin, counts, indices = np.empty(n, np.int64), np.empty(n, np.int32), np.empty(0, np.int32)
+    begin, counts, indices = (np.empty(size, np.int32) for size in (n, n, 0))
     with threads_for(n):
         for order, block, begins, ends, found in _search(positions, reaches, 0.0, lengths, dims, counts):
             here, done = int((ends - begins).sum()), min((block + _BLOCKS) * _BLOCK, n)
@@ -80,6 +81,8 @@ def lists_within(
                 longer = np.empty(int(3 * (total + here) * (n / done)) + LANES, np.int32)
                 longer[:total] = indices[:total]
                 indices = longer
+            if total + here >= _MOST and begin.dtype == np.int32:
+                begin = begin.astype(np.int64)
             _to_lists(order, block, begins, ends, found, total, counts, begin, indices)
             total += here
     indices.resize(total + LANES, refcheck=False)

@@ -80,7 +80,8 @@ def velocities(
     """
     cells, strengths = _packed(positions, radii, repulsion, adhesion)
     counts = np.diff(indptr).astype(np.int32)
-    pairs = np.ascontiguousarray(indptr[:-1]), counts, slack(np.ascontiguousarray(indices, dtype=np.int32))
+    begins = indptr[:-1].astype(np.int32 if len(indices) < 2**31 else np.int64)
+    pairs = begins, counts, slack(np.ascontiguousarray(indices, dtype=np.int32))
     lengths, none = periods(periodic), np.empty(0)
     forces(
         cells, strengths, float(reach), lengths, *pairs, none.reshape(0, 3), none, out_velocity, out_pressure

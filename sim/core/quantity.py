@@ -9,7 +9,7 @@ from typing import Literal
 
 Role = Literal["state", "input", "readout"]
 
-_AGGREGATE = re.compile(r"neighbours\.(count|mean|sum)\((.+)\)\Z")
+_AGGREGATE = re.compile(r"(neighbours|tissue)\.(count|mean|sd|sum)\((.+)\)\Z")
 _COMPONENT = re.compile(r"(.+)\[(\d{1,6})\]\Z")
 
 
@@ -29,7 +29,8 @@ class Quantity:
         by_type: defaults that differ between cell types, by the type's code.
         shared: True where division shares the value between the daughters (amounts); for a block one for each
             of its columns, where they differ.
-        integer: True for codes and counters.
+        integer: True for ids and counters.
+        code: True for integers that stand for one of some names.
         stored: True for an input whose base value differs from cell to cell and has a column of its own.
     """
 
@@ -43,21 +44,23 @@ class Quantity:
     by_type: Mapping[int, float] = field(default_factory=dict)
     shared: bool | tuple[bool, ...] = False
     integer: bool = False
+    code: bool = False
     stored: bool = False
 
 
 @dataclass(frozen=True)
 class Aggregate:
-    """`neighbours.mean(pathway.dn.D)` taken apart."""
+    """`neighbours.mean(pathway.dn.D)` taken apart: over each cell's neighbours, or over all living cells (`tissue`)."""
 
     how: str
     of: str
+    over: str = "neighbours"
 
 
 def aggregate_of(name: str) -> Aggregate | None:
     """The aggregate that `name` asks for, or None if it is a plain name."""
     found = _AGGREGATE.match(name)
-    return Aggregate(found[1], found[2].strip()) if found else None
+    return Aggregate(found[2], found[3].strip(), found[1]) if found else None
 
 
 def component_of(name: str) -> tuple[str, int] | None:

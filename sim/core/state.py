@@ -75,11 +75,8 @@ class State:
         for q in quantities:
             if q.role == "state" or q.stored:
                 shape = (q.width,) if q.width else ()
-                columns[q.name] = (
-                    np.int64 if q.integer else np.float64,
-                    shape,
-                    int(q.default) if q.integer else q.default,
-                )
+                kind = np.int32 if q.code else np.int64 if q.integer else np.float64
+                columns[q.name] = (kind, shape, q.default if kind is np.float64 else int(q.default))
                 if np.any(q.shared):
                     self._inherited[q.name] = np.asarray(q.shared, dtype=bool)
                     self.cleared[q.name] = np.zeros(shape)

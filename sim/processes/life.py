@@ -138,7 +138,7 @@ class Life(Process):
         self.settings = settings
         self.box = box
         self.states = (
-            Quantity("cell.phase", "1", "phase of cycle or death", integer=True),
+            Quantity("cell.phase", "1", "phase of cycle or death", integer=True, code=True),
             Quantity("cell.phase_time", "min", "time since the phase began"),
             *(
                 [Quantity("cell.rupture", "um^3", "volume at which a necrotic cell bursts")]

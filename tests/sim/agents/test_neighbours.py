@@ -135,3 +135,29 @@ def test_what_makes_no_sense_is_refused():
             neighbour_graph(positions, reach, **options)
     with pytest.raises(ValueError, match="skin"):
         VerletList(-1.0)
+
+
+@pytest.mark.parametrize("dims", [2, 3])
+@pytest.mark.parametrize("wraps", [False, True])
+def test_lists_by_small_windows_are_those_of_all_pairs(monkeypatch, dims, wraps):
+    """As many windows as there may be, and more entries than short numbers count."""
+    from sim.agents import _cell_list
+
+    for name, value in (("_BLOCKS", 1), ("_LEAST_WINDOW", 1), ("_WINDOWS", 1000), ("_MOST", 1000)):
+        monkeypatch.setattr(_cell_list, name, value)
+    rng, n, side = np.random.default_rng(dims), 1500, 100.0
+    cells = np.zeros((n, 4))  # a further column is not looked at
+    cells[:, :dims], cells[:, 3] = rng.random((n, dims)) * side, 1e9
+    reaches, lengths = rng.uniform(1, 5, n), np.where(np.arange(3) < dims, side, 0.0) * wraps
+    begins, counts, indices = _cell_list.lists_within(cells, reaches, lengths, dims)
+    assert begins.dtype == np.int64 and counts.sum() > 1000
+    apart = cells[:, None, :3] - cells[None, :, :3]
+    if wraps:
+        apart[..., :dims] -= side * np.rint(apart[..., :dims] / side)
+    near = np.sqrt((apart**2).sum(-1)) <= reaches[:, None] + reaches
+    np.fill_diagonal(near, False)
+    for i in range(n):
+        assert sorted(indices[begins[i] : begins[i] + counts[i]]) == np.flatnonzero(near[i]).tolist()
+    indptr, ascending = _cell_list.pairs_within(cells, reaches, 0.0, lengths, dims, ascending=True)
+    np.testing.assert_array_equal(np.diff(indptr), counts)
+    np.testing.assert_array_equal(ascending, np.nonzero(near)[1])
