@@ -2,6 +2,7 @@
 
 import copy
 import re
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +14,7 @@ def without(scenario: Scenario, key: str) -> Scenario:
     """The scenario with what stands at `key` deleted: `couplings[2]`, `manipulators.drugs.conditions.x`, `tissue`."""
     plain = copy.deepcopy(scenario.to_plain())
     steps = [int(s) if s.isdigit() else s for s in re.findall(r"\w+", key)]
-    place = plain
+    place: Any = plain
     for step in steps[:-1]:
         place = place[step]
     del place[steps[-1]]
