@@ -137,16 +137,20 @@ def ask_child(data: bytes, kind: str, file: str, folder: str = "") -> dict:
             check=False,
         )
     except subprocess.TimeoutExpired:
-        raise ModelError(file, [_gave_up(f"reading took longer than {_WALL_SECONDS} s")]) from None
+        raise ModelError(file, [_gave_up(f"reading took longer than {_WALL_SECONDS} s", kind)]) from None
     if child.returncode == 0:
         return json.loads(child.stdout)
     if -child.returncode in (9, 24):
-        raise ModelError(file, [_gave_up(f"reading needs more than {_CPU_SECONDS} s or {_MEGABYTES} MB")])
-    raise ModelError(file, [_gave_up(f"the parser failed on this file (code {child.returncode})")])
+        reason = f"reading needs more than {_CPU_SECONDS} s or {_MEGABYTES} MB"
+        raise ModelError(file, [_gave_up(reason, kind)])
+    raise ModelError(file, [_gave_up(f"the parser failed on this file (code {child.returncode})", kind)])
 
 
-def _gave_up(reason: str) -> ModelProblem:
-    return ModelProblem(f"{reason}; is it a model, and not too large?", None, "size")
+def _gave_up(reason: str, kind: str) -> ModelProblem:
+    advice = "is it a model, and not too large?"
+    if kind == "antimony":
+        advice += " the time that Antimony takes grows with the square of the length, that of SBML does not"
+    return ModelProblem(f"{reason}; {advice}", None, "size")
 
 
 def _decoded(data: bytes) -> str:

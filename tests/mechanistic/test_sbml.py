@@ -188,6 +188,13 @@ def test_a_flood_of_memory_ends_the_child_only(monkeypatch):
     assert fault.key == "size"
 
 
+def test_antimony_that_takes_too_long_is_told_what_would_not(monkeypatch):
+    monkeypatch.setattr(sbml, "_CPU_SECONDS", 1)
+    chain = "\n".join(f"J{i}: S{i} -> S{i + 1}; k*S{i}; S{i} = 1;" for i in range(8000))
+    fault = the_fault(f"model m\nk = 1;\n{chain}\nend")
+    assert fault.key == "size" and "that of SBML does not" in fault.message
+
+
 def test_reading_imports_nothing_heavy():
     code = (
         "import sys; from mechanistic.sbml import read_network; read_network(sys.argv[1]);"
