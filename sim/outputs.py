@@ -50,7 +50,7 @@ def chosen_outputs(spec, processes: Sequence[Process], scenario: Scenario) -> Ou
     for index, pattern in enumerate(spec.cells):
         if pattern in ALWAYS:
             continue
-        names = [n for n in starred if fnmatchcase(n, pattern)] if "*" in pattern else [pattern]
+        names = [n for n in starred if fnmatchcase(n, pattern)] if "*" in pattern else _parts(pattern, known)
         found = [q for n in names if (q := _quantity(n, known)) is not None]
         if not found:
             from sim.spelling import did_you_mean
@@ -74,6 +74,15 @@ def _is_starred(name: str, processes: Sequence[Process]) -> bool:
     return True
 
 
+def _parts(name: str, known: dict[str, Quantity]) -> list[str]:
+    """`tissue.mean(ur.drug)` as one name for each component of the block; any other name alone."""
+    aggregate = aggregate_of(name)
+    if aggregate is None or aggregate.of not in known or not known[aggregate.of].width:
+        return [name]
+    head = f"{aggregate.over}.{aggregate.how}"
+    return [f"{head}({aggregate.of}[{k}])" for k in range(known[aggregate.of].width)]
+
+
 def _quantity(name: str, known: dict[str, Quantity]) -> Quantity | None:
     if name in known:
         return known[name]
@@ -86,6 +95,7 @@ def _quantity(name: str, known: dict[str, Quantity]) -> Quantity | None:
             else None
         )
     aggregate = aggregate_of(name)
-    if aggregate and (aggregate.how == "count" or aggregate.of in known):
+    if aggregate and aggregate.how == "count":
         return Quantity(name, "1", name, "readout")
-    return None
+    of = _quantity(aggregate.of, known) if aggregate else None
+    return Quantity(name, of.unit, name, "readout") if of is not None and not of.width else None

@@ -392,6 +392,8 @@ class _Moment:
         twin, now = self._twin, self._now
         aggregate = aggregate_of(name)
         if aggregate is not None:
+            if aggregate.over == "tissue" or aggregate.how == "sd":
+                raise SimulationError(f"{name}: has no gradient here")
             return self._over_neighbours(aggregate.how, aggregate.of)
         family = name.split(".")[0]
         if family == "field":

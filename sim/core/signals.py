@@ -8,7 +8,7 @@ import numpy as np
 
 from sim.core.coupling import Combined, Coupling, combined
 from sim.core.process import Process
-from sim.core.quantity import Quantity, aggregate_of, component_of
+from sim.core.quantity import Aggregate, Quantity, aggregate_of, component_of
 from sim.core.state import State
 
 #: (indptr, indices) of the neighbour graph over all rows
@@ -91,7 +91,7 @@ class Signals:
     def _value(self, name: str) -> np.ndarray:
         aggregate = aggregate_of(name)
         if aggregate:
-            return self._aggregate(aggregate.how, aggregate.of)
+            return self._aggregate(aggregate)
         part = component_of(name)
         if part:
             block = self._state[part[0]] if part[0] in self._state else self[part[0]]
@@ -128,18 +128,32 @@ class Signals:
                 value = coupling.apply(value, self[coupling.source], where)
         return combined(value, rules.get("increase"), rules.get("decrease")) if rules else value
 
-    def _aggregate(self, how: str, of: str) -> np.ndarray:
-        indptr, indices = self._graph()
-        if how == "count":
-            weight = (self._state["cell.type"] == self._type_names.index(of)).astype(float)
-            return _row_sums(indptr, weight[indices])
-        has = self.members_of(of)
-        values = np.where(has, self[of], 0.0)
-        total = _row_sums(indptr, values[indices])
-        if how == "sum":
+    def _aggregate(self, asked: Aggregate) -> np.ndarray:
+        """Over what each cell's neighbours, or all living cells, have of a quantity; 0 where nobody has it."""
+        if asked.how == "count":
+            has = self._state["cell.type"] == self._type_names.index(asked.of)
+            return self._summed(asked.over, has.astype(float))
+        has = self.members_of(asked.of)
+        values = np.where(has, self[asked.of], 0.0)
+        total = self._summed(asked.over, values)
+        if asked.how == "sum":
             return total
-        count = _row_sums(indptr, has[indices].astype(float))
-        return np.divide(total, count, out=np.zeros_like(total), where=count > 0)
+        count = self._summed(asked.over, has.astype(float))
+        mean = np.divide(total, count, out=np.zeros_like(total), where=count > 0)
+        if asked.how == "mean":
+            return mean
+        square = self._summed(asked.over, values**2)
+        square = np.divide(square, count, out=np.zeros_like(total), where=count > 0)
+        return np.sqrt(np.maximum(square - mean**2, 0.0))
+
+    def _summed(self, over: str, values: np.ndarray) -> np.ndarray:
+        """Sum (cell,) of values (cell,) over the neighbours of each cell, or over all living cells, in their order."""
+        if over == "tissue":
+            counted = np.where(self["cell.living"] > 0, values, 0.0)
+            whole = np.bincount(np.zeros(len(values), np.int64), counted, minlength=1)
+            return np.full(len(values), whole[0])
+        indptr, indices = self._graph()
+        return _row_sums(indptr, values[indices])
 
 
 def _row_sums(indptr: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -76,7 +76,7 @@ COLUMNS = ("type", "position", "volume", "phase")
 
 _PARTS = re.compile(r"([A-Za-z_]\w*)(?:\.(.*))?", re.ASCII | re.DOTALL)
 _COUNT = re.compile(r"count\((.*)\)")
-_MEAN = re.compile(r"(?:mean|sum)\((.*)\)")
+_MEAN = re.compile(r"(?:mean|sd|sum)\((.*)\)")
 
 
 class Where(Protocol):
@@ -158,6 +158,8 @@ class Names:
         elif family in ("decoder", "condition"):
             if not self.spec.manipulators and not (family == "decoder" and self.spec.representations):
                 yield Fault(path, f"{family}.* comes from the weights of a manipulator, and none is declared")
+        elif family == "tissue" and (_COUNT.fullmatch(rest) or _MEAN.fullmatch(rest)):
+            yield from self._neighbours(rest, path)
         elif self.spec.tissue is None:
             yield Fault(path, f"{family}.* needs the section tissue, which says who is a neighbour")
         elif family == "neighbours":
