@@ -5,6 +5,7 @@
     equivariant.py    E(n)-equivariant layer
     factored.py       pair law as a product of readable curves
     pairlaw.py        pair law as one network of both cells
+    tracks.py         tables of tracked cells, from which a law is learned
     network.py        a trained law, loaded from weights and stepped inside a tissue
 
 Layers see node quantities, edges and edge quantities (x, rows, edge_attr), nothing else: who is whose neighbour is
