@@ -101,7 +101,9 @@ def _search(
     for window in range(0, blocks, each):
         beyond = min(window + each, blocks)
         first, last = window * _BLOCK, min(beyond * _BLOCK, n)
-        low, high = _window(key[order[first]], key[order[last - 1]], start, bins, bool(lengths.any()))
+        low, high = _window(
+            int(key[order[first]]), int(key[order[last - 1]]), start, bins, bool(lengths.any())
+        )
         x, y, z, limits = (
             np.empty(high - low + LANES) for _ in range(4)
         )  # vectors read beyond the last cell
