@@ -1,6 +1,7 @@
 """Numbers and networks found again inside a scenario, through its field, its mechanics and its pathways."""
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -268,3 +269,31 @@ def test_what_cannot_be_learned_is_told(tmp_path):
     crawling = scene(tmp_path, **{"cells.a.motility": "{speed: 1 um/min, persistence: 10 min}"})
     with pytest.raises(SimulationError, match="has no gradient: cells crawl"):
         Twin(plan(crawling), np.zeros((1, 3)), np.zeros(1, int), step=1.0)
+
+
+def test_a_manipulator_is_driven_by_field_and_neighbours_and_has_gradients():
+    """The flagship's cells without what is drawn: representations as the simulator moves them, and their slopes."""
+    calm = {
+        "perturbations": "[]",
+        "cells.pc9.motility.speed": "0 um/min",
+        "cells.pc9.count": "8",
+        "space.domain": "{x: [0 um, 60 um], y: [0 um, 60 um]}",
+        "space.fields.erlotinib.initial": "37 nM",
+        "cells.pc9.pathways": "[]",
+        "pathways": "{}",
+        "outputs": "{cells: [type]}",
+        "couplings": "[]",
+        "manipulators.drugs.step": "3 min",
+        "time": "{stop: 12 min, save_every: 12 min, step: 3 min}",
+    }
+    flagship = Path(__file__).parents[2] / "scenarios" / "pc9_combination.yaml"
+    made, ready = twin_of(Scenario.load(flagship, overrides=calm), ("manipulator.drugs",), step=3.0)
+    end = made(made.start(), 4)
+    for _, length in ready.blocks(0.0, 12.0):
+        ready.step(length)
+    moved = np.abs(ready.state["ur.pc9_drug"]).max()
+    assert moved > 0
+    np.testing.assert_allclose(end.inner[0].detach().numpy(), ready.state["ur.pc9_drug"], atol=2e-2 * moved)
+    end.inner[0].square().sum().backward()
+    slopes = [t.grad for t in made.learned["manipulator.drugs"].values() if t.grad is not None]
+    assert max(float(g.abs().max()) for g in slopes) > 0
