@@ -98,8 +98,8 @@ class Collector:
         """
         on_walls = walls or (np.empty(0, np.int64), np.empty(0), np.empty(0))
         n, most = voxel.size, voxel.size + on_walls[0].size
-        if most > self._rate.size:
-            self._room(most + most // 4)
+        if most > self._most:
+            self._room(most + most // 8)
         cells = (voxel, volume, secretion, saturation, uptake, float(voxel_volume))
         count = np.zeros(1, np.int64)
         _collect(self._slots, *cells, *on_walls, self._found, self._rate, self._gain, self._place, count)
@@ -107,8 +107,9 @@ class Collector:
         return Exchange(self._found[:m], self._rate[:m], self._gain[:m], self._place[:n])
 
     def _room(self, most: int) -> None:
-        self._found, self._place = np.empty(most, np.int64), np.empty(most, np.int64)
-        self._rate, self._gain = np.empty(most), np.empty(most)
+        voxels, self._most = min(most, self._slots.size), most
+        self._found, self._place = np.empty(voxels, np.int64), np.empty(most, np.int64)
+        self._rate, self._gain = np.empty(voxels), np.empty(voxels)
 
 
 def relax(u: Array, cells: Exchange, dt: float, seen: Array) -> None:
