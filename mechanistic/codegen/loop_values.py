@@ -34,7 +34,8 @@ _BITWISE = {ast.BitAnd: "and_", ast.BitOr: "or_", ast.BitXor: "xor", ast.RShift:
 _COMPARISONS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
 _OF_DOUBLES = {
     "sqrt": "llvm.sqrt.f64", "floor": "llvm.floor.f64", "ceil": "llvm.ceil.f64",
-    **{name: name for name in ("exp", "expm1", "log", "log1p", "erfc", "lgamma", "cos", "sin", "tan", "atan", "nextafter")},
+    **{name: name for name in ("exp", "expm1", "log", "log1p", "erfc", "lgamma", "nextafter")},
+    **{name: name for name in ("cos", "sin", "tan", "atan")},
 }  # fmt: skip
 
 
