@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 BLOCK = 1024
 
 
-class TissueNetwork:
+class TissueNetwork(weights.Weighted):
     """A trained pair law over the neighbour graph.
 
     Attributes:
@@ -39,6 +39,8 @@ class TissueNetwork:
             [um].
         radius: neighbours within this centre-to-centre distance were seen in training [um].
     """
+
+    kind = "tissue"
 
     def __init__(self, card: weights.Card, tensors: Mapping[str, np.ndarray], file: object = "<memory>"):
         import torch
@@ -63,16 +65,6 @@ class TissueNetwork:
             raise WeightsError(file, f"the tensors do not fit the card's architecture ({error})") from None
         self._law.requires_grad_(False)
         self._layer: MessageLayer | None = None
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> TissueNetwork:
-        """Read weights of kind "tissue".
-
-        Raises:
-            WeightsError: the file fails a check of `neural.weights.read_card` or is of another kind.
-        """
-        card, tensors = weights.load(path, "tissue")
-        return cls(card, tensors, path)
 
     def save(self, path: str | os.PathLike, card: dict[str, Any] | None = None) -> str:
         """Write these weights, with another card if one is given; returns their sha256."""
