@@ -86,7 +86,9 @@ def _about_a_tube(
     solver = DiffusionSolver(grid, diffusion, decay)
     at = np.flatnonzero(rate)
     wall = at, rate[at], rate[at] * inside
-    steady = solver.steady(np.zeros(grid.shape), (rate * inside).reshape(grid.shape), rate.reshape(grid.shape))
+    steady = solver.steady(
+        np.zeros(grid.shape), (rate * inside).reshape(grid.shape), rate.reshape(grid.shape)
+    )
     u, none = np.zeros(grid.shape), np.zeros(0)
     for _ in range(round(10 / decay / 6) + 3):
         solver.step_with_cells(u, np.zeros(0, np.int64), none, none, none, none, 6.0, none, None, wall)
