@@ -126,8 +126,10 @@ def _sample(problem: Problem, network: Fit, rng: np.random.Generator) -> np.ndar
     rows, near = z[: 3 * _ROWS], (z / scale)[:, used]
     cuts = np.linspace(0, 1, _CUTS)[:, None, None]
     way = ((problem.baseline + cuts * (rows - problem.baseline)) / scale)[..., used]
-    far = [cdist(points, near).min(1) for points in way]
-    return rows[np.max(far, 0) <= _NEAR * np.sqrt(len(used))][:_ROWS]
+    far = np.max([cdist(points, near).min(1) for points in way], 0)
+    # where data are so few that nothing is near, the nearest have to do
+    enough = max(_NEAR * np.sqrt(len(used)), float(np.sort(far)[0]))
+    return rows[far <= enough][:_ROWS]
 
 
 def _attributed(
