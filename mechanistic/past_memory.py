@@ -112,23 +112,27 @@ class PastMemory:
             change = value - float(np.sum(_COEFFICIENTS @ known[-1, at]))
             if abs(change) > _GROWN * np.abs(known[-1, at]).max():
                 continue
-            for piece in known[known[:, _START] >= since]:
+            for k in np.flatnonzero(known[:, _START] >= since):
+                piece = known[k]
                 times = piece[_START] + (piece[_END] - piece[_START]) * NODES
                 piece[at] += change * (times - since) / (now - since)
 
-    def add(self, start: float, end: float, generation: int, values: np.ndarray, rtol: float) -> None:
+    def add(
+        self, start: float, end: float, generation: int, values: np.ndarray, rtol: float, grows: bool = False
+    ) -> None:
         """One more piece, for which there is room.
 
         Args:
             generation: how smooth its start is known to be at best.
             values: (delay, NODES).
             rtol: a jump of less than this, relative to the values, is none.
+            grows: whether the cell does: a slope that changes with it is taken for a smaller change.
         """
         count = self.count
         self.pieces[count] = [
             start,
             end,
-            min(generation, self._joint(end - start, values, rtol)),
+            min(generation, self._joint(end - start, values, rtol, grows)),
             *values.ravel(),
         ]
         self.row[COUNT] = count + 1
@@ -147,7 +151,7 @@ class PastMemory:
             smooth = min(smooth, _smoothness(jump, np.abs(last).max(), rtol, 0, 4))
         return smooth
 
-    def _joint(self, length: float, values: np.ndarray, rtol: float) -> int:
+    def _joint(self, length: float, values: np.ndarray, rtol: float, grows: bool) -> int:
         """How smoothly a piece of `values` goes on from the last one, as far as value and slope tell.
 
         What is small is taken to be smoother: its traces in later derivatives soon are below the tolerance.
@@ -162,7 +166,9 @@ class PastMemory:
             level = max(np.abs(self._values(last, delay)).max(), np.abs(values[delay]).max())
             slope = _POWERS @ before / (last[_END] - last[_START])
             smooth = min(smooth, _smoothness(abs(after[0] - before.sum()), level, rtol, 0, 4))
-            smooth = min(smooth, _smoothness(abs(after[1] - slope * length), level, rtol, 1, 6))
+            smooth = min(
+                smooth, _smoothness(abs(after[1] - slope * length), level, rtol, 6 if grows else 1, 6)
+            )
         return smooth
 
     def _values(self, piece: np.ndarray, delay: int) -> np.ndarray:

@@ -257,9 +257,9 @@ class DelaySteps:
 
     def _keep(self, row: np.ndarray, course: Course, pieces: list, rtol: float) -> None:
         past = PastMemory(row, self._delays)
-        known = int(row[NEXT]) if row[COUNT] else 0
+        known, grows = (int(row[NEXT]), row[SCALE] != course.scale) if row[COUNT] else (0, False)
         for start, end, generation, values in pieces:
-            past.add(start, end, min(known, generation), values, rtol)
-            known = SMOOTH
+            past.add(start, end, min(known, generation), values, rtol, grows)
+            known, grows = SMOOTH, False
         row[NOW], row[LAST], row[SCALE] = course.past.time, course.start, course.scale
         row[NEXT] = course.generation.get(course.past.time, SMOOTH)

@@ -8,7 +8,7 @@ from test_fast_reactions import fast
 
 from mechanistic import load_model
 from mechanistic.errors import IntegrationError, ModelError
-from mechanistic.past_memory import NODES, PastMemory, past_width
+from mechanistic.past_memory import COUNT, LAST, NODES, NOW, SCALE, PastMemory, past_width
 
 
 def past_of(state) -> np.ndarray:
@@ -148,3 +148,26 @@ def test_pieces_are_read_as_they_were_written():
     assert not memory.make_room(1, 0.5)
     assert memory.make_room(1, 1.5)
     assert np.array_equal(np.isnan(memory.value(0, times)), times < 1)
+
+
+def test_growth_is_spread_over_the_call_in_which_it_was_not_told():
+    memory = PastMemory(np.zeros(past_width(1, 4)), 1)
+    memory.add(0.0, 2.0, 0, np.full((1, 6), 10.0), 1e-9)
+    memory.add(2.0, 4.0, 7, np.full((1, 6), 10.0), 1e-9)
+    memory.row[[NOW, LAST, SCALE]] = 4.0, 2.0, 1.0
+    before = memory.row.copy()
+    memory.grown(np.array([4.0]), 2.5)  # more than a cell grows by in one call
+    memory.grown(np.array([9.0]), 1.0)  # of a cell that did not grow
+    assert np.array_equal(memory.row, before)
+    memory.grown(np.array([9.0]), 1.1)
+    np.testing.assert_allclose(memory.value(0, np.array([1.0, 2.0, 3.0, 4.0])), [10, 10, 9.5, 9], atol=1e-12)
+
+
+def test_a_cell_that_grows_needs_few_pieces():
+    """Its concentrations fall by 5 % at each call, which no later step has to end at."""
+    model = load_model("model m\n compartment c = 1; species S in c; S = 1;\n J: -> S; c*delay(S, 5);\nend")
+    state = model.initial_state(1)
+    for _ in range(12):
+        model.advance(state, 1.0)
+        state.scale *= 1.05
+    assert past_of(state)[0, COUNT] < 3 * 12
