@@ -26,4 +26,6 @@ def test_the_ranking_of_the_quickstart_is_that_of_cutting_its_lines():
     found = data["effect"].mean("seed").values
     truth = true_effects(scenario, keys, "pc9", [int(s) for s in data["seed"].values])
     assert np.ptp(truth) > 0 and spearmanr(found, truth).statistic >= 0.9
-    assert np.allclose(found, truth)
+    # a run without the layer takes fewer steps and so draws other numbers; all others are paired to the bit
+    paired = np.array([k != "tissue" for k in keys])
+    assert np.array_equal(found[paired], truth[paired])
