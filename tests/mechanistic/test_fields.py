@@ -102,6 +102,25 @@ def test_without_diffusion_there_is_decay_alone(boundary):
     np.testing.assert_allclose(u, start * np.exp(-1.0), rtol=1e-14)
 
 
+@pytest.mark.parametrize("decay", [0.0, 0.2])
+def test_without_diffusion_each_voxel_goes_its_own_way(decay):
+    rng, grid = np.random.default_rng(4), Grid((0, 0, 0), 10.0, (1, 3, 4))
+    voxel, start, source = np.array([2, 7, 7]), rng.uniform(0, 2, grid.shape), rng.uniform(0, 1, grid.shape)
+    volume, secretion, saturation = np.full(3, 900.0), np.array([0.0, 1.0, 0.0]), np.full(3, 5.0)
+    uptake, internal, u = np.array([9.0, 0.0, 30.0]), np.zeros(3), start.copy()
+    solver = DiffusionSolver(grid, 0.0, decay, Boundary.everywhere(3.0))
+    solver.step_with_cells(u, voxel, volume, secretion, saturation, uptake, 6.0, internal, source)
+    rate = decay + np.bincount(voxel, 0.9 * (secretion + uptake), u.size).reshape(u.shape)
+    gain = source + np.bincount(voxel, 0.9 * secretion * saturation, u.size).reshape(u.shape)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        end = np.where(rate > 0, gain / rate, 0.0)
+    expected = np.where(rate > 0, end + (start - end) * np.exp(-6.0 * rate), start + 6.0 * gain)
+    np.testing.assert_allclose(u, expected, rtol=1e-12)
+    if decay == 0.0:
+        came = start.sum() + 6.0 * source.sum() - u.sum()
+        assert internal.sum() == pytest.approx(came * grid.voxel_volume, rel=1e-10)
+
+
 def test_two_half_steps_are_one():
     grid = Grid((0, 0, 0), 20.0, (1, 20, 30))
     solver = DiffusionSolver(grid, 1e4, 0.02, _MIXED)
