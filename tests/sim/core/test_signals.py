@@ -90,9 +90,8 @@ def test_neighbours_are_counted_summed_and_averaged_over_those_that_have_the_qua
 
 def test_nobody_beside_anybody_is_none_and_zero():
     graph = (np.zeros(3, np.int64), np.zeros(0, np.int32))
-    state, signals = tissue(
-        [Store("mechanics", states=[Quantity("cell.x", "1", "x")])], types=(0, 0), graph=lambda: graph
-    )
+    processes = [Store("mechanics", states=[Quantity("cell.x", "1", "x")])]
+    _, signals = tissue(processes, types=(0, 0), graph=lambda: graph)
     for how in ("count(a)", "sum(cell.x)", "mean(cell.x)"):
         found = signals[f"neighbours.{how}"]
         assert found.dtype == float and np.array_equal(found, [0, 0])
