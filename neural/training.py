@@ -14,18 +14,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from neural.errors import TrainingError
-from neural.files import is_there, read_text
-from neural.strict_yaml import read
+from neural.training_file import TrainingFile
 from neural.training_keys import (
     SCHEMA,
-    Problems,
-    check,
     check_law,
     check_manipulator,
     check_representation,
@@ -43,6 +39,7 @@ TRAINERS = {
     "niche": "neural.tissue.train_niche:train_niche",
     "law": "neural.tissue.train_law:train_law",
 }
+_FURTHER = {"manipulator": check_manipulator, "representation": check_representation, "law": check_law}
 
 
 @dataclass(frozen=True)
@@ -62,57 +59,21 @@ def load_training(path: str | os.PathLike, need_data: bool = True) -> Training:
         TrainingError: every problem of the file at once, each with line and key; with `need_data`, also
             data that are not there.
     """
-    file = Path(path)
-    spec, lines = read(read_text(path), path)
-    problems: Problems = []
-    kind = spec.get("kind")
-    if not isinstance(kind, str) or kind not in SCHEMA:
-        close = get_close_matches(str(kind), SCHEMA, 1)
-        hint = f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(SCHEMA)}"
-        raise TrainingError(
-            path, [(lines.get("kind", 1), "kind", f"unknown kind of training (got {kind!r}){hint}")]
-        )
-    check(spec, SCHEMA[kind], "", lines, problems)
-    if not problems and spec["training"] != 1:
-        problems.append(
-            (lines["training"], "training", f"this version reads training: 1 (got {spec['training']})")
-        )
-    if kind == "manipulator":
-        check_manipulator(spec, lines, problems)
-    if kind == "representation":
-        check_representation(spec, lines, problems)
-    if kind == "law":
-        check_law(spec, lines, problems)
-    data = None
-    if not problems and "data" in spec:
-        data = file.parent / spec["data"]["path"]
-        if need_data and not is_there(data):
-            problems.append(
-                (
-                    lines["data.path"],
-                    "data.path",
-                    f"no such file (got {spec['data']['path']!r}); the measurements are not shipped, "
-                    "point this at your own copy",
-                )
-            )
-    if not problems and "descriptions" in spec.get("data", {}):
-        told = file.parent / spec["data"]["descriptions"]
-        if need_data and not is_there(told):
-            line = lines["data.descriptions"]
-            problems.append(
-                (line, "data.descriptions", f"no such file (got {spec['data']['descriptions']!r})")
-            )
-        spec["data"]["descriptions"] = str(told)
-    if not problems and "held_out" in spec:
-        told = file.parent / spec["held_out"]["path"]
-        if need_data and not is_there(told):
-            message = f"no such file (got {spec['held_out']['path']!r})"
-            problems.append((lines["held_out.path"], "held_out.path", message))
-        spec["held_out"]["path"] = str(told)
-    if problems:
-        raise TrainingError(path, sorted(problems, key=lambda p: p[0] or 0))
-    output = Path(os.path.normpath(file.parent / spec.get("output", f"{spec['name']}.safetensors")))
-    return Training(file, spec, data, output)
+    told = TrainingFile(path, SCHEMA, _FURTHER)
+    spec, data = told.spec, None
+    if "data" in spec:
+        data = told.path.parent / spec["data"]["path"]
+        if need_data:
+            hint = "; the measurements are not shipped, point this at your own copy"
+            told.needs("data.path", data, hint)
+    for part, key in (("data", "descriptions"), ("held_out", "path")):
+        if key in spec.get(part, {}):
+            other = told.path.parent / spec[part][key]
+            if need_data:
+                told.needs(f"{part}.{key}", other)
+            spec[part][key] = str(other)
+    told.refuse()
+    return Training(told.path, spec, data, told.output)
 
 
 def train(

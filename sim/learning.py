@@ -28,20 +28,21 @@ def trained(
         ScenarioError: every fault of the training file, or of its data; nothing was written.
     """
     with _as_scenario_errors():
-        from sim.hybrid.train_file import is_hybrid
-        from sim.scenario_training import is_in_scenario
-        from sim.simulated_tracks import is_simulated, train_on_simulated
+        from neural.training_file import said_in
 
-        if is_in_scenario(training):
+        said = said_in(training)
+        if said.get("kind") == "scenario":
             from sim.train_in_scenario import train_in_scenario
 
             weights = train_in_scenario(training, output, resume, _spoken(say))
-        elif is_simulated(training):
-            weights = train_on_simulated(training, output, resume, _spoken(say))
-        elif is_hybrid(training):
+        elif said.get("kind") == "hybrid":
             from sim.hybrid.train import train_hybrid
 
             weights = train_hybrid(training, output, _spoken(say))
+        elif "simulated" in said:
+            from sim.simulated_tracks import train_on_simulated
+
+            weights = train_on_simulated(training, output, resume, _spoken(say))
         else:
             from neural.training import train
 

@@ -30,17 +30,6 @@ if TYPE_CHECKING:
 Progress = Callable[[int, int, str], None]
 
 
-def is_simulated(path: str | os.PathLike) -> bool:
-    """Whether a training file asks for simulated tracks; False too where it cannot be read: its reader says why."""
-    from neural.files import read_text
-    from neural.strict_yaml import read
-
-    try:
-        return "simulated" in read(read_text(path), path)[0]
-    except TrainingError:
-        return False
-
-
 def train_on_simulated(
     path: str | os.PathLike, output: str | os.PathLike | None, resume: bool, progress: Progress | None
 ) -> Path:

@@ -70,14 +70,14 @@ def _training(file: Path) -> list[str]:
     from neural.errors import TrainingError
     from neural.files import is_there
     from neural.training import load_training
-    from sim.hybrid.train_file import is_hybrid, load_hybrid_training
-    from sim.scenario_training import is_in_scenario, load_scenario_training
+    from neural.training_file import said_in
+    from sim.hybrid.train_file import load_hybrid_training
+    from sim.scenario_training import load_scenario_training
 
+    kinds = {"hybrid": load_hybrid_training, "scenario": load_scenario_training}
+    kind = said_in(file).get("kind")
     try:
-        if is_in_scenario(file):
-            job = load_scenario_training(file, need_data=False)
-        else:
-            job = (load_hybrid_training if is_hybrid(file) else load_training)(file, need_data=False)
+        job = kinds.get(kind if isinstance(kind, str) else "", load_training)(file, need_data=False)
     except TrainingError as error:
         raise ScenarioError(Problem(f, m, line, key) for f, line, key, m in error.problems) from None
     if job.data is not None and not is_there(job.data):

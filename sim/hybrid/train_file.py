@@ -22,10 +22,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from neural.errors import TrainingError
-from neural.files import is_there, read_text
-from neural.strict_yaml import read
-from neural.training_keys import NAMES, Key, Problems, check
+from neural.training_file import TrainingFile
+from neural.training_keys import NAMES, Key, check
 from sim.hybrid.joint import Changes, Gives, Joint, Rate, Sets, Target
 
 _NUMBER = (int, float)
@@ -88,70 +86,48 @@ class HybridTraining:
     experiments: dict[str, dict[str, float]]
 
 
-def is_hybrid(path: str | os.PathLike) -> bool:
-    """Whether a training file is of this kind; False too where it cannot be read, for its own reader to say why."""
-    try:
-        return read(read_text(path), path)[0].get("kind") == "hybrid"
-    except TrainingError:
-        return False
-
-
 def load_hybrid_training(path: str | os.PathLike, need_data: bool = True) -> HybridTraining:
     """Read and check a training file; light (no torch).
 
     Raises:
         TrainingError: every problem of the file at once, each with line and key.
     """
-    file = Path(path)
-    spec, lines = read(read_text(path), path)
-    problems: Problems = []
-    check(spec, SCHEMA, "", lines, problems)
-    if problems:
-        raise TrainingError(path, sorted(problems, key=lambda p: p[0] or 0))
-    joints = []
-    for name, given in spec["networks"].items():
-        joint = _joint(name, given, lines, problems)
-        if joint is not None:
-            joints.append(joint)
-    learn = {}
-    for name, bounds in spec.get("learn", {}).items():
-        if not _numbers(bounds, 2) or not 0 < bounds[0] < bounds[1]:
-            message = f"must be a lower and an upper bound above 0, as [0.1, 10] (got {bounds!r})"
-            problems.append((lines.get(f"learn.{name}"), f"learn.{name}", message))
-        else:
-            learn[name] = (float(bounds[0]), float(bounds[1]))
+    told = TrainingFile(path, {"hybrid": SCHEMA})
+    file, spec = told.path, told.spec
+    joints = [_joint(name, given, told) for name, given in spec["networks"].items()]
+    learn = {name: told.bounds(f"learn.{name}", said) for name, said in spec.get("learn", {}).items()}
     noise = {name: float(value) for name, value in spec["noise"].items()}
     experiments = {
         name: {k: float(v) for k, v in values.items()} for name, values in spec.get("experiments", {}).items()
     }
     if not 0 <= float(spec.get("held_out", 0.2)) < 1:
-        problems.append((lines.get("held_out"), "held_out", "must be a share below 1 of the measured time"))
+        told.fault("held_out", "must be a share below 1 of the measured time")
     model, data = file.parent / spec["model"], file.parent / spec["data"]["path"]
-    for key, found in (("model", model), ("data.path", data)):
-        if need_data and not is_there(found):
-            problems.append((lines.get(key), key, f"no such file (got {found.name!r})"))
-    if problems:
-        raise TrainingError(path, sorted(problems, key=lambda p: p[0] or 0))
-    output = Path(os.path.normpath(file.parent / spec.get("output", f"{spec['name']}.safetensors")))
-    return HybridTraining(file, spec, model, data, output, tuple(joints), learn, noise, experiments)
+    if need_data:
+        told.needs("model", model)
+        told.needs("data.path", data)
+    told.refuse()
+    found = tuple(joint for joint in joints if joint is not None)
+    return HybridTraining(file, spec, model, data, told.output, found, learn, noise, experiments)
 
 
-def _joint(name: str, given: dict[str, Any], lines: dict[str, int], problems: Problems) -> Joint | None:
-    at, before = f"networks.{name}", len(problems)
-    check(given, _NETWORK, at, lines, problems)
+def _joint(name: str, given: dict[str, Any], told: TrainingFile) -> Joint | None:
+    at, before = f"networks.{name}", len(told.problems)
+    check(given, _NETWORK, at, told.lines, told.problems)
     chosen = [t for t in _TARGETS if t in given]
     if len(chosen) != 1:
         message = f"needs exactly one of {', '.join(_TARGETS)}: what its output is (got {len(chosen)})"
-        problems.append((lines.get(at), at, message))
-    if len(problems) > before:
+        told.fault(at, message)
+    if len(told.problems) > before:
         return None
     inputs, scales = given["inputs"], given.get("input_scales", [])
     if not inputs:
-        problems.append((lines.get(f"{at}.inputs"), f"{at}.inputs", "must be ids of the model, or time"))
+        told.fault(f"{at}.inputs", "must be ids of the model, or time")
     if scales and len(scales) != len(inputs):
-        message = f"must be {len(inputs)} numbers, one for each input (got {scales!r})"
-        problems.append((lines.get(f"{at}.input_scales"), f"{at}.input_scales", message))
-    if len(problems) > before:
+        told.fault(
+            f"{at}.input_scales", f"must be {len(inputs)} numbers, one for each input (got {scales!r})"
+        )
+    if len(told.problems) > before:
         return None
     target: Target
     if chosen[0] == "rate":
@@ -170,8 +146,3 @@ def _joint(name: str, given: dict[str, Any], lines: dict[str, int], problems: Pr
         positive=given.get("positive", False), input_scales=tuple(map(float, scales)),
         output_scales=(float(given.get("output_scale", 1.0)),),
     )  # fmt: skip
-
-
-def _numbers(given: Any, count: int) -> bool:
-    numbers = isinstance(given, list) and len(given) == count
-    return numbers and all(isinstance(v, int | float) and not isinstance(v, bool) for v in given)
