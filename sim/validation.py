@@ -72,7 +72,7 @@ def _training(file: Path) -> list[str]:
     from neural.training import load_training
     from neural.training_file import said_in
     from sim.hybrid.train_file import load_hybrid_training
-    from sim.scenario_training import load_scenario_training
+    from sim.learning.scenario_file import load_scenario_training
 
     kinds = {"hybrid": load_hybrid_training, "scenario": load_scenario_training}
     kind = said_in(file).get("kind")

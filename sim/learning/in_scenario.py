@@ -29,9 +29,9 @@ from neural.threads import one_thread
 from neural.tissue.tracks import frames_of
 from sim.build import plan
 from sim.errors import CellweaveError
+from sim.learning.scenario_file import ScenarioTraining, load_scenario_training
+from sim.learning.simulated_tracks import tracks_of_runs
 from sim.scenario import Scenario
-from sim.scenario_training import ScenarioTraining, load_scenario_training
-from sim.simulated_tracks import tracks_of_runs
 from sim.twin import Twin, TwinState, learned_key
 
 Progress = Callable[[int, int, str], None]

@@ -12,7 +12,7 @@ from sim.errors import ScenarioError
 from sim.learning import predicted, trained
 from sim.validation import validated
 
-ROOT = Path(__file__).resolve().parents[2]
+ROOT = Path(__file__).resolve().parents[3]
 WEIGHTS = ROOT / "scenarios" / "weights" / "pc9_drugs.safetensors"
 CONTACT = """training: 1
 kind: tissue

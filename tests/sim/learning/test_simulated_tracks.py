@@ -12,7 +12,7 @@ from neural.training import load_training, train
 from sim.errors import ScenarioError
 from sim.learning import trained
 
-SHIPPED = Path(__file__).parents[2] / "scenarios" / "training" / "delta_notch.yaml"
+SHIPPED = Path(__file__).parents[3] / "scenarios" / "training" / "delta_notch.yaml"
 SMALL = {
     "time": {"stop": "4 h", "save_every": "10 min", "step": "10 min"},
     "cells.epithelium.count": 60,

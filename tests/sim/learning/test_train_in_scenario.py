@@ -15,9 +15,9 @@ from sim import Scenario
 from sim.build import plan
 from sim.errors import ScenarioError, SimulationError
 from sim.learning import trained
-from sim.scenario_training import load_scenario_training
+from sim.learning.in_scenario import train_in_scenario
+from sim.learning.scenario_file import load_scenario_training
 from sim.simulation import Simulation
-from sim.train_in_scenario import train_in_scenario
 from sim.twin import Twin
 from sim.validation import validated
 
@@ -286,7 +286,7 @@ def test_a_manipulator_is_driven_by_field_and_neighbours_and_has_gradients():
         "manipulators.drugs.step": "3 min",
         "time": "{stop: 12 min, save_every: 12 min, step: 3 min}",
     }
-    flagship = Path(__file__).parents[2] / "scenarios" / "pc9_combination.yaml"
+    flagship = Path(__file__).parents[3] / "scenarios" / "pc9_combination.yaml"
     made, ready = twin_of(Scenario.load(flagship, overrides=calm), ("manipulator.drugs",), step=3.0)
     end = made(made.start(), 4)
     for _, length in ready.blocks(0.0, 12.0):

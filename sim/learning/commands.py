@@ -32,7 +32,7 @@ def trained(
 
         said = said_in(training)
         if said.get("kind") == "scenario":
-            from sim.train_in_scenario import train_in_scenario
+            from sim.learning.in_scenario import train_in_scenario
 
             weights = train_in_scenario(training, output, resume, _spoken(say))
         elif said.get("kind") == "hybrid":
@@ -40,7 +40,7 @@ def trained(
 
             weights = train_hybrid(training, output, _spoken(say))
         elif "simulated" in said:
-            from sim.simulated_tracks import train_on_simulated
+            from sim.learning.simulated_tracks import train_on_simulated
 
             weights = train_on_simulated(training, output, resume, _spoken(say))
         else:
