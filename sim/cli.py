@@ -17,8 +17,8 @@ from sim.commands import learned  # noqa: F401
 from sim.commands import petab  # noqa: F401
 
 # isort: on
-from sim.commands.common import Debug, app, print_error
-from sim.errors import CellweaveError, Interrupted, StoreError, escaped
+from sim.commands.common import Debug, app, print_error, say
+from sim.errors import CellweaveError, Interrupted, StoreError, escaped, printable
 
 #: typer carries its own copy of click from 0.26 on, so the class is reached through typer
 UsageError: Any = typer.BadParameter.__mro__[1]
@@ -41,6 +41,7 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
     except Interrupted as error:
+        say(printable(str(error)))
         raise SystemExit(error.exit_code) from None
     except CellweaveError as error:
         if debug:

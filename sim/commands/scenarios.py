@@ -44,10 +44,9 @@ def run(
             progress.phase(f"seed {loaded.seed} was drawn; it is stored with the run")
         use(threads, device)
         result = simulate(planned, output, resume=resume, force=force, progress=progress)
-    except Interrupted:
-        progress.done()
-        say(f"stopped after a checkpoint; go on with: cellweave run {scenario} -o {output} --resume")
-        raise
+    except Interrupted as stopped:
+        text = f"stopped after a checkpoint; go on with: cellweave run {scenario} -o {output} --resume"
+        raise Interrupted(stopped.exit_code - 128, text) from None
     finally:
         progress.done()
     page = None

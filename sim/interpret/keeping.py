@@ -62,7 +62,7 @@ def explain_into(
         return found
     except Interrupted as stopped:
         assert journal is not None
-        text = f"stopped with {len(journal)} runs finished; they are kept"
+        text = f"stopped with {len(journal)} runs finished; they are kept, go on with --resume -o {output}"
         raise Interrupted(stopped.exit_code - 128, text) from None
     finally:
         interrupts.guard(False)

@@ -86,7 +86,6 @@ def fitted(file: Path, request: FitRequest, output: Path | None, say: Callable[[
     if interrupts.requested() and len(fits.fits) < request.starts:
         hint = f"; go on with --resume -o {output}" if output else ""
         ended = f"stopped: {len(fits.fits)} of {request.starts} starts ended{hint}"
-        say(ended)
         raise Interrupted(interrupts.requested(), ended)
     best = fits.best
     if best.reason == "failed":

@@ -122,7 +122,8 @@ def _locked(
     status = "complete" if complete else "interrupted" if stopped else "failed members"
     write_dataset(gathered(wanted, parts, {**attrs, "status": status}), output)
     if stopped:
-        raise Interrupted(stopped, f"stopped with {finished} of {len(members)} runs finished; they are kept")
+        done = f"{finished} of {len(members)} runs finished"
+        raise Interrupted(stopped, f"stopped with {done}; they are kept, go on with --resume -o {output}")
     if complete:
         parts.remove()
     return Swept(output, finished - earlier, failed, earlier)
