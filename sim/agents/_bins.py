@@ -7,6 +7,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from mechanistic.codegen.loops import shared
 from mechanistic.jit import njit, prange, threads, threads_for
 from sim.agents._pair_code import LANES
 
@@ -72,21 +73,24 @@ def bounds(positions: Array) -> tuple[Array, Array]:
     """The least and the largest x, y and z, each (3,), of at least one cell; not finite where a position is not."""
     blocks = np.empty((-(-len(positions) // _BLOCK), 2, 3))
     with threads_for(len(positions), 50_000):
-        _bounds(positions, blocks)
+        _bounds(len(blocks), positions.reshape(-1), blocks.reshape(-1))
     return blocks[:, 0].min(axis=0), blocks[:, 1].max(axis=0)
 
 
-@njit(parallel=True)
-def _bounds(positions, blocks):
-    for block in prange(blocks.shape[0]):
-        first, last = block * _BLOCK, min((block + 1) * _BLOCK, positions.shape[0])
+@shared
+def _bounds(first, end, positions, blocks):
+    """Of each block of cells; both arrays flat."""
+    for block in range(first, end):
+        last = min(3 * (block + 1) * _BLOCK, positions.size)
         for axis in range(3):
-            low, high, sound = positions[first, axis], positions[first, axis], 0.0
-            for i in range(first, last):
-                x = positions[i, axis]
+            at = 3 * block * _BLOCK + axis
+            low, high, sound = positions[at], positions[at], 0.0
+            while at < last:
+                x = positions[at]
                 low, high = min(low, x), max(high, x)
                 sound += 0.0 * x  # not a number once something is not finite
-            blocks[block, 0, axis], blocks[block, 1, axis] = low + sound, high + sound
+                at += 3
+            blocks[6 * block + axis], blocks[6 * block + 3 + axis] = low + sound, high + sound
 
 
 @njit(parallel=True)
