@@ -159,7 +159,7 @@ def _check_numbers(request: Request) -> None:
 
 def _check_memory(request: Request, model: PathwayModel) -> None:
     """Refuse a table that does not fit, before any of it is made."""
-    from sim.scenario.consistency import free_memory
+    from sim.memory import free_memory
 
     network = model.network
     columns = 2 * len(network.species_ids) + len(network.state_ids) + len(network.reaction_ids)

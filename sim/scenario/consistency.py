@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path as FilePath
 
+from sim.memory import free_memory
 from sim.scenario.files import CSV, MODELS, TABLES, WEIGHTS, FileProblem
 from sim.scenario.instruments import Fluorescence, image_fault
 from sim.scenario.names import Fault
@@ -283,18 +283,6 @@ def _memory(spec: ScenarioSpec) -> Iterator[Fault]:
 
 def _too_much(needed: float, free: float) -> str:
     return f"needs {needed / _GIB:.1f} GiB, {free / _GIB:.1f} GiB free"
-
-
-def free_memory() -> float:
-    """Bytes of memory that can be had without swapping."""
-    try:
-        with open("/proc/meminfo", encoding="ascii") as lines:
-            for line in lines:
-                if line.startswith("MemAvailable:"):
-                    return 1024.0 * int(line.split()[1])
-    except OSError:
-        pass
-    return float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"))
 
 
 def _replace(part: object, key: str, value: object) -> None:
