@@ -10,6 +10,7 @@ import numpy as np
 
 from sim.core.process import Process
 from sim.core.quantity import Quantity
+from sim.processes.representation import place_in
 
 #: minutes in each unit that snapshots may be told in
 MINUTES = {"min": 1.0, "h": 60.0, "day": 1440.0}
@@ -47,13 +48,7 @@ class FlowProcess(Process):
         self.space = card.space
         self.block, self.clock = f"ur.{self.space}", f"manipulator.{settings.name}.time"
         self.states = (
-            Quantity(
-                self.block,
-                "1",
-                f"representation in {self.space}",
-                width=card.dimension,
-                labels=tuple(card.labels),
-            ),
+            place_in(self.space, card),
             Quantity(self.clock, "min", "time since the first snapshot"),
         )
         self.readouts = (

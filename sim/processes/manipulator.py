@@ -10,6 +10,7 @@ import numpy as np
 
 from sim.core.process import Process
 from sim.core.quantity import Quantity
+from sim.processes.representation import place_in
 
 
 @dataclass(frozen=True)
@@ -36,15 +37,7 @@ class ManipulatorProcess(Process):
         self.block = f"ur.{self.space}"
         self.condition_names = tuple(card.condition_names)
         self.message_names = tuple(card.message_names)
-        self.states = (
-            Quantity(
-                self.block,
-                "1",
-                f"representation in {self.space}",
-                width=card.dimension,
-                labels=tuple(card.labels),
-            ),
-        )
+        self.states = (place_in(self.space, card),)
         self.inputs = (
             *(
                 Quantity(f"condition.{c}", unit, f"dose of {c}", "input")

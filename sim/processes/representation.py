@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from sim.core.process import Process
-from sim.core.quantity import Quantity, aggregate_of, component_of
+from sim.core.quantity import Quantity, Role, aggregate_of, component_of
 
 #: cells that are encoded together; always so many, padded, so that a cell's bits do not depend on the others
 _BLOCK = 1024
@@ -37,6 +37,12 @@ class SpaceSettings:
     owned: bool = False
 
 
+def place_in(space: str, card: Any, role: Role = "state") -> Quantity:
+    """Where each cell lies in a space, `ur.<space>`, as the card of weights says it."""
+    what = f"representation in {space}"
+    return Quantity(f"ur.{space}", "1", what, role, width=card.dimension, labels=tuple(card.labels))
+
+
 class RepresentationProcess(Process):
     """`ur.<space>` encoded from the present state, or held at a reference state; `decoder.<feature>` read off it."""
 
@@ -48,14 +54,7 @@ class RepresentationProcess(Process):
         self.block = f"ur.{settings.name}"
         card = settings.card
         self.encodes = bool(settings.reads or settings.built_on)
-        own = Quantity(
-            self.block,
-            "1",
-            f"representation in {settings.name}",
-            "readout" if self.encodes else "state",
-            width=card.dimension,
-            labels=tuple(card.labels),
-        )
+        own = place_in(settings.name, card, "readout" if self.encodes else "state")
         if not settings.owned and not self.encodes:
             self.states = (own,)
         self.features = decoded_names(card)
