@@ -25,7 +25,8 @@ class Key:
 _NUMBER = (int, float)
 NAMES = Key((list,), of=Key((str,)))
 SEEDS = Key((list,), of=Key((int,), low=0))
-_COMMON = {
+#: what training files of all kinds hold
+COMMON = {
     "training": Key((int,), low=1),
     "kind": Key((str,)),
     "name": Key((str,)),
@@ -44,7 +45,7 @@ _TABLE = Key(
 )
 SCHEMA: dict[str, dict[str, Key]] = {
     "manipulator": {
-        **_COMMON,
+        **COMMON,
         "data": Key(
             (dict,),
             keys={
@@ -87,7 +88,7 @@ SCHEMA: dict[str, dict[str, Key]] = {
         ),
     },
     "transport": {
-        **_COMMON,
+        **COMMON,
         "data": _TABLE,
         "time": Key((str,)),
         "time_unit": Key((str,), required=False, one_of=("min", "h", "day")),
@@ -118,14 +119,14 @@ SCHEMA: dict[str, dict[str, Key]] = {
         ),
     },
     "perturbation": {
-        **_COMMON,
+        **COMMON,
         "data": _TABLE,
         "drugs": replace(NAMES, required=False),
         "responses": replace(NAMES, required=False),
         "unit": Key((str,), required=False),
     },
     "traces": {
-        **_COMMON,
+        **COMMON,
         "data": _TABLE,
         "track": Key((str,), required=False),
         "time": Key((str,), required=False),
@@ -137,7 +138,7 @@ SCHEMA: dict[str, dict[str, Key]] = {
         "fit": Key((dict,), required=False, keys={"seed": Key((int,), required=False, low=0)}),
     },
     "representation": {
-        **_COMMON,
+        **COMMON,
         "data": Key((dict,), keys={"path": Key((str,))}),
         "scale": Key((str,), required=False),
         "method": Key((str,), required=False),
@@ -174,7 +175,7 @@ SCHEMA: dict[str, dict[str, Key]] = {
         ),
     },
     "tissue": {
-        **_COMMON,
+        **COMMON,
         "radius": Key(_NUMBER, above=0),
         "cell_radius": Key(_NUMBER, above=0),
         "layers": Key((dict,), keys={p: Key((int,), low=1) for p in ("train", "check", "test")}),
@@ -182,7 +183,7 @@ SCHEMA: dict[str, dict[str, Key]] = {
         "fit": Key((dict,), keys={"seed": Key((int,), low=0), "iterations": Key((int,), low=20)}),
     },
     "niche": {
-        **_COMMON,
+        **COMMON,
         "data": _TABLE,
         "columns": Key((dict,), False, keys={k: Key((str,), False) for k in ("type", "region", "x", "y")}),
         "scale": Key(_NUMBER, required=False, above=0),
@@ -200,7 +201,7 @@ SCHEMA: dict[str, dict[str, Key]] = {
         ),
     },
     "law": {
-        **_COMMON,
+        **COMMON,
         "data": replace(_TABLE, required=False),
         "simulated": Key(
             (dict,),

@@ -23,16 +23,12 @@ from pathlib import Path
 from typing import Any
 
 from neural.training_file import TrainingFile
-from neural.training_keys import NAMES, Key, check
+from neural.training_keys import COMMON, NAMES, Key, check
 from sim.hybrid.joint import Changes, Gives, Joint, Rate, Sets, Target
 
 _NUMBER = (int, float)
 SCHEMA = {
-    "training": Key((int,), low=1),
-    "kind": Key((str,)),
-    "name": Key((str,)),
-    "output": Key((str,), required=False),
-    "notes": replace(NAMES, required=False),
+    **COMMON,
     "model": Key((str,)),
     "networks": Key((dict,), of=Key((dict,))),
     "data": Key((dict,), keys={"path": Key((str,)), "sha256": Key((str,), required=False)}),

@@ -19,20 +19,16 @@ fit: {seed: 1, iterations: 200, starts: 1, rate: 0.05, hold_out: 0.25, check: 0.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from neural.training_file import TrainingFile
-from neural.training_keys import NAMES, SEEDS, Key
+from neural.training_keys import COMMON, SEEDS, Key
 
 _NUMBER = (int, float)
 SCHEMA = {
-    "training": Key((int,), low=1),
-    "kind": Key((str,)),
-    "name": Key((str,)),
-    "output": Key((str,), required=False),
-    "notes": replace(NAMES, required=False),
+    **COMMON,
     "scenario": Key((str,)),
     "set": Key((dict,), required=False),
     "data": Key((dict,), required=False, keys={"path": Key((str,))}),
