@@ -20,12 +20,14 @@ Array = NDArray[np.float64]
 Found = tuple[NDArray[np.int32], int, NDArray[np.int64], NDArray[np.int64], NDArray[np.int32]]
 
 _BLOCK = 256
-_BLOCKS = (
-    32  # whose cells are asked together: all whom they could meet take room, many times those that they do
-)
+# blocks whose cells are asked together, where time counts and where memory does: all whom they could meet take
+# room, many times those that they meet
+_MANY, _FEW = 256, 32
 _MOST = 2**31  # entries that half-length numbers count
-# of which a window has at least so many, and at most a part of all cells: each lays out anew those it borders on
-_LEAST_WINDOW, _WINDOWS = 8 * _BLOCKS, 8
+_LEAST_WINDOW, _WINDOWS = (
+    256,
+    8,
+)  # blocks; a window has at most a part of all cells, as each lays out its borders anew
 
 
 def pairs_within(
@@ -53,7 +55,9 @@ def pairs_within(
     counts, indptr = np.empty(n, np.int32), np.zeros(n + 1, np.int64)
     parts = []
     with threads_for(n):
-        for order, block, begins, ends, found in _search(positions, reaches, skin, lengths, dims, counts):
+        for order, block, begins, ends, found in _search(
+            positions, reaches, skin, lengths, dims, counts, _MANY
+        ):
             packed = np.concatenate([found[b:e] for b, e in zip(begins, ends)])
             parts.append((order, block, np.concatenate([[0], np.cumsum(ends - begins)]), packed))
         np.cumsum(counts, out=indptr[1:])
@@ -74,8 +78,10 @@ def lists_within(
     n, total = positions.shape[0], 0
     begin, counts, indices = (np.empty(size, np.int32) for size in (n, n, 0))
     with threads_for(n):
-        for order, block, begins, ends, found in _search(positions, reaches, 0.0, lengths, dims, counts):
-            here, done = int((ends - begins).sum()), min((block + _BLOCKS) * _BLOCK, n)
+        for order, block, begins, ends, found in _search(
+            positions, reaches, 0.0, lengths, dims, counts, _FEW
+        ):
+            here, done = int((ends - begins).sum()), min((block + _FEW) * _BLOCK, n)
             if total + here + LANES > indices.size:
                 # three times what is likely: entries that are never written to take no memory, and copies would
                 longer = np.empty(int(3 * (total + here) * (n / done)) + LANES, np.int32)
@@ -91,13 +97,20 @@ def lists_within(
 
 
 def _search(
-    positions: Array, reaches: Array, skin: float, lengths: Array, dims: int, counts: NDArray[np.int32]
+    positions: Array,
+    reaches: Array,
+    skin: float,
+    lengths: Array,
+    dims: int,
+    counts: NDArray[np.int32],
+    together: int,
+    windows: int = 1,
 ) -> Iterator[Found]:
-    """Whom all cells meet, by blocks in the order of the bins; the number of each goes into counts (n,)."""
+    """Whom all cells meet, by so many blocks together in the order of the bins; how many each does goes into counts."""
     n = positions.shape[0]
     start, key, order, bins = by_bin(positions, 2.0 * float(reaches.max(initial=0.0)) + skin, lengths, dims)
     blocks = -(-n // _BLOCK)
-    each = blocks if lengths.any() else max(-(-blocks // _WINDOWS), _LEAST_WINDOW)
+    each = blocks if lengths.any() else max(-(-blocks // windows), _LEAST_WINDOW)
     for window in range(0, blocks, each):
         beyond = min(window + each, blocks)
         first, last = window * _BLOCK, min(beyond * _BLOCK, n)
@@ -110,10 +123,10 @@ def _search(
         keys, room = np.empty(last - first, key.dtype), np.empty(beyond - window, np.int64)
         cells = (x, y, z, limits, low, order, keys, first, start, bins, lengths)
         _lay_out(positions, reaches, key, *cells, room)
-        most = max(int(room[b : b + _BLOCKS].sum()) for b in range(0, room.size, _BLOCKS))
+        most = max(int(room[b : b + together].sum()) for b in range(0, room.size, together))
         found = np.empty(most + LANES, np.int32)
-        for block in range(0, room.size, _BLOCKS):
-            begins = np.concatenate([[0], np.cumsum(room[block : block + _BLOCKS])[:-1]])
+        for block in range(0, room.size, together):
+            begins = np.concatenate([[0], np.cumsum(room[block : block + together])[:-1]])
             ends = np.empty(begins.size, np.int64)
             _gather(*cells, skin, block, begins, ends, found, counts)
             yield order, window + block, begins, ends, found

@@ -143,7 +143,7 @@ def test_lists_by_small_windows_are_those_of_all_pairs(monkeypatch, dims, wraps)
     """As many windows as there may be, and more entries than short numbers count."""
     from sim.agents import _cell_list
 
-    for name, value in (("_BLOCKS", 1), ("_LEAST_WINDOW", 1), ("_WINDOWS", 1000), ("_MOST", 1000)):
+    for name, value in (("_MANY", 2), ("_FEW", 1), ("_LEAST_WINDOW", 1), ("_WINDOWS", 1000), ("_MOST", 1000)):
         monkeypatch.setattr(_cell_list, name, value)
     rng, n, side = np.random.default_rng(dims), 1500, 100.0
     cells = np.zeros((n, 4))  # a further column is not looked at
