@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sim.commands.common import Outside, Quiet, RunStore, Sets, app, load_or_open, say
-from sim.errors import Interrupted, ScenarioError
+from sim.errors import ScenarioError
 
 
 @app.command()
@@ -86,25 +86,21 @@ def explain(
     chosen = list(method) or ([] if reach else list(DEFAULT))
     if reach and "reach" not in chosen:
         chosen.append("reach")
-    try:
-        found = explain_into(
-            output,
-            load_or_open(scenario, sets, allow_outside),
-            outcome,
-            resume=resume,
-            progress=shown("", quiet),
-            methods=chosen,
-            reach=reach,
-            seeds=seeds,
-            over=over,
-            threshold=threshold,
-            samples=samples,
-            workers=workers,
-            scheduler=scheduler,
-        )
-    except Interrupted as error:
-        say(f"{error.text}; go on with the same command and --resume")
-        raise
+    found = explain_into(
+        output,
+        load_or_open(scenario, sets, allow_outside),
+        outcome,
+        resume=resume,
+        progress=shown("", quiet),
+        methods=chosen,
+        reach=reach,
+        seeds=seeds,
+        over=over,
+        threshold=threshold,
+        samples=samples,
+        workers=workers,
+        scheduler=scheduler,
+    )
     if output is not None:
         from sim.report.explanation import write_explanation
 

@@ -8,7 +8,6 @@ from typing import Annotated
 import typer
 
 from sim.commands.common import Outside, Quiet, app, say
-from sim.errors import Interrupted
 
 
 @app.command()
@@ -34,19 +33,15 @@ def sweep(
 
     wanted = load_sweep(file, allow_outside=allow_outside)
     output = output or Path(f"{file.stem}.zarr")
-    try:
-        result = swept(
-            wanted,
-            output,
-            scheduler=scheduler,
-            workers=workers,
-            resume=resume,
-            allow_outside=allow_outside,
-            say=None if quiet else say,
-        )
-    except Interrupted as error:
-        say(f"{error.text}; go on with: cellweave sweep {file} -o {output} --resume")
-        raise
+    result = swept(
+        wanted,
+        output,
+        scheduler=scheduler,
+        workers=workers,
+        resume=resume,
+        allow_outside=allow_outside,
+        say=None if quiet else say,
+    )
     from sim.report.sweep import write_sweep_page
 
     page = write_sweep_page(result.path, f"{result.path}.report")
