@@ -33,7 +33,7 @@ _ERROR_PROBES = 4
 #: bytes of state up to which a stop is remembered, to be stored if the run fails; a larger one is stored at once
 _REMEMBERED = 32 * 2**20
 #: times closer than this are one stop [min]
-_SAME_TIME = 1e-7
+SAME_TIME = 1e-7
 
 
 @dataclass(frozen=True)
@@ -284,13 +284,13 @@ def stops_of(planned: Plan) -> list[Stop]:
     stop, every = float(time.stop), float(time.save_every)
     frames = [every * k for k in range(round(stop / every) + 1)]
     due: list[tuple[float, str, Any]] = [(t, "frame", None) for t in frames]
-    due += [(t, "perturbation", p) for p in planned.perturbations for t in p.times if t <= stop + _SAME_TIME]
+    due += [(t, "perturbation", p) for p in planned.perturbations for t in p.times if t <= stop + SAME_TIME]
     for i in planned.instruments:
-        due += [(i.every * k, "instrument", i) for k in range(int(stop / i.every + _SAME_TIME) + 1)]
+        due += [(i.every * k, "instrument", i) for k in range(int(stop / i.every + SAME_TIME) + 1)]
     probed = {round(len(frames) * (k + 1) / (_ERROR_PROBES + 1)) for k in range(_ERROR_PROBES)}
     groups: list[tuple[float, list]] = []
     for t, kind, what in sorted(due, key=lambda d: d[0]):
-        if not groups or t - groups[-1][0] > _SAME_TIME:
+        if not groups or t - groups[-1][0] > SAME_TIME:
             groups.append((t, []))
         groups[-1][1].append((kind, what))
     return [

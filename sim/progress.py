@@ -56,24 +56,24 @@ class Lines:
         print(f"cellweave: {text}", file=sys.stderr, flush=True)
 
     def update(self, now: float, stop: float, cells: int) -> None:
-        clock = time.monotonic()
-        if self._began is None:
-            self._began, self._start = clock, now
-        if clock < self._next and now < stop:
-            return
-        self._next = clock + _QUIET_SECONDS
-        left = remaining(clock - self._began, now - self._start, stop - now)
-        self.phase(f"{now:g} of {stop:g} {self.unit}, {cells} cells{left}")
+        left = self._left(now, stop)
+        if left is not None:
+            self.phase(f"{now:g} of {stop:g} {self.unit}, {cells} cells{left}")
 
     def count(self, done: int, total: int, what: str) -> None:
+        left = self._left(done, total)
+        if left is not None:
+            self.phase(f"{done} of {total} runs{left}{f'; now {what}' if what else ''}")
+
+    def _left(self, done: float, total: float) -> str | None:
+        """How long it will still take, in words; None while it is too early for another line."""
         clock = time.monotonic()
         if self._began is None or done < self._start:
             self._began, self._start = clock, done
         if clock < self._next and done < total:
-            return
+            return None
         self._next = clock + _QUIET_SECONDS
-        left = remaining(clock - self._began, done - self._start, total - done)
-        self.phase(f"{done} of {total} runs{left}{f'; now {what}' if what else ''}")
+        return remaining(clock - self._began, done - self._start, total - done)
 
     def note(self, text: str) -> None:
         self.phase(text)

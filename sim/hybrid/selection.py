@@ -91,13 +91,7 @@ def select(
         fits.append((what, Selected(fitted, objective, values, found, ())))
         say(what, found.evidence)
 
-    alone: list[tuple[str, int, list[Joint]]] = []
-    for own, joint in enumerate(joints if simpler else ()):
-        if joint.network is None and not joint.before:
-            for i, name in enumerate(names_of(joint.inputs)):
-                short = _of_one(joint, i)
-                rest = [short if k == own else j for k, j in enumerate(joints)]
-                alone.append((f"{joint.name} of {name} alone", own, rest))
+    alone = _alone(joints) if simpler else []
     for what, _, rest in alone:
         for k in range(min(2, starts)):
             tried(f"{what}, linear", rest, k)

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neural.threads import one_thread
+from sim.controller import SAME_TIME
 from sim.interpret.effects import Estimate, Row, interval, judged
 from sim.interpret.networks import Term, cell_terms, tissue_process
 from sim.interpret.question import Answer, Question
@@ -44,7 +45,6 @@ COMPLETE = 1e-4
 #: Gauss-Legendre points on a piece of the way
 _POINTS = 16
 _MOST_PIECES = 64
-_SAME_TIME = 1e-7
 
 
 class Attribution:
@@ -67,7 +67,7 @@ class Attribution:
     def look(self, simulation: Simulation) -> None:
         stop = self.question.outcome.stop
         seen_by(self.terms, simulation, stop, self.seen[-1])
-        last = simulation.state.time >= stop - _SAME_TIME
+        last = simulation.state.time >= stop - SAME_TIME
         if last and self.tissue is not None and len(self.influence) < len(self.seen):
             self.influence.append(influence_of(self.tissue, simulation))
 
@@ -182,8 +182,8 @@ def seen_by(
 ) -> None:
     """Adds what the cells put into each term now to `course`, at no more than some times on the way to `stop`."""
     time = simulation.state.time
-    due = not course or time >= course[-1][0] + stop / _LOOKS - _SAME_TIME
-    if due or time >= stop - _SAME_TIME:
+    due = not course or time >= course[-1][0] + stop / _LOOKS - SAME_TIME
+    if due or time >= stop - SAME_TIME:
         course.append((time, [t.values(simulation) for t in terms]))
 
 

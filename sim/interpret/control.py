@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sim.controller import SAME_TIME
 from sim.errors import ScenarioError
 from sim.interpret.effects import Row, interval, judged
 from sim.interpret.question import Answer, Question
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
 
 #: points of the time course, parameters of a pathway
 _TIMES, _MOST_PARAMETERS = 9, 200
-_SAME_TIME = 1e-7
 
 
 class Control:
@@ -43,7 +43,7 @@ class Control:
         self.inputs.append({})
 
     def look(self, simulation: Simulation) -> None:
-        if simulation.state.time < self.question.outcome.stop - _SAME_TIME:
+        if simulation.state.time < self.question.outcome.stop - SAME_TIME:
             return
         for p in simulation.plan.pathways:
             rows = p.members(simulation.state) & (simulation.signals["cell.living"] > 0)

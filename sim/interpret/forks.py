@@ -12,12 +12,12 @@ from collections.abc import Iterable
 import numpy as np
 
 from sim.build import Plan
+from sim.controller import SAME_TIME
 from sim.interpret.observe import Fork
 from sim.interpret.outcome import Outcome
 from sim.interpret.variants import Variant
 from sim.simulation import Simulation
 
-_SAME_TIME = 1e-7
 #: parts of a perturbation that say what it does; all others say when
 _WHAT = re.compile(r"perturbations\[(\d+)\]\.(?:to|by|fraction)")
 
@@ -61,11 +61,11 @@ class Forks:
             self._leave(variant)
         if not self._open:
             return
-        if self._outcome.start - _SAME_TIME <= time <= self._outcome.stop + _SAME_TIME:
+        if self._outcome.start - SAME_TIME <= time <= self._outcome.stop + SAME_TIME:
             self._readings.append((time, self._outcome.value(simulation)))
         self._last = Fork(time, simulation.state.snapshot(), tuple(self._readings))
         self._part(simulation)
-        if time >= self._outcome.stop - _SAME_TIME:
+        if time >= self._outcome.stop - SAME_TIME:
             self.found |= dict.fromkeys(self._open)
             self._open = []
 
@@ -83,7 +83,7 @@ class Forks:
 
     def _acted(self, variant: Variant, time: float) -> bool:
         first = self._acts[variant]
-        return first is not None and time >= first - _SAME_TIME
+        return first is not None and time >= first - SAME_TIME
 
 
 def _differs(variant: Variant, simulation: Simulation) -> bool:

@@ -10,13 +10,10 @@ from typing import Any, Protocol
 import numpy as np
 
 from sim import interrupts
-from sim.controller import Stop, stops_of
+from sim.controller import SAME_TIME, Stop, stops_of
 from sim.errors import Interrupted
 from sim.interpret.outcome import Outcome
 from sim.simulation import Simulation
-
-#: times closer than this are one [min]
-_SAME_TIME = 1e-7
 
 
 class Watcher(Protocol):
@@ -123,7 +120,7 @@ class _Course:
     def go_on(self, until: float) -> None:
         simulation = self.simulation
         for stop in _stops_until(simulation, self.outcomes, until):
-            if stop.time <= self.passed + _SAME_TIME:
+            if stop.time <= self.passed + SAME_TIME:
                 continue
             if interrupts.requested():
                 raise Interrupted(interrupts.requested())
@@ -135,7 +132,7 @@ class _Course:
                 if p.index not in self.undone:
                     p.apply(simulation.state, simulation.actors, simulation.streams)
             for outcome, values in zip(self.outcomes, self.readings):
-                if outcome.start - _SAME_TIME <= stop.time <= outcome.stop + _SAME_TIME:
+                if outcome.start - SAME_TIME <= stop.time <= outcome.stop + SAME_TIME:
                     values.append((stop.time, outcome.value(simulation)))
             for watcher in self.watchers:
                 watcher.look(simulation)
@@ -143,9 +140,9 @@ class _Course:
 
 def _stops_until(simulation: Simulation, outcomes: Sequence[Outcome], until: float) -> list[Stop]:
     last = max([until, *(o.stop for o in outcomes)])
-    stops = [s for s in stops_of(simulation.plan) if s.time <= last + _SAME_TIME]
+    stops = [s for s in stops_of(simulation.plan) if s.time <= last + SAME_TIME]
     for time in sorted({t for o in outcomes for t in (o.start, o.stop)}):
-        if all(abs(s.time - time) > _SAME_TIME for s in stops):
+        if all(abs(s.time - time) > SAME_TIME for s in stops):
             stops.append(Stop(time))
     return sorted(stops, key=lambda s: s.time)
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from sim.controller import SAME_TIME
 from sim.interpret.observe import time_mean
 from sim.interpret.outcome import Outcome
 
@@ -20,7 +21,6 @@ if TYPE_CHECKING:
     from sim.processes.pathway import PathwayProcess
     from sim.simulation import Simulation
 
-_SAME_TIME = 1e-7
 #: stretches of constant inputs
 _MOST_STRETCHES = 48
 
@@ -87,7 +87,7 @@ def slopes(question: Question, inputs: Inputs, parameters: list[str]) -> dict[st
         held = torch.tensor([values[n] for n in given], dtype=torch.float64)
         found = course(torch.cat([theta, held, now]))[-1]
         now = found[:-1]
-        if stop >= outcome.start - _SAME_TIME:
+        if stop >= outcome.start - SAME_TIME:
             read.append((stop, found[-1]))
     total = time_mean(read)
     (slope,) = torch.autograd.grad(total, theta)
@@ -98,7 +98,7 @@ def _stretches(
     course: list[tuple[float, dict[str, float]]], outcome: Outcome
 ) -> list[tuple[float, dict[str, float]]]:
     """Stops up to the outcome's time, thinned out but for those where an input changes or the outcome is read."""
-    upto = [c for c in course if c[0] <= outcome.stop + _SAME_TIME]
+    upto = [c for c in course if c[0] <= outcome.stop + SAME_TIME]
     kept = [
         c
         for k, c in enumerate(upto)

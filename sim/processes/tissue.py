@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 import numpy as np
 
+from sim.agents.life import radius_of
 from sim.core.process import Process
 from sim.core.quantity import Quantity
 from sim.processes.fields import BoxSettings
@@ -63,7 +64,7 @@ class Neighbourhood:
     ) -> tuple[np.ndarray, np.ndarray]:
         """As `of`, of `rows` among `count` cells at positions (cell, 3) [um], of volume (cell,) [um³]."""
         places = np.ascontiguousarray(positions[rows])
-        key = (places, rows, _radii(volume[rows])) if self._touching else (places, rows)
+        key = (places, rows, radius_of(volume[rows])) if self._touching else (places, rows)
         known = self._key is not None and len(self._graph[0]) == count + 1  # the dead have rows too
         if not known or not all(np.array_equal(a, b) for a, b in zip(key, self._key or ())):
             self._graph = self._build(key, rows, count)
@@ -80,7 +81,7 @@ class Neighbourhood:
         if "contact" not in names:
             known = {"distance": pairs.distances(places)}
         else:
-            edges = edges_of(pairs, places, radii=_radii(state["cell.volume"]), dims=self.box.dims)
+            edges = edges_of(pairs, places, radii=radius_of(state["cell.volume"]), dims=self.box.dims)
             known = {"distance": edges.distance, "contact": edges.contact}
         return np.stack([known[name] for name in names], axis=1)
 
@@ -113,10 +114,6 @@ class Neighbourhood:
         if radii is not None:
             return graphs.contact_graph(positions, radii, reach=rule.reach, periodic=wraps, dims=dims)
         return neighbour_graph(positions, rule.radius, periodic=wraps, dims=dims)
-
-
-def _radii(volume: np.ndarray) -> np.ndarray:
-    return np.cbrt(0.75 / np.pi * volume)
 
 
 @dataclass(frozen=True)

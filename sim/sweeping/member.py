@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from sim.controller import SAME_TIME
+
 if TYPE_CHECKING:
     from sim.simulation import Simulation
-
-_SAME_TIME = 1e-7
 
 
 @dataclass(frozen=True)
@@ -94,9 +94,9 @@ class Courses:
 
     def look(self, simulation: Simulation) -> None:
         time = simulation.state.time
-        if abs(time / self._every - round(time / self._every)) * self._every > _SAME_TIME:
+        if abs(time / self._every - round(time / self._every)) * self._every > SAME_TIME:
             return
-        if self._times and abs(time - self._times[-1]) <= _SAME_TIME:
+        if self._times and abs(time - self._times[-1]) <= SAME_TIME:
             return
         state, signals = simulation.state, simulation.signals
         living, types = signals["cell.living"] > 0, state["cell.type"]
