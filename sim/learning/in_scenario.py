@@ -9,8 +9,8 @@ scale between their bounds, from the scenario's values and from `starts` - 1 oth
 
 from __future__ import annotations
 
-import hashlib
 import json
+import math
 import os
 import tempfile
 from collections.abc import Callable
@@ -23,6 +23,7 @@ import torch
 
 from neural import weights
 from neural.cards import as_markdown
+from neural.checkpoints import Checkpoint, sorted_text
 from neural.errors import TrainingError
 from neural.tables import read_measurements
 from neural.threads import one_thread
@@ -54,7 +55,9 @@ def train_in_scenario(
     try:
         with one_thread():
             fit = _Fit(job, _Tracks.of(job))
-            best = fit.run(target.with_name(f".{target.name}.checkpoint"), resume, progress)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            kept = Checkpoint(target.with_name(f".{target.name}.checkpoint"), fit.mark, resume)
+            best = fit.run(kept, progress)
             fit.write(best, target)
     except CellweaveError as error:
         raise TrainingError(path, [(None, "scenario", error.text)]) from None
@@ -226,36 +229,39 @@ class _Fit:
 
     # ---- the descent
 
-    def run(self, checkpoint: Path, resume: bool, progress: Progress | None) -> dict[str, torch.Tensor]:
+    @property
+    def mark(self) -> str:
+        """What the fit is of."""
+        return f"{self.tracks.sha256} {sorted_text(self.job.spec)}"
+
+    def run(self, kept: Checkpoint, progress: Progress | None) -> dict[str, torch.Tensor]:
         """The parameters with the least misfit on the windows that say when to stop."""
-        mark = hashlib.sha256(
-            json.dumps([self.job.spec, self.tracks.sha256], sort_keys=True).encode()
-        ).hexdigest()
-        at: dict[str, Any] = {"mark": mark, "start": 0, "iteration": 0, "best": None, "least": float("inf")}
-        if resume and checkpoint.exists():
-            found = torch.load(checkpoint, weights_only=True)
-            at = found if found["mark"] == mark else at
+        at = kept.read() or {"start": 0, "iteration": 0, "best": None, "least": float("inf")}
         while at["start"] < self.starts:
-            if "now" not in at:
+            descent = self._descent()
+            if "now" in at:
+                descent.load_state_dict(at["descent"])
+            else:
                 at |= {"now": self._beginning(at["start"]), "iteration": 0}
-                at |= {k: {n: torch.zeros_like(p) for n, p in at["now"].items()} for k in ("first", "second")}
             self._take(at["now"])
             while at["iteration"] < self.iterations:
-                self._descend(at)
+                self._descend(at, descent)
                 done = at["start"] * self.iterations + at["iteration"]
                 if progress is not None:
                     progress(
                         done, self.starts * self.iterations, f"least misfit on the check {at['least']:.4g}"
                     )
                 if done % _BETWEEN_CHECKPOINTS == 0:
-                    part = checkpoint.with_name(checkpoint.name + ".part")
-                    checkpoint.parent.mkdir(parents=True, exist_ok=True)
-                    torch.save(at, part)
-                    part.replace(checkpoint)
+                    kept.write({**at, "descent": descent.state_dict()})
             at["start"] += 1
             del at["now"]
-        checkpoint.unlink(missing_ok=True)
+        kept.file.unlink(missing_ok=True)
         return at["best"]
+
+    def _descent(self) -> torch.optim.Adam:
+        """Each parameter by steps of its own size."""
+        groups = [{"params": [p], "lr": 0.0, "size": self._size(n)} for n, p in self.parameters.items()]
+        return torch.optim.Adam(groups, betas=(0.9, 0.99), eps=1e-12)
 
     def _beginning(self, start: int) -> dict[str, torch.Tensor]:
         """The scenario's own numbers; after the first start, numbers drawn between their bounds."""
@@ -269,28 +275,23 @@ class _Fit:
             for name, p in self.parameters.items():
                 p.copy_(values[name])
 
-    def _descend(self, at: dict[str, Any]) -> None:
-        """One step of Adam, after a look at the windows that say when to stop."""
-        for p in self.parameters.values():
-            p.grad = None
+    def _descend(self, at: dict[str, Any], descent: torch.optim.Adam) -> None:
+        """One step, after a look at the windows that say when to stop."""
+        descent.zero_grad()
         _, carry = self.course(0, self.parts["train"], self.twin.start(), slopes=True)
         (misfit, _, _), _ = self.course(self.parts["train"], self.parts["check"], carry, slopes=False)
         if misfit < at["least"]:
             at["least"] = misfit
             at["best"] = {n: p.detach().clone() for n, p in self.parameters.items()}
-        t = at["iteration"] = at["iteration"] + 1
-        share = 0.5 * (1 + np.cos(np.pi * (t - 1) / self.iterations))
+        share = 0.5 * (1 + math.cos(math.pi * at["iteration"] / self.iterations))
+        at["iteration"] += 1
+        for group in descent.param_groups:
+            group["lr"] = share * self.rate * group["size"]
+        descent.step()
         with torch.no_grad():
-            for name, p in self.parameters.items():
-                g = p.grad if p.grad is not None else torch.zeros_like(p)
-                at["first"][name] = 0.9 * at["first"][name] + 0.1 * g
-                at["second"][name] = 0.99 * at["second"][name] + 0.01 * g * g
-                way = at["first"][name] / (1 - 0.9**t)
-                way = way / ((at["second"][name] / (1 - 0.99**t)).sqrt() + 1e-12)
-                p -= share * self.rate * self._size(name) * way
-                if name in self.job.numbers:
-                    p.clamp_(*np.log(self.job.numbers[name]))
-                at["now"][name] = p.clone()
+            for name, bounds in self.job.numbers.items():
+                self.parameters[name].clamp_(*np.log(bounds))
+        at["now"] = {n: p.detach().clone() for n, p in self.parameters.items()}
 
     def _size(self, name: str) -> float:
         """What a step of 1 is worth: of a number the way between its bounds, of weights their own size."""
@@ -338,7 +339,6 @@ class _Fit:
                 *job.spec.get("notes", []),
             ],
         }  # fmt: skip
-        target.parent.mkdir(parents=True, exist_ok=True)
         if job.network is not None:
             network = self.twin.network(job.network)
             network.save(target, {**network.card.raw, **card})
