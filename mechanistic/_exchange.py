@@ -200,28 +200,30 @@ def _collect(
     """Per voxel Σ f (S + U) [1/min] and Σ f S ρ* [value/min], in row order; `slots` (voxels,) is −1 again after."""
     m = 0
     for i in range(voxel.size):
-        slot = slots[voxel[i]]
-        if slot < 0:
-            slot = m
-            slots[voxel[i]] = slot
-            found[slot], rate[slot], gain[slot] = voxel[i], 0.0, 0.0
-            m += 1
+        slot = _slot(voxel[i], slots, found, rate, gain, m)
+        m = max(m, slot + 1)
         place[i] = slot
         f = volume[i] / voxel_volume
         rate[slot] += f * (secretion[i] + uptake[i])
         gain[slot] += f * secretion[i] * saturation[i]
     for i in range(on_walls.size):
-        slot = slots[on_walls[i]]
-        if slot < 0:
-            slot = m
-            slots[on_walls[i]] = slot
-            found[slot], rate[slot], gain[slot] = on_walls[i], 0.0, 0.0
-            m += 1
+        slot = _slot(on_walls[i], slots, found, rate, gain, m)
+        m = max(m, slot + 1)
         rate[slot] += wall_rate[i]
         gain[slot] += wall_gain[i]
     for slot in range(m):
         slots[found[slot]] = -1
     count[0] = m
+
+
+def _slot(voxel, slots, found, rate, gain, m):
+    """Where a voxel stands among those found; behind the m that there are, with nothing, if it is new."""
+    slot = slots[voxel]
+    if slot < 0:
+        slot = m
+        slots[voxel] = slot
+        found[slot], rate[slot], gain[slot] = voxel, 0.0, 0.0
+    return slot
 
 
 def _rise(x):

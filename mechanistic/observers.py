@@ -12,6 +12,7 @@ from mechanistic.codegen.graph import Node
 from mechanistic.codegen.numeric import evaluate
 from mechanistic.codegen.switched import SwitchedSystem
 from mechanistic.errors import ModelError, ModelProblem
+from mechanistic.network import ReactionNetwork
 from mechanistic.reading.problems import closest
 
 
@@ -88,10 +89,14 @@ class Observer:
 
 def _nodes(equations: SwitchedSystem, names: Sequence[str]) -> list[Node]:
     """The nodes of quantities; ModelError where one is not in the model."""
-    network = equations.network
     try:
         return equations.observed(names)
     except KeyError as error:
-        known = (*network.species_ids, *network.parameter_ids, *network.reaction_ids)
-        message = f"'{error.args[0]}' is not in the model{closest(error.args[0], known)}"
-        raise ModelError(network.file, [ModelProblem(message, None, error.args[0])]) from None
+        raise unknown(equations.network, error.args[0]) from None
+
+
+def unknown(network: ReactionNetwork, name: str) -> ModelError:
+    """No quantity of the network has this name."""
+    known = (*network.species_ids, *network.parameter_ids, *network.reaction_ids)
+    message = f"'{name}' is not in the model{closest(name, known)}"
+    return ModelError(network.file, [ModelProblem(message, None, name)])

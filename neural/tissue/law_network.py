@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from neural.tissue.graph import Rows
 from neural.tissue.train_law import law_of
 
 
-class LawNetwork:
+class LawNetwork(weights.Weighted):
     """The messages of a factored law, `d<state>` [its unit per min] for each of its states.
 
     Attributes:
@@ -26,26 +27,18 @@ class LawNetwork:
         radius: neighbours within it were heard in training [um].
     """
 
-    def __init__(self, path: str | os.PathLike):
-        card, tensors = weights.load(path, "tissue")
+    kind = "tissue"
+
+    def __init__(self, card: weights.Card, tensors: Mapping[str, np.ndarray], file: object = "<memory>"):
         if card.architecture.get("form") != "factored":
-            raise WeightsError(path, "holds no factored law; read it with neural.TissueNetwork")
+            raise WeightsError(file, "holds no factored law; read it with neural.TissueNetwork")
         self.card = card
         self.message_names: list[str] = card.message_names
         self.node_inputs: list[str] = [q["name"] for q in card.architecture["nodes"]]
         self.edge_inputs = ["distance"]
         self.radius = float(card.architecture["radius"])
-        self._tensors = tensors
-        self.fitted = law_of(card, tensors)
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> LawNetwork:
-        """Read weights of kind "tissue" that hold a law.
-
-        Raises:
-            WeightsError: the file fails a check of `neural.weights.read_card` or holds something else.
-        """
-        return cls(path)
+        self._tensors = dict(tensors)
+        self.fitted = law_of(card, self._tensors)
 
     def learnable(self) -> dict[str, torch.Tensor]:
         """The numbers that its messages hang on, by name; what is done to them is done to the network."""
@@ -62,11 +55,8 @@ class LawNetwork:
     def forward(self, x: torch.Tensor, edge_index: torch.Tensor, edge_attr: torch.Tensor) -> torch.Tensor:
         """Messages (n, state) [1/min] of x (n, signal), edges (2, e) sender to receiver, edge_attr (e, 1), with
         gradients to x."""
-        a, law = self.card.architecture, self.fitted.law
         rows, order = Rows.of_edges(edge_index.numpy(), len(x))
-        distance = edge_attr[torch.as_tensor(order), 0]
-        hearing = Hearing.of(rows, distance, bool(a["mean"]), bool(a["itself"]))
-        return law.effects(law.heard(x.clamp(law.low, law.high), hearing)).sum(-2)
+        return self._messages(x, rows, edge_attr[torch.as_tensor(order), 0])
 
     def forward_numpy(
         self, x: np.ndarray, indptr: np.ndarray, indices: np.ndarray, edge_attr: np.ndarray
@@ -75,9 +65,13 @@ class LawNetwork:
 
         Signals beyond the range of the training data count as at its edge. The same bits for any number of threads.
         """
-        a, law = self.card.architecture, self.fitted.law
         distance = torch.from_numpy(np.ascontiguousarray(np.asarray(edge_attr, np.float64)[:, 0]))
-        hearing = Hearing.of(Rows(indptr, indices), distance, bool(a["mean"]), bool(a["itself"]))
         with one_thread(), torch.no_grad():
-            s = torch.from_numpy(np.asarray(x, np.float64)).clamp(law.low, law.high)
-            return law.effects(law.heard(s, hearing)).sum(-2).numpy()
+            return self._messages(
+                torch.from_numpy(np.asarray(x, np.float64)), Rows(indptr, indices), distance
+            ).numpy()
+
+    def _messages(self, x: torch.Tensor, rows: Rows, distance: torch.Tensor) -> torch.Tensor:
+        a, law = self.card.architecture, self.fitted.law
+        hearing = Hearing.of(rows, distance, bool(a["mean"]), bool(a["itself"]))
+        return law.effects(law.heard(x.clamp(law.low, law.high), hearing)).sum(-2)

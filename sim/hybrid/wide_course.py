@@ -9,8 +9,7 @@ import numpy as np
 import torch
 
 from mechanistic.beginnings import Start
-from mechanistic.errors import ModelError, ModelProblem
-from mechanistic.reading.problems import closest
+from mechanistic.observers import unknown
 from sim.hybrid.wide import TorchSystem
 
 if TYPE_CHECKING:
@@ -53,10 +52,7 @@ class WideCourse(torch.nn.Module):
         try:
             self._nodes = [system.quantity(name) for name in self.outputs]
         except KeyError as error:
-            network = hybrid.network
-            known = (*network.species_ids, *network.parameter_ids, *network.reaction_ids)
-            message = f"'{error.args[0]}' is not in the model{closest(error.args[0], known)}"
-            raise ModelError(network.file, [ModelProblem(message, None, error.args[0])]) from None
+            raise unknown(hybrid.network, error.args[0]) from None
 
     def forward(self, values: torch.Tensor) -> torch.Tensor:
         """The outputs (cell, time, outputs), of `values` (cell, parameters).

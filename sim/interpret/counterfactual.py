@@ -13,7 +13,7 @@ import numpy as np
 from sim.errors import ScenarioError
 from sim.interpret.effects import CANNOT_TELL, LOWERS, NO_EFFECT, RAISES, REACHES, Estimate, Row, interval
 from sim.interpret.outcome import Wanted
-from sim.interpret.over import Range, present, tidy, variant_at
+from sim.interpret.over import Range, moved, present, set_to, variant_at
 from sim.interpret.question import Answer, Question
 from sim.interpret.reaching import Searcher
 
@@ -111,16 +111,11 @@ class Counterfactual:
         # of one parameter: which way it goes
         told = REACHES if len(values) > 1 else RAISES if change > 0 else LOWERS
         told = CANNOT_TELL if passed < 1 else told
-        steps = " and ".join(
-            f"{n} from {q.over[n].text(tidy(here[n]))} to {q.over[n].text(tidy(v))}"
-            for n, v in values.items()
-        )
         text = (
-            f"{steps} moves {q.outcome.text} {self._side()} {q.threshold:g}: run again it gave {e.mean:.4g} "
-            f"({e.lower:.4g} to {e.upper:.4g}), past the threshold in {passed:.0%} of the seeds."
+            f"{moved(q, values, here)} moves {q.outcome.text} {self._side()} {q.threshold:g}: run again it gave "
+            f"{e.mean:.4g} ({e.lower:.4g} to {e.upper:.4g}), past the threshold in {passed:.0%} of the seeds."
         )
-        to = ", ".join(f"{n} to {q.over[n].text(tidy(v))}" for n, v in values.items())
-        note = f"{to}; confirmed in {passed:.0%} of the seeds"
+        note = f"{set_to(q, values)}; confirmed in {passed:.0%} of the seeds"
         only = next(iter(here.values())) if len(values) == 1 else 0.0
         return self._row(" and ".join(values), change, told, unit, note, only), text
 

@@ -182,6 +182,19 @@ def _nominal(given: Range, question: Question) -> float | None:
     return None
 
 
+def set_to(question: Question, values: Mapping[str, float]) -> str:
+    """Parameters at values in words: `a to 2 uM, b to 4`."""
+    return ", ".join(f"{n} to {question.over[n].text(tidy(v))}" for n, v in values.items())
+
+
+def moved(question: Question, values: Mapping[str, float], here: Mapping[str, float]) -> str:
+    """A change in words: `a from 1 uM to 2 uM and b from 3 to 4`."""
+    return " and ".join(
+        f"{n} from {question.over[n].text(tidy(here[n]))} to {question.over[n].text(tidy(v))}"
+        for n, v in values.items()
+    )
+
+
 def tidy(value: float) -> float:
     """A value as it is told."""
     return float(f"{value:.4g}")

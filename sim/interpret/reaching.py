@@ -17,7 +17,7 @@ from mechanistic.errors import IntegrationError, ModelError
 from sim.errors import ScenarioError
 from sim.interpret.effects import FALLS_SHORT, REACHES, UNDEFINED, Estimate, Row, interval
 from sim.interpret.outcome import Wanted
-from sim.interpret.over import Range, present, tidy, variant_at
+from sim.interpret.over import Range, moved, present, set_to, tidy, variant_at
 from sim.interpret.question import Answer, Question
 from sim.interpret.search import reach
 from sim.interpret.slopes import Inputs, pathway_of, slopes
@@ -54,13 +54,6 @@ class Change:
     def hit(self) -> bool:
         """Whether the mean over the seeds is near what was aimed at."""
         return bool(np.all(np.abs(self.outcomes.mean(axis=1) - self.goals) <= self.tolerance))
-
-    def told(self, question: Question, here: dict[str, float]) -> str:
-        """The change in words: `a from 1 uM to 2 uM and b from 3 to 4`."""
-        return " and ".join(
-            f"{n} from {question.over[n].text(tidy(here[n]))} to {question.over[n].text(tidy(v))}"
-            for n, v in self.values.items()
-        )
 
 
 class Searcher:
@@ -169,7 +162,6 @@ class Reaching:
 
     def _row(self, c: Change) -> Row:
         q = self.question
-        values = ", ".join(f"{n} to {q.over[n].text(tidy(v))}" for n, v in c.values.items())
         gave = ", ".join(_estimate(o) for o in c.outcomes)
         verdict = UNDEFINED if np.isnan(c.outcomes).any() else REACHES if c.hit else FALLS_SHORT
         return q.row(
@@ -180,7 +172,7 @@ class Reaching:
             on="; ".join(w.text for w in q.wanted),
             unit="1",
             relative=c.size,
-            note=f"{values}; gives {gave}",
+            note=f"{set_to(q, c.values)}; gives {gave}",
         )
 
     def _told(self, c: Change, here: dict[str, float], before: np.ndarray) -> str:
@@ -191,7 +183,7 @@ class Reaching:
         if not c.hit:
             names = " and ".join(c.names)
             return f"No change of {names} within the ranges brings {wanted}: the nearest run gave {gave}."
-        change = f"{c.told(self.question, here)} ({c.size:.0%} of the range)"
+        change = f"{moved(self.question, c.values, here)} ({c.size:.0%} of the range)"
         return f"To bring {wanted}, change {change}: run again with every seed it gave {gave}."
 
     def _data(self, found: list[Change], names: list[str]):
