@@ -42,15 +42,29 @@ class _Passage:
     found: Call
 
 
-@dataclass
-class _Box:
-    """One of the boxes, single precision: its faces (flat), what leaves by all of a voxel's faces, loss, one over the
-    two together, right-hand side and what it found; and its loops, made ready on these arrays."""
+@dataclass(frozen=True)
+class _Walls:
+    """What of a box is the same for every loss, in single precision.
+
+    Attributes:
+        shape: (nz, ny, nx).
+        faces: as in `Conductances`, flat.
+        around: whether the ends along x, y, z are neighbours.
+        leaving: what leaves by all of a voxel's faces, as the sum of these; of what is even they are thin.
+    """
 
     shape: tuple[int, int, int]
     faces: tuple[NDArray, NDArray, NDArray]
     around: tuple[bool, bool, bool]
-    leaving: NDArray
+    leaving: tuple[NDArray, ...]
+
+
+@dataclass
+class _Box:
+    """One of the boxes, single precision: its walls, loss, one over what is lost and leaves together, right-hand side
+    and what it found; and its loops, made ready on these arrays."""
+
+    walls: _Walls
     loss: NDArray
     inverse: NDArray
     right: NDArray
@@ -60,6 +74,10 @@ class _Box:
     relax: list[Call]
     begin: Call
     next: _Passage | None = None
+
+    def fill_ends(self) -> None:
+        """See `_fill`."""
+        _fill(self.ends, self.found, self.walls.around)
 
 
 class Multigrid:
@@ -76,18 +94,26 @@ class Multigrid:
         self._ends = _no_ends(faces.shape, float)
         self._boxes: list[_Box] = []
         self._small: dict[bool, list[Callable[[], None]]] = {}
-        links = []
+        self._walls: list[_Walls] = []
+        self._links = []
         while True:
-            self._boxes.append(_box(faces))
+            self._walls.append(_walls(faces))
             if max(faces.shape) == 1:
                 break
-            links.append([_between(faces, axis, even) for axis in (2, 1, 0)])
+            self._links.append([_between(faces, axis, even) for axis in (2, 1, 0)])
             faces = faces.fewer()
-        for (box, coarse), between in zip(pairwise(self._boxes), links):
-            box.next = _passage(box, coarse, between)
+
+    def let_go(self) -> None:
+        """Frees what is worked on, until `lose` is called again."""
+        self._boxes, self._small = [], {}
+        self._loss = np.empty(0)
 
     def lose(self, loss: Array) -> None:
         """Takes the loss of each voxel [1/min], from now on."""
+        if not self._boxes:
+            self._boxes = [_box(walls) for walls in self._walls]
+            for (box, coarse), between in zip(pairwise(self._boxes), self._links):
+                box.next = _passage(box, coarse, between)
         self._loss = loss
         self._boxes[0].loss[...] = loss
         for box in self._boxes:
@@ -97,7 +123,9 @@ class Multigrid:
                 if box.next:
                     box.next.loss()
         for box in self._boxes:
-            np.add(box.loss, box.leaving, out=box.inverse)
+            box.inverse[...] = box.walls.leaving[0]
+            for more in (*box.walls.leaving[1:], box.loss):
+                box.inverse += more
             np.maximum(box.inverse, 1e-30, out=box.inverse)
             np.reciprocal(box.inverse, out=box.inverse)
 
@@ -194,7 +222,7 @@ class Multigrid:
             box.begin()
             self._relax(box, self._colours[0][1:])
             if box.next:
-                _fill(box.ends, box.found, box.around)
+                box.fill_ends()
                 box.next.rest()
                 self._cycle(depth + 1, whole)
                 box.next.found()
@@ -202,7 +230,7 @@ class Multigrid:
 
     def _relax(self, box: _Box, colours: tuple[int, ...]) -> None:
         for colour in colours:
-            _fill(box.ends, box.found, box.around)
+            box.fill_ends()
             box.relax[colour]()
 
     def _loops(self, depth: int, whole: bool) -> Iterator[Callable[[], None]]:
@@ -211,7 +239,7 @@ class Multigrid:
         if box.found.size == 1 and not whole:
             yield partial(box.found.fill, 0.0)  # any value will do
             return
-        fill = [partial(_fill, box.ends, box.found, box.around)] * any(box.around[1:])
+        fill = [box.fill_ends] * any(box.walls.around[1:])
         yield box.begin.alone
         for colour in self._colours[0][1:]:
             yield from [*fill, box.relax[colour].alone]
@@ -259,34 +287,39 @@ def largest(u: NDArray) -> float:
     return float(most.max())
 
 
-def _box(faces: Conductances) -> _Box:
+def _walls(faces: Conductances) -> _Walls:
     x, y, z = (np.ascontiguousarray(f, np.float32) for f in (faces.x, faces.y, faces.z))
-    leaving = (x[:, :, :-1] + x[:, :, 1:]) + (y[:, :-1] + y[:, 1:])
+    leaving: list[NDArray] = [(x[:, :, :-1] + x[:, :, 1:]) + (y[:, :-1] + y[:, 1:])]
     if faces.shape[0] > 1:
-        leaving = leaving + (z[:-1] + z[1:])
-    loss, inverse, right, found = (np.zeros(faces.shape, np.float32) for _ in range(4))
-    flat = x.reshape(-1), y.reshape(-1), z.reshape(-1)
-    ends = _no_ends(faces.shape, np.float32)
-    room = _room(faces.shape)
+        upward = z[:-1] + z[1:]
+        leaving = [leaving[0] + upward] if upward.shape == faces.shape else [*leaving, upward]
+    return _Walls(faces.shape, (x.reshape(-1), y.reshape(-1), z.reshape(-1)), faces.around, tuple(leaving))
+
+
+def _box(walls: _Walls) -> _Box:
+    shape = walls.shape
+    loss, inverse, right, found = (np.zeros(shape, np.float32) for _ in range(4))
+    ends = _no_ends(shape, np.float32)
+    room = _room(shape)
     e, *values = _flat(found, right, loss, inverse)
-    given = (len(room), e, faces.shape, *values, *flat, *_flat(*ends), faces.around[0])
+    given = (len(room), e, shape, *values, *walls.faces, *_flat(*ends), walls.around[0])
     relax = [kernels.relax.on(*given, colour, room) for colour in (0, 1)]
-    rows = faces.shape[0] * faces.shape[1]
-    begin = kernels.begin.on(rows, e, faces.shape, values[0], values[2], _FIRST)
-    return _Box(faces.shape, flat, faces.around, leaving, loss, inverse, right, found, ends, relax, begin)
+    begin = kernels.begin.on(shape[0] * shape[1], e, shape, values[0], values[2], _FIRST)
+    return _Box(walls, loss, inverse, right, found, ends, relax, begin)
 
 
 def _passage(box: _Box, coarse: _Box, between: Sequence[tuple[NDArray, NDArray]]) -> _Passage:
     """Given for x, y and z the places (2, n) in the next box and their weights."""
     found, right, loss = _flat(box.found, box.right, box.loss)
     added, to, lost = _flat(coarse.found, coarse.right, coarse.loss)
-    faces, room = (*box.faces, *_flat(*box.ends), box.around[0]), _room(coarse.shape, box.shape[2])
-    given = (len(room), found, box.shape)
-    wide = _room(box.shape)
+    walls, shape = box.walls, box.walls.shape
+    faces, room = (*walls.faces, *_flat(*box.ends), walls.around[0]), _room(coarse.walls.shape, shape[2])
+    given = (len(room), found, shape)
+    wide = _room(shape)
     return _Passage(
         kernels.rest_below.on(*given, loss, loss, *faces, lost, room),
         kernels.rest_below.on(*given, right, loss, *faces, to, room),
-        kernels.add_above.on(len(wide), found, box.shape, added, *chain(*between), wide),
+        kernels.add_above.on(len(wide), found, shape, added, *chain(*between), wide),
     )
 
 

@@ -14,6 +14,7 @@ from mechanistic._grid import Grid
 from mechanistic._multigrid import Multigrid
 
 Array = NDArray[np.float64]
+_LARGE = 400_000  # voxels from which on memory is worth more than the time to ask for it
 
 
 class OnGrid(ABC):
@@ -63,6 +64,7 @@ class OnGrid(ABC):
         exchange = self._collector.collect(*cells, self.grid.voxel_volume, walls)
         seen = self._step_with_exchange(u, float(dt), exchange, source)
         book(internal, seen, exchange.place, *cells[1:], float(dt))
+        self._make_room()
         return u
 
     @abstractmethod
@@ -106,7 +108,16 @@ class OnGrid(ABC):
         self._multigrid.solve(u, right, lambda now, *_: now <= limit, True)
         if right.min() >= 0:
             np.maximum(u, 0.0, out=u)  # the solution is not negative; the last digits of an iterate may be
+        self._make_room()
         return u
+
+    def _make_room(self) -> None:
+        """Between steps a large grid keeps nothing but what is dear to make; a small one is in a hurry."""
+        if self.grid.size >= _LARGE:
+            kept = vars(self)
+            kept.pop("_collector", None)
+            if "_multigrid" in kept:
+                self._multigrid.let_go()
 
     @cached_property
     def _collector(self) -> Collector:

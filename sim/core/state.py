@@ -11,6 +11,9 @@ from sim.core.quantity import Quantity
 
 NO_PARENT = -1
 
+#: rows from which on a table grows by little at a time
+_MANY_ROWS = 100_000
+
 #: versions are never used twice in a process, so that what is remembered of one state is never taken for another's
 _versions = itertools.count()
 
@@ -235,7 +238,9 @@ class _Table:
     def extend(self, count: int) -> slice:
         needed = self.rows + count
         if needed > self.capacity:
-            self._reserve(max(needed, self.capacity + self.capacity // 4))
+            # a large table grows by less at a time: room that nobody takes is then in use too, as pages are large
+            more = self.capacity // 4 if self.capacity < _MANY_ROWS else self.capacity // 32
+            self._reserve(max(needed, self.capacity + more))
         rows = slice(self.rows, needed)
         for name, (_, _, fill) in self._spec.items():
             self.columns[name][rows] = fill
@@ -258,7 +263,7 @@ class _Table:
 
     def _reserve(self, capacity: int) -> None:
         for name, (dtype, shape, _) in self._spec.items():
-            grown = np.empty((capacity, *shape), dtype)  # rows that nobody takes cost no memory
+            grown = np.empty((capacity, *shape), dtype)
             grown[: self.rows] = self.columns[name][: self.rows]
             self.columns[name] = grown
         self.capacity = capacity

@@ -55,6 +55,13 @@ def to_bytes(array: Array, rows: Any) -> bytes:
     return np.ascontiguousarray(rows, array.numpy_dtype).tobytes()
 
 
+def _checksum(array: Array, rows: Any, before: int) -> int:
+    """CRC-32 of the canonical bytes of some rows behind those of `before`."""
+    if array.dtype == STRING:
+        return zlib.crc32(to_bytes(array, rows), before)
+    return zlib.crc32(np.ascontiguousarray(rows, array.numpy_dtype).data, before)
+
+
 def strings(body: bytes, count: int) -> list[str]:
     """The first `count` strings of a chunk's plain bytes."""
     texts, at = [], 4
@@ -113,51 +120,67 @@ class Column:
         self._new = []
         if not len(new):
             return
-        self.checksum = zlib.crc32(to_bytes(self.array, new), self.checksum)
-        sealed = self.rows - len(self._tail)
+        self.checksum = _checksum(self.array, new, self.checksum)
+        step, here = self.array.chunk_rows, len(self._tail)
+        index = (self.rows - here) // step
         self.rows += len(new)
-        pending = self._stack([self._tail, new])
-        step = self.array.chunk_rows
-        for start in range(0, len(pending), step):
-            body = chunk_body(self.array, pending[start : start + step])
-            yield self.array.chunk_key((sealed + start) // step), encode(self.array, body)
-        kept = len(pending) % step
-        self._tail = pending[len(pending) - kept :]
+        rows = self._tail
+        for start in range(-here, len(new), step):
+            rows = new[max(start, 0) : start + step]
+            if start < 0:
+                rows = self._stack([self._tail, rows])
+            yield self.array.chunk_key(index), encode(self.array, chunk_body(self.array, rows))
+            index += 1
+        # a copy, as a part of `new` would keep all of it
+        self._tail = rows.copy() if len(rows) < step else self._stack([])
 
     def _stack(self, parts: Sequence[Any]) -> Any:
         if self.array.dtype == STRING:
             return [text for part in parts for text in part]
         if not len(parts):
             return np.empty((0, *self.array.row), self.array.numpy_dtype)
-        return np.concatenate(parts)
+        return parts[0] if len(parts) == 1 else np.concatenate(parts)
 
 
 class RewrittenColumn:
-    """An array whose rows change: each change is written whole, as a new generation beside the old."""
+    """An array whose rows change: each change is written whole, as a new generation beside the old.
+
+    Between two changes its chunks are held as they are stored: most cells of a tissue live, and what is alike in all
+    of them takes no room.
+    """
 
     def __init__(self, array: Array, values: np.ndarray | None = None, generation: int = 0):
         self.array = array
         self.generation = generation
         self.checksum = 0
         self.rows = 0
-        self._values = np.empty(16, array.numpy_dtype)
+        #: chunks of rows, all but the last one full: values, or how they are stored
+        self._chunks: list[np.ndarray | bytes] = []
         self._changed = False
         if values is not None and len(values):
             self.append(values)
-            self._count()
+            for _ in self._packed():
+                pass
 
     def append(self, rows: Any) -> None:
         """Adds rows; they are copied."""
-        needed = self.rows + len(rows)
-        if needed > len(self._values):
-            self._values = np.resize(self._values, max(needed, 2 * len(self._values)))
-        self._values[self.rows : needed] = rows
-        self.rows = needed
-        self._changed = True
+        step, rows = self.array.chunk_rows, np.asarray(rows, self.array.numpy_dtype)
+        while len(rows):
+            if self.rows % step == 0:
+                self._chunks.append(np.empty(0, self.array.numpy_dtype))
+            last = self._values(len(self._chunks) - 1)
+            more = rows[: step - len(last)]
+            self._chunks[-1] = np.concatenate([last, more])
+            self.rows += len(more)
+            self._changed, rows = True, rows[len(more) :]
 
-    def set(self, where: np.ndarray, values: Any) -> None:
-        """Changes some rows."""
-        self._values[: self.rows][where] = values
+    def set(self, where: np.ndarray, values: np.ndarray) -> None:
+        """Changes some rows (n,) to values (n,)."""
+        step, order = self.array.chunk_rows, np.argsort(where, kind="stable")
+        chunks, starts = np.unique(where[order] // step, return_index=True)
+        for index, these in zip(chunks.tolist(), np.split(order, starts[1:])):
+            chunk = self._chunks[index] = self._values(index)
+            chunk[where[these] - index * step] = values[these]
         self._changed = True
 
     def take(self) -> Iterator[tuple[str, bytes]]:
@@ -165,13 +188,24 @@ class RewrittenColumn:
         if not self._changed:
             return
         self.generation += 1
-        self._count()
-        step = self.array.chunk_rows
-        for start in range(0, self.rows, step):
-            part = self._values[start : min(start + step, self.rows)]
-            key = self.array.chunk_key(start // step, self.generation)
-            yield key, encode(self.array, chunk_body(self.array, part))
+        for index, stored in enumerate(self._packed()):
+            yield self.array.chunk_key(index, self.generation), stored
 
-    def _count(self) -> None:
-        self.checksum = zlib.crc32(to_bytes(self.array, self._values[: self.rows]))
+    def _packed(self) -> Iterator[bytes]:
+        """The chunks as they are stored, which they are from now on here too; counts their checksum."""
+        self.checksum = 0
+        for index in range(len(self._chunks)):
+            values, chunk = self._values(index), self._chunks[index]
+            self.checksum = _checksum(self.array, values, self.checksum)
+            stored = chunk if isinstance(chunk, bytes) else encode(self.array, chunk_body(self.array, values))
+            self._chunks[index] = stored
+            yield stored
         self._changed = False
+
+    def _values(self, index: int) -> np.ndarray:
+        """The rows of a chunk, to be written to if they are put in its place."""
+        chunk = self._chunks[index]
+        if not isinstance(chunk, bytes):
+            return chunk
+        count = min(self.array.chunk_rows, self.rows - index * self.array.chunk_rows)
+        return rows_of(self.array, decode(self.array, chunk), count).copy()

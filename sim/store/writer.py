@@ -21,6 +21,7 @@ from sim.store.chunks import Column, RewrittenColumn
 from sim.store.disk import disk_errors, replace_files
 from sim.store.layout import Layout
 from sim.store.lock import Lock
+from sim.store.numbers import Numbers
 from sim.store.place import appear, beside, check_output, make_folders, recover
 from sim.store.record import RECORD, Record, read_record
 from sim.store.resume import identity_of, newest_good, publish, read_rows, reopened, require_same, rewind
@@ -45,10 +46,9 @@ class RunWriter:
         self._started = record.number > 0
         self._folder = path if self._started else beside(path, "new")
         self._times: dict[str, float] = {}
-        self._born = np.empty(0, np.int64)
-        self._unborn: list[np.ndarray] = []
+        self._born = Numbers()
         if self._started:
-            self._born = read_rows(path, record, "lineage/cell").astype(np.int64)
+            self._born.add(read_rows(path, record, "lineage/cell").astype(np.int64))
             self._times["frame"] = max(read_rows(path, record, "cells/time"), default=-np.inf)
 
     # ------------------------------------------------------------------ make
@@ -202,9 +202,7 @@ class RunWriter:
         n = len(ids)
         if not n:
             return
-        last = self._unborn[-1] if self._unborn else self._born
-        if np.any(np.diff(np.concatenate([last[-1:], ids])) <= 0):
-            raise ValueError("numbers of new cells must ascend")
+        self._born.add(ids)
         self._add(
             "lineage",
             {
@@ -216,19 +214,13 @@ class RunWriter:
                 "cause": np.full(n, _ALIVE),
             },
         )
-        self._unborn.append(ids)
 
     def deaths(self, *, cell: Any, time: Any, cause: Any) -> None:
         """Fills in the time and cause (code into the layout's `causes`) of deaths."""
         ids = np.atleast_1d(np.asarray(cell, np.int64))
         if not len(ids):
             return
-        if self._unborn:
-            self._born = np.concatenate([self._born, *self._unborn])
-            self._unborn = []
-        where = np.searchsorted(self._born, ids)
-        if where.max() >= len(self._born) or not np.array_equal(self._born[where], ids):
-            raise ValueError("death of a cell that was never born")
+        where = self._born.places(ids)
         for name, values in (("death_time", time), ("cause", np.asarray(cause) + 1)):
             column = self._columns[f"lineage/{name}"]
             assert isinstance(column, RewrittenColumn)

@@ -169,3 +169,9 @@ def test_what_was_set_aside_is_as_it_was(monkeypatch, large):
     assert set(aside) == set(kept)
     for name, values in kept.items():
         np.testing.assert_array_equal(aside[name], values)
+
+
+def test_a_large_table_keeps_little_room_to_spare():
+    state = make(cells=200_000)
+    state.add(np.zeros(1, dtype=int))
+    assert 200_001 <= state.capacity <= 210_000
