@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+from collections.abc import Callable
 from dataclasses import dataclass
 from types import FunctionType
 from typing import Any
@@ -10,12 +11,12 @@ from typing import Any
 import llvmlite.ir as ir
 
 DOUBLE, SINGLE = ir.DoubleType(), ir.FloatType()
-WHOLE, TRUTH, BYTE = ir.IntType(64), ir.IntType(1), ir.IntType(8)
+WHOLE, HALF, TRUTH, BYTE = ir.IntType(64), ir.IntType(32), ir.IntType(1), ir.IntType(8)
 SCALARS = {"f": DOUBLE, "s": SINGLE, "i": WHOLE, "b": TRUTH}
-STORED = {"f": DOUBLE, "s": SINGLE, "i": WHOLE, "b": BYTE}
+STORED = {"f": DOUBLE, "s": SINGLE, "i": WHOLE, "h": HALF, "b": BYTE}  # in arrays
 MOST_RESULTS = 8
 
-# A kind: "f", "s" (single precision), "i" or "b";
+# A kind: "f", "s" (single precision), "i" or "b", in arrays also "h" (whole numbers of half the length);
 # ("array", kind of its elements, dimensions); ("tuple", names, kinds); ("function", it)
 Kind = Any
 
@@ -42,6 +43,24 @@ class Value:
 
     kind: Kind
     parts: list
+
+
+@dataclass(frozen=True)
+class Written:
+    """Machine code written by hand, to be called in a loop.
+
+    Attributes:
+        result: kind of what it returns.
+        write: writes it, `write(builder, *arguments, *given)`, and returns the machine's values that its result is
+            made of; an array comes as a pointer.
+    """
+
+    result: Kind
+    write: Callable[..., list]
+    given: tuple = ()
+
+    def __call__(self, *_arguments: Any) -> Any:
+        raise TypeError("machine code written by hand runs in compiled loops alone")
 
 
 @dataclass

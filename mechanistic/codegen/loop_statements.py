@@ -11,9 +11,11 @@ from typing import Any
 
 import llvmlite.ir as ir
 
+from mechanistic.codegen.loop_calls import Calls
 from mechanistic.codegen.loop_kinds import (
     BYTE,
     DOUBLE,
+    HALF,
     MOST_RESULTS,
     TRUTH,
     WHOLE,
@@ -23,7 +25,6 @@ from mechanistic.codegen.loop_kinds import (
     plain,
     types,
 )  # fmt: skip
-from mechanistic.codegen.loop_values import Expressions
 
 
 class Translator:
@@ -80,7 +81,7 @@ class Translator:
         return self._known[key]
 
 
-class Function(Expressions):
+class Function(Calls):
     """Writes one function for arguments of given kinds."""
 
     def __init__(
@@ -155,8 +156,11 @@ class Function(Expressions):
                 self._put(one, part)
         elif isinstance(target, ast.Subscript):
             pointer, kind = self.element(target)
-            value = self._converted(value, "s", target) if kind == "s" else self.as_kind(value, kind, target)
-            (scalar,) = value.parts
+            if kind == "s":
+                value = self.converted(value, "s", target)
+            (scalar,) = self.as_kind(value, "i" if kind == "h" else kind, target).parts
+            if kind == "h":
+                scalar = self.builder.trunc(scalar, HALF)
             self.builder.store(self.builder.zext(scalar, BYTE) if kind == "b" else scalar, pointer)
         else:
             raise self.refuse(target, "this assignment")
@@ -201,7 +205,7 @@ class Function(Expressions):
         if isinstance(node.iter, ast.Call) and getattr(node.iter.func, "id", "") == "range":
             bounds = node.iter.args
             if len(bounds) == 3:
-                step = ast.literal_eval(bounds[2])
+                step = self.known(bounds[2])
             ends = [self.whole(b) for b in bounds[:2]]
             first, end = ends if len(ends) == 2 else (ir.Constant(WHOLE, 0), ends[0])
         else:

@@ -1,4 +1,4 @@
-"""Expressions of `loops` in machine code: how a value is made of others."""
+"""Expressions of `loops` in machine code: how a value is made of others; calls are in `loop_calls`."""
 
 from __future__ import annotations
 
@@ -15,16 +15,13 @@ import numpy as np
 from mechanistic.codegen.loop_kinds import (
     BYTE,
     DOUBLE,
-    MOST_RESULTS,
     SINGLE,
     TRUTH,
     WHOLE,
     Kind,
     Static,
     Value,
-    call_code,
     elements,
-    plain,
     types,
 )  # fmt: skip
 
@@ -32,11 +29,6 @@ _OPERATORS = {ast.Add: "add", ast.Sub: "sub", ast.Mult: "mul"}
 _DIVISIONS = {ast.FloorDiv: "udiv", ast.Mod: "urem"}
 _BITWISE = {ast.BitAnd: "and_", ast.BitOr: "or_", ast.BitXor: "xor", ast.RShift: "lshr", ast.LShift: "shl"}
 _COMPARISONS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: "==", ast.NotEq: "!="}
-_OF_DOUBLES = {
-    "sqrt": "llvm.sqrt.f64", "floor": "llvm.floor.f64", "ceil": "llvm.ceil.f64",
-    **{name: name for name in ("exp", "expm1", "log", "log1p", "erfc", "lgamma", "nextafter")},
-    **{name: name for name in ("cos", "sin", "tan", "atan")},
-}  # fmt: skip
 
 
 class Expressions:
@@ -139,9 +131,11 @@ class Expressions:
 
     def _loaded(self, pointer, kind: str) -> Value:
         value = self.builder.load(pointer)
-        return Value(
-            kind, [self.builder.icmp_signed("!=", value, ir.Constant(BYTE, 0)) if kind == "b" else value]
-        )
+        if kind == "b":
+            value = self.builder.icmp_signed("!=", value, ir.Constant(BYTE, 0))
+        elif kind == "h":
+            kind, value = "i", self.builder.sext(value, WHOLE)
+        return Value(kind, [value])
 
     def _indices(self, node: ast.Subscript) -> list:
         inner = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
@@ -175,6 +169,8 @@ class Expressions:
         if isinstance(node.op, ast.Not):
             return Value("b", [self.builder.not_(self.truth(node.operand))])
         value = self.value(node.operand)
+        if isinstance(node.op, ast.Invert) and value.kind == "i":
+            return Value("i", [self.builder.not_(value.parts[0])])
         if not isinstance(node.op, ast.USub) or value.kind not in ("f", "s", "i"):
             raise self.refuse(node, f"'{ast.unparse(node)}'")
         write = self.builder.neg if value.kind == "i" else self.builder.fneg
@@ -186,13 +182,13 @@ class Expressions:
                 known = self._constant(ast.literal_eval(node.left) ** ast.literal_eval(node.right))
                 assert known is not None
                 return known
-            return self._of_doubles("pow", [self.value(node.left), self.value(node.right)], node)
+            return self.of_doubles("pow", [self.value(node.left), self.value(node.right)], node)
         return self.combined(node, node.op, self.value(node.left), self.value(node.right))
 
     def combined(self, node: ast.AST, op: ast.operator, a: Value, b: Value) -> Value:
         builder = self.builder
-        if type(op) in _BITWISE and a.kind == b.kind == "i":
-            return Value("i", [getattr(builder, _BITWISE[type(op)])(a.parts[0], b.parts[0])])
+        if type(op) in _BITWISE and a.kind == b.kind and a.kind in ("i", "b"):
+            return Value(a.kind, [getattr(builder, _BITWISE[type(op)])(a.parts[0], b.parts[0])])
         if isinstance(op, ast.Div):
             return Value(
                 "f", [builder.fdiv(self.as_kind(a, "f", node).parts[0], self.as_kind(b, "f", node).parts[0])]
@@ -201,7 +197,7 @@ class Expressions:
             return Value("i", [getattr(builder, _DIVISIONS[type(op)])(a.parts[0], b.parts[0])])
         if type(op) not in _OPERATORS:
             raise self.refuse(node, f"'{type(op).__name__}'")
-        kind = _common(a, b)
+        kind = common(a, b)
         name = _OPERATORS[type(op)]
         write = getattr(builder, name if kind == "i" else f"f{name}")
         return Value(
@@ -212,20 +208,20 @@ class Expressions:
         left, result = self.value(node.left), None
         if isinstance(node.ops[0], ast.In) and isinstance(node.comparators[0], ast.Tuple):
             for one in node.comparators[0].elts:
-                same = self._compared(node, "==", left, self.value(one))
+                same = self.compared(node, "==", left, self.value(one))
                 result = same if result is None else self.builder.or_(result, same)
             return Value("b", [result])
         for op, right_node in zip(node.ops, node.comparators):
             right = self.value(right_node)
-            one = self._compared(node, _COMPARISONS[type(op)], left, right)
+            one = self.compared(node, _COMPARISONS[type(op)], left, right)
             result = one if result is None else self.builder.and_(result, one)
             left = right
         return Value("b", [result])
 
-    def _compared(self, node: ast.AST, sign: str, a: Value, b: Value):
+    def compared(self, node: ast.AST, sign: str, a: Value, b: Value):
         if a.kind == b.kind == "b":
             return self.builder.icmp_unsigned(sign, a.parts[0], b.parts[0])
-        kind = _common(a, b)
+        kind = common(a, b)
         first, second = self.as_kind(a, kind, node).parts[0], self.as_kind(b, kind, node).parts[0]
         if kind == "i":
             return self.builder.icmp_signed(sign, first, second)
@@ -269,80 +265,23 @@ class Expressions:
                 phi.add_incoming(end[k], block)
         return Value(kind, parts)
 
-    # ---- calls
-
-    def _of_call(self, node: ast.Call) -> Value | None:
-        function = self._of(node.func)
-        if isinstance(function, Value) and function.kind[0] == "function":
-            function = Static(function.kind[1])
-        if not isinstance(function, Static) or node.keywords:
-            raise self.refuse(node, f"'{ast.unparse(node)}'")
-        thing = function.thing
-        name = getattr(thing, "name", getattr(thing, "__name__", ""))
-        values = [self.value(a) for a in node.args]
-        if thing is call_code:
-            return self._call_code(*values)
-        if plain(thing) is not None:
-            return self._call_ours(thing, values)
-        if thing is len:
-            return Value("i", [values[0].parts[1]])
-        if thing in (int, float):
-            return self._converted(values[0], "i" if thing is int else "f", node)
-        if name == "uint64":
-            return self._converted(values[0], "i", node)
-        if name == "uint32":
-            return Value("i", [self.builder.and_(values[0].parts[0], ir.Constant(WHOLE, 2**32 - 1))])
-        if thing in (min, max):
-            best = values[0]
-            for other in values[1:]:
-                best = self._better(node, "<" if thing is min else ">", best, other)
-            return best
-        if thing is abs and values[0].kind == "i":
-            (number,) = values[0].parts
-            negative = self.builder.icmp_signed("<", number, ir.Constant(WHOLE, 0))
-            return Value("i", [self.builder.select(negative, self.builder.neg(number), number)])
-        if thing is np.isnan or thing is math.isnan:
-            return Value("b", [self.builder.fcmp_unordered("uno", values[0].parts[0], values[0].parts[0])])
-        name = "llvm.fabs.f64" if thing is abs else _OF_DOUBLES.get(name)
-        if name is None:
-            raise self.refuse(node, f"'{ast.unparse(node)}'")
-        return self._of_doubles(name, values, node)
-
-    def _of_doubles(self, name: str, values: list[Value], node: ast.AST) -> Value:
+    def of_doubles(self, name: str, values: list[Value], node: ast.AST) -> Value:
         doubles = [self.as_kind(v, "f", node).parts[0] for v in values]
         kind = ir.FunctionType(DOUBLE, [DOUBLE] * len(doubles))
         known = self.module.globals.get(name)
         return Value("f", [self.builder.call(known or ir.Function(self.module, kind, name), doubles)])
 
-    def _call_code(self, address: Value, block: Value, source: Value | None = None) -> None:
-        pointer = DOUBLE.as_pointer()
-        kind = ir.FunctionType(ir.VoidType(), [pointer] * 3)
-        function = self.builder.inttoptr(address.parts[0], kind.as_pointer())
-        given = [self.builder.inttoptr(v.parts[0], pointer) for v in (block, source or block)]
-        self.builder.call(function, [*given, given[0]])
-
-    def _call_ours(self, function: Callable, values: list[Value]) -> Value | None:
-        code, kind = self.called(function, tuple(v.kind for v in values))
-        results = self.start.alloca(ir.ArrayType(WHOLE, MOST_RESULTS))
-        self.builder.call(
-            code, [*(p for v in values for p in v.parts), self.builder.bitcast(results, WHOLE.as_pointer())]
-        )
-        if kind is None:
-            return None
-        parts = []
-        for i, part in enumerate(types(kind)):
-            place = self.builder.gep(results, [ir.Constant(WHOLE, 0), ir.Constant(WHOLE, i)])
-            parts.append(self.builder.load(self.builder.bitcast(place, part.as_pointer())))
-        return Value(kind, parts)
-
-    def _better(self, node: ast.AST, sign: str, a: Value, b: Value) -> Value:
-        """As Python's min and max: the first unless the other is beyond it."""
-        kind = _common(a, b)
-        first, second = self.as_kind(a, kind, node), self.as_kind(b, kind, node)
-        beyond = self._compared(node, sign, second, first)
-        return Value(kind, [self.builder.select(beyond, second.parts[0], first.parts[0])])
-
     # ---- kinds
+
+    def known(self, node: ast.expr) -> int:
+        """A whole number that is known now: written as one, or a constant of the module."""
+        if isinstance(node, ast.Name):
+            thing = self._of(node)
+            if isinstance(thing, Static) and isinstance(thing.thing, int):
+                return thing.thing
+        elif isinstance(node, (ast.Constant, ast.UnaryOp)):
+            return ast.literal_eval(node)
+        raise self.refuse(node, f"'{ast.unparse(node)}' where a number must be known")
 
     def whole(self, node: ast.expr):
         return self.as_kind(self.value(node), "i", node).parts[0]
@@ -351,24 +290,24 @@ class Expressions:
         value = self.value(node)
         if value.kind == "b":
             return value.parts[0]
-        return self._compared(node, "!=", value, Value("i", [ir.Constant(WHOLE, 0)]))
+        return self.compared(node, "!=", value, Value("i", [ir.Constant(WHOLE, 0)]))
 
     def as_kind(self, value: Value, kind: Kind, node: ast.AST) -> Value:
         """`value` as a `kind` that holds all it may be."""
         if value.kind == kind:
             return value
         if (value.kind, kind) in (("i", "f"), ("b", "i"), ("b", "f"), ("s", "f")):
-            return self._converted(value, kind, node)
+            return self.converted(value, kind, node)
         raise self.refuse(node, f"a {value.kind} where a {kind} is wanted")
 
-    def _converted(self, value: Value, kind: str, node: ast.AST) -> Value:
+    def converted(self, value: Value, kind: str, node: ast.AST) -> Value:
         builder, (part,) = self.builder, value.parts
         if value.kind == kind:
             return value
         if kind == "s":
-            return Value("s", [builder.fptrunc(self._converted(value, "f", node).parts[0], SINGLE)])
+            return Value("s", [builder.fptrunc(self.converted(value, "f", node).parts[0], SINGLE)])
         if value.kind == "s":
-            return self._converted(Value("f", [builder.fpext(part, DOUBLE)]), kind, node)
+            return self.converted(Value("f", [builder.fpext(part, DOUBLE)]), kind, node)
         if value.kind == "b":
             part = builder.zext(part, WHOLE)
             return Value(kind, [part if kind == "i" else builder.sitofp(part, DOUBLE)])
@@ -394,7 +333,7 @@ class Expressions:
         return block is not None and block.is_terminated
 
 
-def _common(a: Value, b: Value) -> Kind:
+def common(a: Value, b: Value) -> Kind:
     """What two numbers are combined as: single precision only where both have it."""
     if a.kind == b.kind == "s":
         return "s"

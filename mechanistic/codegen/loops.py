@@ -9,13 +9,14 @@ runs as machine code that is made within a fraction of a second, where Numba tak
 private cache; `double.python` is the function itself, which tests hold it to. The key of the cache is the source
 of every function that is reached and every constant that they name, so an edit is never missed.
 
-What may be written: numbers, truth values, arrays (C order, of doubles, numbers in single precision, 64-bit whole
-numbers or truth values), rows of them, parts `x[first:end]` of rows, and named tuples of these; `if`, `while`, `for`
-over a `range` or an array of one dimension; arithmetic and comparisons;
-`len`, `abs`, `min`, `max`, `int`, `float` and the usual functions of `math` and numpy; calls of other functions,
-which return numbers or nothing, and may be arguments. A variable keeps the kind of its first value. Nothing is
-checked: indices count from 0 and must lie inside; whole numbers wrap around, and shift to the right and are divided
-as numbers without a sign. Single with single precision gives single precision, anything else double.
+What may be written: numbers, truth values, arrays (C order, of doubles, numbers in single precision, whole numbers of
+64 or 32 bits, or truth values), rows of them, parts `x[first:end]` of rows, named tuples of these, and room for a known
+number of numbers (`np.empty(8)`, `np.empty(8, np.int64)`; the same room each time); `if`, `while`, `for` over a `range`
+or an array of one dimension; arithmetic and comparisons; `len`, `abs`, `min`, `max`, `int`, `float` and the usual
+functions of `math` and numpy; calls of other functions, which return numbers or nothing, and may be arguments, and of
+machine code (`Written`). A variable keeps the kind of its first value. Nothing is checked: indices count from 0 and
+must lie inside; whole numbers wrap around, and shift to the right and are divided as numbers without a sign. Single
+with single precision gives single precision, anything else double.
 
 `shared` makes of a function of a range of rows one that Numba's threads share.
 """
@@ -25,27 +26,24 @@ from __future__ import annotations
 import ctypes
 import inspect
 import platform
+import sys
 import threading
 from collections.abc import Callable
 from functools import cache, partial
-from types import FunctionType
 from typing import Any
 
 import numpy as np
 
-from mechanistic.codegen import loop_kinds, loop_statements, loop_values, machine
-from mechanistic.codegen.loop_kinds import Kind, call_code, plain
+from mechanistic.codegen import loop_calls, loop_kinds, loop_statements, loop_values, machine
+from mechanistic.codegen.loop_arguments import flattened, packer
+from mechanistic.codegen.loop_kinds import Written, call_code, plain
 from mechanistic.codegen.machine import Compiled
 from mechanistic.jit import threads
 
-__all__ = ["call_code", "compiled", "shared", "stamp"]
+__all__ = ["Written", "call_code", "compiled", "shared", "stamp"]
 
 _MOST_PARTS = 64  # into which rows are divided for threads
-_TRANSLATOR = (loop_kinds, loop_statements, loop_values, machine)
-_KINDS = {
-    np.dtype(k).char: kind
-    for k, kind in ((float, "f"), (np.float32, "s"), (np.int64, "i"), (np.uint64, "i"), (bool, "b"))
-}
+_TRANSLATOR = (loop_calls, loop_kinds, loop_statements, loop_values, machine)
 
 
 class compiled:
@@ -57,7 +55,7 @@ class compiled:
     def __init__(self, function: Callable):
         self.python = function
         self.__doc__, self.__name__ = function.__doc__, function.__name__
-        self._made: dict[Any, tuple[Compiled, Callable]] = {}
+        self._made: dict[Any, tuple[Compiled, Callable, Callable]] = {}
         self._lock = threading.Lock()
 
     def __call__(self, *arguments: Any) -> None:
@@ -65,28 +63,28 @@ class compiled:
 
     def on(self, *first: Any) -> Callable[..., None]:
         """The function of what arguments are left, for many calls on the same `first` ones."""
-        words: list[int] = []
-        kinds = tuple([_flattened(a, words) for a in first])
+        kinds, words = flattened(first)
 
         def run(*others: Any) -> None:
-            more = words.copy()
-            all_kinds = (*kinds, *[_flattened(a, more) for a in others])
+            more_kinds, more = flattened(others)
+            all_kinds = kinds + more_kinds
             made = self._made.get(all_kinds)
             if made is None:
                 with self._lock:
                     made = self._made.get(all_kinds) or self._compile(all_kinds)
             # the arrays behind the words live as long as this function
             assert first is not None
-            made[1]((ctypes.c_uint64 * max(1, len(more)))(*more))
+            _, call, pack = made
+            call(pack(*words, *more))
 
         return run
 
-    def _compile(self, kinds: tuple) -> tuple[Compiled, Callable]:
+    def _compile(self, kinds: tuple) -> tuple[Compiled, Callable, Callable]:
         code = Compiled(
             lambda: loop_statements.Translator().entry(self.python, kinds), stamp(self.python, kinds)
         )
         run = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(code.address("entry"))
-        made = self._made[kinds] = (code, run)
+        made = self._made[kinds] = (code, run, packer(kinds))
         return made
 
 
@@ -97,18 +95,36 @@ class Call:
         alone: the same in this thread.
     """
 
-    __slots__ = ("_address", "_kept", "_place", "_rows", "alone")
+    __slots__ = ("_arguments", "_many", "alone")
 
-    def __init__(self, rows: int, made: tuple[Compiled, int, Callable], given: Any, arguments: tuple):
-        _, self._address, run = made
-        self._rows, self._place, self._kept = rows, ctypes.addressof(given), (given, arguments)
-        self.alone = partial(run, self._place, 0, rows)
+    def __init__(self, rows: int, made: _Made, given: bytes, arguments: tuple):
+        self._arguments = arguments
+        self.alone = partial(made.run, given, 0, rows)
+        self._many = None if rows < 2 else partial(made.share, rows, ctypes.create_string_buffer(given))
 
     def __call__(self) -> None:
-        if threads() == 1 or self._rows < 2:
+        if self._many is None or threads() == 1:
             self.alone()
         else:
-            _in_threads()(self._address, self._place, self._rows, min(self._rows, _MOST_PARTS))
+            self._many()
+
+
+class _Made:
+    """Machine code for a range of rows.
+
+    Attributes:
+        run: `run(words, first, end)` in this thread.
+        pack: makes words of what `flattened` gives.
+    """
+
+    def __init__(self, code: Compiled, kinds: tuple):
+        self.pack = packer(kinds)
+        self._code, self._address = code, code.address("entry")
+        self.run = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(self._address)
+
+    def share(self, rows: int, words: Any) -> None:
+        """In all threads, on words in a buffer of ctypes."""
+        _in_threads()(self._address, ctypes.addressof(words), rows, min(rows, _MOST_PARTS))
 
 
 class shared:
@@ -121,29 +137,35 @@ class shared:
     def __init__(self, function: Callable):
         self.python = function
         self.__doc__, self.__name__ = function.__doc__, function.__name__
-        self._made: dict[Any, tuple[Compiled, int, Callable]] = {}
+        self._made: dict[Any, _Made] = {}
 
     def __call__(self, rows: int, *arguments: Any) -> None:
-        self.on(rows, *arguments)()
+        made, given = self._for(arguments)
+        if rows < 2 or threads() == 1:
+            made.run(given, 0, rows)
+        else:
+            made.share(rows, ctypes.create_string_buffer(given))
 
     def on(self, rows: int, *arguments: Any) -> Call:
         """The call on these arguments, for many times."""
-        words: list[int] = []
-        kinds = tuple([_flattened(a, words) for a in arguments])
+        return Call(rows, *self._for(arguments), arguments)
+
+    def _for(self, arguments: tuple) -> tuple[_Made, bytes]:
+        kinds, words = flattened(arguments)
         made = self._made.get(kinds)
         if made is None:
             made = self._made[kinds] = self._compile(kinds)
-        given = (ctypes.c_uint64 * max(1, len(words)))(*words)
-        return Call(rows, made, given, arguments)
+        return made, made.pack(*words)
 
-    def _compile(self, kinds: tuple) -> tuple[Compiled, int, Callable]:
-        code = Compiled(
-            lambda: loop_statements.Translator().entry(self.python, kinds, shared=True),
-            "shared\0" + stamp(self.python, kinds),
-            vectors=True,
+    def _compile(self, kinds: tuple) -> _Made:
+        return _Made(
+            Compiled(
+                lambda: loop_statements.Translator().entry(self.python, kinds, shared=True),
+                "shared\0" + stamp(self.python, kinds),
+                vectors=True,
+            ),
+            kinds,
         )
-        address = code.address("entry")
-        return code, address, ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int64, ctypes.c_int64)(address)
 
 
 @cache
@@ -167,32 +189,8 @@ def stamp(function: Callable, kinds: tuple = ()) -> str:
             value = one.__globals__.get(name)
             if isinstance(value, (bool, int, float, np.number)):
                 said.append(f"{name} = {value!r}")
+            elif isinstance(value, Written):
+                said += [inspect.getsource(sys.modules[value.write.__module__]), repr(value.given)]
             elif value is not None:
                 waiting.append(value)
     return "\0".join([*said, repr([k for k in kinds if k[0] != "function"])])
-
-
-def _flattened(value: Any, words: list[int]) -> Kind:
-    """The kind of an argument; its words are added to `words`."""
-    if isinstance(value, np.ndarray):
-        kind = _KINDS.get(value.dtype.char)
-        if kind is None or not value.flags.c_contiguous:
-            raise TypeError(
-                f"an array must be in C order, of doubles, whole numbers or truths (got {value.dtype})"
-            )
-        words.append(value.__array_interface__["data"][0])
-        words.extend(value.shape)
-        return ("array", kind, value.ndim)
-    if isinstance(value, tuple):
-        names = getattr(value, "_fields", None) or tuple(map(str, range(len(value))))
-        return ("tuple", names, tuple([_flattened(v, words) for v in value]))
-    if isinstance(value, FunctionType):
-        return ("function", value)
-    if isinstance(value, (bool, np.bool_)):
-        words.append(int(value))
-        return "b"
-    if isinstance(value, (int, np.integer)):
-        words.append(int(value) & (2**64 - 1))
-        return "i"
-    words.append(int(np.float64(value).view(np.uint64)))
-    return "f"

@@ -7,12 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
+from llvmlite import ir
 from numba import uint32, uint64
 
 from mechanistic import jit
 from mechanistic._philox import philox4x32, unit53
 from mechanistic.codegen import loops
-from mechanistic.codegen.loops import compiled, shared, stamp
+from mechanistic.codegen.loop_arguments import flattened, packer
+from mechanistic.codegen.loops import Written, compiled, shared, stamp
 
 _LIMIT = 3
 
@@ -132,6 +134,85 @@ def test_single_precision_with_double_is_double():
     compiled(mixed)(a, out)
     expected = [float(a[0]) * 0.1, -a[0] * a[1], float(a[1]) + 5]
     assert out.tolist() == expected
+
+
+def _halves(first, end, counts, places, out):
+    room, seen = np.empty(_STRIDE), np.empty(_STRIDE, np.int64)
+    for row in range(first, end):
+        any_odd = False
+        for k in range(0, _STRIDE, 2):
+            room[k], seen[k] = np.rint(counts[row, k] / 2.0), counts[row, k]
+            room[k + 1], seen[k + 1] = 0.5, ~counts[row, k + 1]
+            any_odd |= (counts[row, k] & 1) == 1
+        for k in range(len(room)):
+            counts[row, k] -= 2**33 + 1
+            out[row] += room[k] * seen[k]
+        places[row] = any_odd & (row > 0)
+
+
+_STRIDE = 4
+
+
+def test_whole_numbers_of_half_the_length_and_room_of_their_own():
+    def given():
+        return np.arange(-6, 6, dtype=np.int32).reshape(3, 4), np.zeros(3, bool), np.zeros(3)
+
+    mine, theirs = given(), given()
+    shared(_halves)(3, *mine)
+    with np.errstate(over="ignore"):
+        counts = theirs[0].astype(np.int64)
+        _halves(0, 3, counts, *theirs[1:])
+    assert mine[0].dtype == np.int32 and np.array_equal(mine[0], counts.astype(np.int32))
+    assert (
+        np.array_equal(mine[1], theirs[1]) and not mine[1].any() and mine[2].tobytes() == theirs[2].tobytes()
+    )
+
+
+def _sum_and_first(builder, numbers, count, more):
+    """By hand: the first of numbers and more of them."""
+    number = builder.load(numbers)
+    return [number, builder.add(count, ir.Constant(ir.IntType(64), more))]
+
+
+_more = Written(("tuple", ("0", "1"), ("f", "i")), _sum_and_first, (5,))
+
+
+def _with_code(numbers, out):
+    out[0], count = _more(numbers, len(numbers))
+    out[1] = count
+
+
+def test_machine_code_written_by_hand_is_part_of_a_loop_and_of_its_stamp(monkeypatch):
+    out, before = np.zeros(2), stamp(_with_code)
+    compiled(_with_code)(np.array([7.0, 8.0, 9.0]), out)
+    assert out.tolist() == [7.0, 8.0]
+    monkeypatch.setitem(_with_code.__globals__, "_more", Written(_more.result, _sum_and_first, (6,)))
+    assert stamp(_with_code) != before
+    compiled(_with_code)(np.array([7.0, 8.0, 9.0]), out)
+    assert out.tolist() == [7.0, 9.0]
+
+
+def test_room_must_be_of_a_known_size_and_kind():
+    def roomy(x):
+        y = np.empty(len(x))
+        x[0] = y[0]
+
+    def small(x):
+        y = np.empty(3, np.float32)
+        x[0] = y[0]
+
+    for function in (roomy, small):
+        with pytest.raises(TypeError, match="cannot be compiled here"):
+            compiled(function)(np.zeros(3))
+
+
+def test_an_argument_is_found_where_it_lies():
+    kinds, words = flattened((np.arange(6.0).reshape(2, 3), 2.5, -1, True, (np.zeros(0, np.int32), 3)))
+    array = np.arange(4.0)[1:]
+    assert flattened((array,))[1] == [array.ctypes.data, 3]
+    assert kinds[1:] == ("f", "i", "b", ("tuple", ("0", "1"), (("array", "h", 1), "i")))
+    assert words[1:6] == [2, 3, 2.5, 2**64 - 1, 1] and words[7:] == [0, 3]
+    assert len(packer(kinds)(*words)) == 8 * len(words)
 
 
 def test_a_part_of_an_array_has_both_ends():

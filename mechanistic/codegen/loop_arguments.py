@@ -1,0 +1,94 @@
+"""What loops are called with, as 64-bit words side by side in memory; of an array its place and its shape."""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+from collections.abc import Callable, Iterable
+from types import FunctionType
+from typing import Any
+
+import numpy as np
+
+from mechanistic.codegen.loop_kinds import Kind, types
+
+_MOST_DIMENSIONS = 8
+_DTYPES = (float, "f"), (np.float32, "s"), (np.int64, "i"), (np.uint64, "i"), (np.int32, "h"), (bool, "b")
+# by the letter of what they hold and their dimensions
+_ARRAYS: dict[str, list[Kind]] = {
+    np.dtype(k).char: [("array", kind, n) for n in range(_MOST_DIMENSIONS)] for k, kind in _DTYPES
+}
+_WORD = 2**64 - 1
+
+
+def flattened(arguments: Iterable[Any]) -> tuple[tuple[Kind, ...], list[int | float]]:
+    """The kinds of arguments, and their words.
+
+    Raises:
+        TypeError: for an array of another order or kind.
+    """
+    kinds: list[Kind] = []
+    words: list[int | float] = []
+    for value in arguments:
+        if isinstance(value, np.ndarray):
+            known = _ARRAYS.get(value.dtype.char)
+            if known is None or not value.flags.c_contiguous:
+                raise TypeError(
+                    f"an array must be in C order, of doubles, whole numbers or truths (got {value.dtype})"
+                )
+            kinds.append(known[value.ndim])
+            words.append(_place(value))
+            words += value.shape
+        elif isinstance(value, float):
+            kinds.append("f")
+            words.append(value)
+        elif isinstance(value, (bool, np.bool_)):
+            kinds.append("b")
+            words.append(int(value))
+        elif isinstance(value, (int, np.integer)):
+            kinds.append("i")
+            words.append(int(value) & _WORD)
+        elif isinstance(value, tuple):
+            names = getattr(value, "_fields", None) or tuple(map(str, range(len(value))))
+            inner, more = flattened(value)
+            kinds.append(("tuple", names, inner))
+            words += more
+        elif isinstance(value, FunctionType):
+            kinds.append(("function", value))
+        else:
+            kinds.append("f")
+            words.append(float(value))
+    return tuple(kinds), words
+
+
+def packer(kinds: tuple[Kind, ...]) -> Callable[..., bytes]:
+    """Puts the words of arguments of these kinds side by side; of no arguments it makes one word that nobody reads."""
+    letters = ["d" if k == "f" else "Q" for kind in kinds for k in _by_word(kind)]
+    return struct.Struct("=" + ("".join(letters) or "8x")).pack
+
+
+def _by_word(kind: Kind) -> list[str]:
+    if kind[0] == "tuple":
+        return [word for k in kind[2] for word in _by_word(k)]
+    return [kind] if isinstance(kind, str) else ["i"] * len(types(kind))
+
+
+def _slow_place(array: np.ndarray) -> int:
+    return array.__array_interface__["data"][0]
+
+
+def _fast_place(array: np.ndarray) -> int:
+    return ctypes.c_void_p.from_address(id(array) + object.__basicsize__).value or 0
+
+
+def _fastest() -> Callable[[np.ndarray], int]:
+    """Where the numbers of an array lie: its first field, as in C (PyArray_DATA), five times faster than to ask."""
+    probe = np.empty(1)
+    try:
+        right = _fast_place(probe) == _slow_place(probe)
+    except (TypeError, ValueError):
+        right = False
+    return _fast_place if right else _slow_place
+
+
+_place = _fastest()
