@@ -224,7 +224,7 @@ class _Velocity(torch.autograd.Function):
         velocity, none = torch.empty_like(x), np.empty(0)
         known = cells.numpy(), roots.numpy(), reach, lengths, *pairs
         with threads_for(len(cells)):
-            forces(*known, none.reshape(0, 3), none, velocity.numpy(), np.empty(len(cells)))
+            forces(len(cells), *known, none.reshape(0, 3), none, velocity.numpy(), np.empty(len(cells)))
         return velocity
 
     @staticmethod
@@ -238,7 +238,8 @@ class _Velocity(torch.autograd.Function):
         )
         known = cells.numpy(), roots.numpy(), reach, lengths, *pairs
         with threads_for(len(cells)):
-            forces_back(*known, grads[0].contiguous().numpy(), d_x.numpy(), d_roots.numpy(), d_radius.numpy())
+            found = d_x.numpy(), d_roots.numpy(), d_radius.numpy()
+            forces_back(len(cells), *known, grads[0].contiguous().numpy(), *found)
         return d_x, d_radius, d_roots, None, None, None
 
 

@@ -7,8 +7,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from mechanistic.codegen.loops import shared
-from mechanistic.jit import njit, prange, threads, threads_for
+from mechanistic.codegen.loops import compiled, shared
+from mechanistic.jit import threads, threads_for
 from sim.agents._pair_code import LANES
 
 Array = NDArray[np.float64]
@@ -42,7 +42,9 @@ def by_bin(
     order = np.zeros(n + LANES, np.int32)
     with threads_for(n, 50_000):
         counts = np.zeros((threads(), start.size - 1), np.int32)
-        _sort(positions, low, inverse, bins, lengths, counts, key, start, order)
+        _count(len(counts), positions, low, inverse, bins, lengths, counts, key)
+        _begin(counts, start)
+        _deal(len(counts), counts, key, order)
     return start, key, order, bins
 
 
@@ -93,14 +95,15 @@ def _bounds(first, end, positions, blocks):
             blocks[6 * block + axis], blocks[6 * block + 3 + axis] = low + sound, high + sound
 
 
-@njit(parallel=True)
-def _sort(positions, low, inverse, bins, lengths, counts, key, start, order):
-    """Counting sort by bin, in row order within a bin; positions are wrapped where an axis wraps.
+@shared
+def _count(first, end, positions, low, inverse, bins, lengths, counts, key):
+    """The bin of each cell, wrapped where an axis wraps, and how many of a part of the rows each has.
 
-    counts: (part, bin), zeros: the rows are dealt out in as many parts, which does not change the result.
+    counts: (part, bin), zeros: rows are counted and dealt out in as many parts, which does not change the result.
     """
     n, parts = positions.shape[0], counts.shape[0]
-    for part in prange(parts):
+    for part in range(first, end):
+        here = counts[part]
         for i in range(part * n // parts, (part + 1) * n // parts):
             k = 0
             for axis in range(2, -1, -1):
@@ -110,23 +113,35 @@ def _sort(positions, low, inverse, bins, lengths, counts, key, start, order):
                 b = int((x - low[axis]) * inverse[axis])
                 k = k * bins[axis] + min(max(b, 0), bins[axis] - 1)
             key[i] = k
-            counts[part, k] += 1
+            here[k] += 1
+
+
+@compiled
+def _begin(counts, start):
+    """From how many to where: of each bin, and in `counts` (part, bin) of each part of it."""
     before = 0
     for b in range(start.size - 1):
         start[b] = before
-        for part in range(parts):
+        for part in range(counts.shape[0]):
             here = counts[part, b]
             counts[part, b] = before
             before += here
     start[start.size - 1] = before
-    for part in prange(parts):
+
+
+@shared
+def _deal(first, end, counts, key, order):
+    """Counting sort by bin, in row order within a bin."""
+    n, parts = key.size, counts.shape[0]
+    for part in range(first, end):
+        place = counts[part]
         for i in range(part * n // parts, (part + 1) * n // parts):
             k = key[i]
-            order[counts[part, k]] = i
-            counts[part, k] += 1
+            order[place[k]] = i
+            place[k] += 1
 
 
-@njit
+@compiled
 def _order_within_bins(positions, start, order):
     for b in range(start.size - 1):
         for s in range(start[b] + 1, start[b + 1]):

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 import numpy as np
 from numpy.typing import NDArray
 
-from mechanistic.jit import njit, prange, threads_for
+from mechanistic.codegen.loops import shared
+from mechanistic.jit import threads_for
 from sim.agents._bins import by_bin
 from sim.agents._pair_code import LANES, below, near_open, near_wrapped
 
@@ -63,7 +64,8 @@ def pairs_within(
         np.cumsum(counts, out=indptr[1:])
         indices = np.empty(int(indptr[-1]), np.int32)
         while parts:
-            _to_rows(*parts.pop(0), indptr, indices, ascending)
+            order, block, begins, packed = parts.pop(0)
+            _to_rows(begins.size - 1, order, block, begins, packed, indptr, indices, ascending)
     return indptr, indices
 
 
@@ -89,7 +91,8 @@ def lists_within(
                 indices = longer
             if total + here >= _MOST and begin.dtype == np.int32:
                 begin = begin.astype(np.int64)
-            _to_lists(order, block, begins, ends, found, total, counts, begin, indices)
+            places = total + np.concatenate([[0], np.cumsum(ends - begins)[:-1]])
+            _to_lists(begins.size, order, block, begins, ends, found, places, counts, begin, indices)
             total += here
     indices.resize(total + LANES, refcheck=False)
     indices[total:] = 0
@@ -122,13 +125,14 @@ def _search(
         )  # vectors read beyond the last cell
         keys, room = np.empty(last - first, key.dtype), np.empty(beyond - window, np.int64)
         cells = (x, y, z, limits, low, order, keys, first, start, bins, lengths)
-        _lay_out(positions, reaches, key, *cells, room)
+        _lay_out(-(-(high - low) // _BLOCK), positions, reaches, x, y, z, limits, low, order)
+        _count(room.size, key, keys, order, first, start, bins, lengths, room)
         most = max(int(room[b : b + together].sum()) for b in range(0, room.size, together))
         found = np.empty(most + LANES, np.int32)
         for block in range(0, room.size, together):
             begins = np.concatenate([[0], np.cumsum(room[block : block + together])[:-1]])
             ends = np.empty(begins.size, np.int64)
-            _gather(*cells, skin, block, begins, ends, found, counts)
+            _gather(ends.size, *cells, skin, block, begins, ends, found, counts)
             yield order, window + block, begins, ends, found
 
 
@@ -142,13 +146,11 @@ def _window(
     return int(start[max(first - around, 0)]), int(start[min(last + around + 1, start.size - 1)])
 
 
-@njit
 def nearest_image(difference, length):
     """The difference to the nearest image; odd in its argument, so that pairs see each other alike."""
     return difference - length * np.rint(difference / length) if length > 0.0 else difference
 
 
-@njit
 def _first(b, bins, wraps):
     """The first bin to visit beside bin b along an axis, before wrapping."""
     if bins == 1:
@@ -158,7 +160,6 @@ def _first(b, bins, wraps):
     return max(b - 1, 0)
 
 
-@njit
 def _last(b, bins, wraps):
     if bins == 1:
         return 0
@@ -167,7 +168,6 @@ def _last(b, bins, wraps):
     return min(b + 1, bins - 1)
 
 
-@njit
 def _within(b, bins):
     """Bin b, which may be one beyond either end, where it wraps to."""
     if b < 0:
@@ -175,22 +175,22 @@ def _within(b, bins):
     return b - bins if b >= bins else b
 
 
-@njit
 def _run(s, begin, end, x, y, z, limits, low, order, lengths, wraps, skin, count, found):
     """Writes the partners of sorted cell s among sorted cells begin … end from found[count] on; their new
     number.
 
     Each candidate is written, and the next takes its place unless it is a partner: without branches to guess.
     """
-    where = x.ctypes.data, y.ctypes.data, z.ctypes.data, limits.ctypes.data
     s -= low
     a, b, c, reach = x[s], y[s], z[s], limits[s] + skin
     beyond = end - low
     for t in range(begin - low, beyond, LANES):
         if wraps:
-            near = near_wrapped(*where, t, beyond, a, b, c, reach, lengths[0], lengths[1], lengths[2])  # pyright: ignore
+            near = near_wrapped(
+                x, y, z, limits, t, beyond, a, b, c, reach, lengths[0], lengths[1], lengths[2]
+            )
         else:
-            near = near_open(*where, t, beyond, a, b, c, reach, 0.0, 0.0, 0.0)  # pyright: ignore
+            near = near_open(x, y, z, limits, t, beyond, a, b, c, reach, 0.0, 0.0, 0.0)
         if t <= s < t + LANES:
             near &= ~(1 << (s - t))
         for lane in range(LANES):
@@ -199,7 +199,6 @@ def _run(s, begin, end, x, y, z, limits, low, order, lengths, wraps, skin, count
     return count
 
 
-@njit
 def _runs(k, bins, lengths, start, begin, end):
     """Where those stand whom a cell of bin k could meet: pieces begin … end of the sorted cells; their number.
 
@@ -221,118 +220,102 @@ def _runs(k, bins, lengths, start, begin, end):
     return runs
 
 
-@njit(parallel=True)
-def _lay_out(
-    positions, reaches, key, x, y, z, limits, low, order, keys, begins_at, start, bins, lengths, room
-):
-    """Copies what is asked of the sorted cells from `low` on, and counts into room[b] all whom the cells of block b
-    after `begins_at` could meet."""
+@shared
+def _lay_out(first, end, positions, reaches, x, y, z, limits, low, order):
+    """Copies what is asked of the sorted cells from `low` on, in blocks."""
     size = x.size - LANES
-    for block in prange((size + _BLOCK - 1) // _BLOCK):
-        for t in range(block * _BLOCK, min((block + 1) * _BLOCK, size)):
-            i = order[low + t]
-            x[t], y[t], z[t], limits[t] = positions[i, 0], positions[i, 1], positions[i, 2], reaches[i]
-    for block in prange(room.size):
-        first, beyond = block * _BLOCK, min((block + 1) * _BLOCK, keys.size)
-        for s in range(first, beyond):  # nothing else in this loop: fetches from memory then overlap
+    for t in range(first * _BLOCK, min(end * _BLOCK, size)):
+        i = order[low + t]
+        x[t], y[t], z[t], limits[t] = positions[i, 0], positions[i, 1], positions[i, 2], reaches[i]
+
+
+@shared
+def _count(first, end, key, keys, order, begins_at, start, bins, lengths, room):
+    """Copies the bins of the sorted cells from `begins_at` on, and counts into room[b] all whom those of block b could
+    meet."""
+    begin, beyond = np.empty(27, np.int64), np.empty(27, np.int64)
+    for block in range(first, end):
+        stop = min((block + 1) * _BLOCK, keys.size)
+        for s in range(block * _BLOCK, stop):  # nothing else in this loop: fetches from memory then overlap
             keys[s] = key[order[begins_at + s]]
-        begin, end = np.empty(27, np.int64), np.empty(27, np.int64)
         total, last, met = LANES, -1, 0
-        for s in range(first, beyond):
+        for s in range(block * _BLOCK, stop):
             if keys[s] != last:
                 last, met = keys[s], 0
-                for r in range(_runs(last, bins, lengths, start, begin, end)):
-                    met += end[r] - begin[r]
+                for r in range(_runs(last, bins, lengths, start, begin, beyond)):
+                    met += beyond[r] - begin[r]
             total += met
         room[block] = total
 
 
-@njit(parallel=True)
+@shared
 def _gather(
-    x,
-    y,
-    z,
-    limits,
-    low,
-    order,
-    keys,
-    begins_at,
-    start,
-    bins,
-    lengths,
-    skin,
-    block,
-    begins,
-    ends,
-    found,
-    counts,
-):
+    first, end, x, y, z, limits, low, order, keys, begins_at, start, bins, lengths, skin, block, begins, ends,
+    found, counts,
+):  # fmt: skip
     """The partners of the cells of blocks `block`, `block` + 1, ... after `begins_at`, cell after cell, into
     found[begins[b]:ends[b]], their numbers into counts.
 
     Cells x, y, z, limits are the sorted ones from `low` on, and readable beyond the last by the lanes of a vector.
     """
     wraps = lengths[0] > 0.0 or lengths[1] > 0.0 or lengths[2] > 0.0
-    for b in prange(ends.size):
-        begin, end = np.empty(27, np.int64), np.empty(27, np.int64)
+    begin, beyond = np.empty(27, np.int64), np.empty(27, np.int64)
+    for b in range(first, end):
         count, last, runs = begins[b], -1, 0
         for k in range((block + b) * _BLOCK, min((block + b + 1) * _BLOCK, keys.size)):
             s = begins_at + k
             if keys[k] != last:
                 last = keys[k]
-                runs = _runs(last, bins, lengths, start, begin, end)
+                runs = _runs(last, bins, lengths, start, begin, beyond)
             before = count
             for r in range(runs):
                 count = _run(
-                    s, begin[r], end[r], x, y, z, limits, low, order, lengths, wraps, skin, count, found
+                    s, begin[r], beyond[r], x, y, z, limits, low, order, lengths, wraps, skin, count, found
                 )
             counts[order[s]] = count - before
         ends[b] = count
 
 
-@njit(parallel=True)
-def _to_lists(order, block, begins, ends, found, total, counts, begin, indices):
-    """Packs what blocks `block`, `block` + 1, ... found behind the first `total` entries, where their rows begin."""
-    n, places = counts.size, np.empty(begins.size, np.int64)
-    for b in range(begins.size):
-        places[b] = total
-        total += ends[b] - begins[b]
-    for b in prange(begins.size):
-        place = places[b]
-        for k in range(begins[b], ends[b]):
-            indices[place + k - begins[b]] = found[k]
+@shared
+def _to_lists(first, end, order, block, begins, ends, found, places, counts, begin, indices):
+    """Packs what blocks `block`, `block` + 1, ... found into indices[places[b]:], and where their rows begin."""
+    n = counts.size
+    for b in range(first, end):
+        place, length = places[b], ends[b] - begins[b]
+        mine, theirs = indices[place : place + length], found[begins[b] : ends[b]]
+        for k in range(length):
+            mine[k] = theirs[k]
         for s in range((block + b) * _BLOCK, min((block + b + 1) * _BLOCK, n)):
             begin[order[s]] = place
             place += counts[order[s]]
 
 
-@njit(parallel=True)
-def _to_rows(order, block, begins, found, indptr, indices, ascending):
+@shared
+def _to_rows(first, end, order, block, begins, found, indptr, indices, ascending):
     """Moves what blocks `block`, `block` + 1, ... found, each from found[begins[b]:], to the rows of their cells."""
     n = indptr.size - 1
-    for b in prange(begins.size - 1):
-        begin, end = (block + b) * _BLOCK, min((block + b + 1) * _BLOCK, n)
-        first, count = np.empty(end - begin, np.int64), np.empty(end - begin, np.int64)
-        for s in range(begin, end):
-            i = order[s]
-            first[s - begin], count[s - begin] = indptr[i], indptr[i + 1] - indptr[i]
+    places, counts = np.empty(_BLOCK, np.int64), np.empty(_BLOCK, np.int64)
+    for b in range(first, end):
+        begin = (block + b) * _BLOCK
+        size = min(_BLOCK, n - begin)
+        for s in range(size):
+            i = order[begin + s]
+            places[s], counts[s] = indptr[i], indptr[i + 1] - indptr[i]
         k = begins[b]
-        for s in range(begin, end):
-            place, last = first[s - begin], k + count[s - begin]
+        for s in range(size):
+            place, last = places[s], k + counts[s]
             for partner in range(k, last):
-                before = partner - k
-                if ascending:
-                    before = below(found.ctypes.data, k, last, found[partner])  # pyright: ignore
+                before = below(found, k, last, found[partner]) if ascending else partner - k
                 indices[place + before] = found[partner]
             k = last
 
 
-@njit(parallel=True)
-def keep_within(positions, reaches, lengths, wide_ptr, wide, indptr, indices, filling):
+@shared
+def keep_within(first, end, positions, reaches, lengths, wide_ptr, wide, indptr, indices, filling):
     """Of wider rows those at most reaches[i] + reaches[j] apart: counted, or, filling, written in ascending
     order."""
     lx, ly, lz = lengths[0], lengths[1], lengths[2]
-    for i in prange(positions.shape[0]):
+    for i in range(first, end):
         found = 0
         base = indptr[i] if filling else 0
         for k in range(wide_ptr[i], wide_ptr[i + 1]):

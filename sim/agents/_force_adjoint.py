@@ -6,19 +6,31 @@ import math
 
 import numpy as np
 
-from mechanistic.jit import njit, prange
+from mechanistic.codegen.loops import shared
 
 
-@njit(parallel=True)
+@shared
 def forces_back(
-    cells, strengths, reach, lengths, begins, counts, indices, pull, d_positions, d_strengths, d_radius
+    first,
+    end,
+    cells,
+    strengths,
+    reach,
+    lengths,
+    begins,
+    counts,
+    indices,
+    pull,
+    d_positions,
+    d_strengths,
+    d_radius,
 ):
     """Reverse of `_force_kernels.forces` without drift: pull = dL/dvelocity (n, 3).
 
     Fills d_positions (n, 3), d_strengths (n, 2) of the square roots of repulsion and adhesion, and d_radius (n,).
     The graph is symmetric, so each cell gathers both what it feels and what it does.
     """
-    for i in prange(cells.shape[0]):
+    for i in range(first, end):
         gx, gy, gz, gr, ga, radius = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
         for e in range(begins[i], begins[i] + counts[i]):
             j = indices[e]

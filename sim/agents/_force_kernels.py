@@ -6,22 +6,26 @@ from __future__ import annotations
 import math
 
 import numpy as np
+from numpy.typing import NDArray
 
-from mechanistic.jit import njit, prange
+from mechanistic.codegen.loops import shared
 from sim.agents._pair_code import pairs_open, pairs_wrapped
+
+Array = NDArray[np.float64]
 
 # what PhysiCell divides the sum of (1 − d/R)² by to give simple pressure: its value at confluence per
 # neighbour
 PRESSURE_SCALE = 0.027288820670331
 
 
-@njit
 def _nearest(difference, length):
     return difference - length * np.rint(difference / length) if length > 0.0 else difference
 
 
-@njit(parallel=True)
-def forces(cells, strengths, reach, lengths, begins, counts, indices, drift, free, velocity, pressure):
+@shared
+def forces(
+    first, end, cells, strengths, reach, lengths, begins, counts, indices, drift, free, velocity, pressure
+):
     """Velocity and simple pressure of each cell from the cells in its row, in one order.
 
     cells: (n, 4), x, y, z, radius; strengths: (n, 2), square roots of repulsion and adhesion, or (1, 2), those of
@@ -32,13 +36,18 @@ def forces(cells, strengths, reach, lengths, begins, counts, indices, drift, fre
     lx, ly, lz = lengths[0], lengths[1], lengths[2]
     wraps = lx > 0.0 or ly > 0.0 or lz > 0.0
     farther, apart = 1.0 / reach, 0 if strengths.shape[0] == 1 else 16
-    for i in prange(cells.shape[0]):
-        where = cells.ctypes.data, strengths.ctypes.data, apart, indices.ctypes.data
-        begin, end = begins[i], begins[i] + counts[i]
+    vx = vy = vz = squeezed = 0.0
+    for i in range(first, end):
+        start = begins[i]
+        stop = start + counts[i]
         if wraps:
-            vx, vy, vz, squeezed = pairs_wrapped(i, *where, begin, end, farther, lx, ly, lz)  # pyright: ignore
+            vx, vy, vz, squeezed = pairs_wrapped(
+                i, cells, strengths, apart, indices, start, stop, farther, lx, ly, lz
+            )
         else:
-            vx, vy, vz, squeezed = pairs_open(i, *where, begin, end, farther, lx, ly, lz)  # pyright: ignore
+            vx, vy, vz, squeezed = pairs_open(
+                i, cells, strengths, apart, indices, start, stop, farther, lx, ly, lz
+            )
         if drift.shape[0] > 0:
             vx, vy, vz = vx + drift[i, 0], vy + drift[i, 1], vz + drift[i, 2]
         if free.size > 0:
@@ -50,28 +59,11 @@ def forces(cells, strengths, reach, lengths, begins, counts, indices, drift, fre
             pressure[i] = squeezed / PRESSURE_SCALE
 
 
-@njit(parallel=True)
+@shared
 def further_forces(
-    cells,
-    strengths,
-    types,
-    affinity,
-    reach,
-    partners,
-    elasticity,
-    wall,
-    sight,
-    speed,
-    lure,
-    lower,
-    upper,
-    lengths,
-    begins,
-    counts,
-    indices,
-    free,
-    velocity,
-):
+    first, end, cells, strengths, types, affinity, reach, partners, elasticity, wall, sight, speed, lure,
+    lower, upper, lengths, begins, counts, indices, free, velocity,
+):  # fmt: skip
     """Adds to velocity what `forces` leaves out: affinities of pairs of types, springs, walls, followers.
 
     cells, strengths, begins, counts, indices, free: as of `forces`.
@@ -81,7 +73,7 @@ def further_forces(
     of `sim.agents.mechanics.Following`.
     """
     own = 0 if strengths.shape[0] == 1 else 1
-    for i in prange(cells.shape[0]):
+    for i in range(first, end):
         vx, vy, vz = 0.0, 0.0, 0.0
         if affinity.shape[0] > 0:
             for k in range(begins[i], begins[i] + counts[i]):
@@ -129,7 +121,6 @@ def further_forces(
         velocity[i, 2] += vz * moves
 
 
-@njit
 def _off_walls(x, radius, lower, upper):
     """(1 - d/r)² away from each of two faces that is nearer than the cell's radius."""
     below = max(1.0 - (x - lower) / radius, 0.0)
@@ -137,60 +128,71 @@ def _off_walls(x, radius, lower, upper):
     return below * below - above * above
 
 
-_BLOCK = 512
+_BLOCK, _NUMBERS = 512, 3 * 512
 
 
-@njit(parallel=True)
-def stage(start, h, slopes, rows, weights, lower, upper, built_at, skins, out):
+def stage(
+    start: Array, h: float, slopes: NDArray, rows: NDArray[np.int64], weights: Array, lower: Array, upper: Array,
+    built_at: Array, skins: Array, out: Array,
+) -> bool:  # fmt: skip
     """out = start + h Σ_s weights[s] slopes[rows[s]] in x, y and z, kept between lower and upper (3,).
 
     start, out: (n, 4); slopes: (stage, 3 n). Returns whether a cell left the ball of radius skins (n,) around
     `built_at` (n, 3).
     """
-    n = start.shape[0]
-    away = np.zeros((n + _BLOCK - 1) // _BLOCK, np.bool_)
-    for b in prange(away.size):
-        first = b * _BLOCK
-        last = min(first + _BLOCK, n)
-        shift = _combined(slopes, rows, weights, 3 * first, 3 * last)
+    away = np.empty(-(-len(start) // _BLOCK), np.bool_)
+    _stage(away.size, start, h, slopes, rows, weights, lower, upper, built_at, skins, out, away)
+    return bool(away.any())
+
+
+@shared
+def _stage(first, end, start, h, slopes, rows, weights, lower, upper, built_at, skins, out, away):
+    """`stage` for blocks of cells; away (blocks,): whether one of the block left."""
+    shift = np.empty(_NUMBERS)
+    for b in range(first, end):
+        begin, beyond = b * _BLOCK, min((b + 1) * _BLOCK, start.shape[0])
+        _combine(slopes, rows, weights, 3 * begin, 3 * beyond, shift)
         left = False
-        for i in range(first, last):
+        for i in range(begin, beyond):
             square = 0.0
             for axis in range(3):
-                x = start[i, axis] + h * shift[3 * (i - first) + axis]
+                x = start[i, axis] + h * shift[3 * (i - begin) + axis]
                 x = min(max(x, lower[axis]), upper[axis])
                 out[i, axis] = x
-                square += (x - built_at[i, axis]) ** 2
+                way = x - built_at[i, axis]
+                square += way * way
             left |= square >= skins[i] * skins[i] * (1 - 1e-9)
         away[b] = left
-    return away.any()
 
 
-@njit(parallel=True)
-def largest(h, slopes, rows, weights):
+def largest(h: float, slopes: NDArray, rows: NDArray[np.int64], weights: Array) -> float:
     """The largest component of h Σ_s weights[s] slopes[rows[s]] over all cells [um]; infinite if one is not
     finite."""
-    n = slopes.shape[1] // 3
-    sizes = np.zeros((n + _BLOCK - 1) // _BLOCK)
-    for b in prange(sizes.size):
+    sizes = np.empty(-(-slopes.shape[1] // _NUMBERS))
+    _largest(sizes.size, h, slopes, rows, weights, sizes)
+    return float(sizes.max())
+
+
+@shared
+def _largest(first, end, h, slopes, rows, weights, sizes):
+    """`largest` for blocks of cells."""
+    errors = np.empty(_NUMBERS)
+    for b in range(first, end):
+        begin, beyond = b * _NUMBERS, min((b + 1) * _NUMBERS, slopes.shape[1])
+        _combine(slopes, rows, weights, begin, beyond, errors)
         most = 0.0
-        for error in _combined(slopes, rows, weights, 3 * b * _BLOCK, min(3 * (b + 1) * _BLOCK, 3 * n)):
-            size = abs(h * error)
+        for k in range(beyond - begin):
+            size = abs(h * errors[k])
             most = max(most, size) if size <= 1e300 else np.inf
         sizes[b] = most
-    most = 0.0
-    for size in sizes:
-        most = max(most, size)
-    return most
 
 
-@njit
-def _combined(slopes, rows, weights, first, last):
-    """Σ_s weights[s] slopes[rows[s], first:last], a stage after the other."""
-    total = np.zeros(last - first)
+def _combine(slopes, rows, weights, first, last, total):
+    """Σ_s weights[s] slopes[rows[s], first:last], a stage after the other, into `total`."""
+    for k in range(last - first):
+        total[k] = 0.0
     for s in range(weights.size):
         if weights[s] != 0.0:
             slope, weight = slopes[rows[s], first:last], weights[s]
-            for k in range(total.size):
+            for k in range(last - first):
                 total[k] += weight * slope[k]
-    return total

@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import numpy as np
 
-from mechanistic.jit import njit, prange
+from mechanistic.codegen.loops import shared
 from sim.agents._cell_list import nearest_image
 
 
-@njit(parallel=True)
-def keep_nearest(positions, lengths, indptr, candidates, rows, indices):
+@shared
+def keep_nearest(first, end, positions, lengths, indptr, candidates, rows, squares, indices):
     """Into indices[i] (n, k), for i in rows, the k nearest of candidates[indptr[i]:indptr[i + 1]], nearest first.
 
-    Candidates ascend, and of equally near ones the first is kept.
+    squares (n, k) is room. Candidates ascend, and of equally near ones the first is kept.
     """
     k = indices.shape[1]
-    for r in prange(rows.size):
+    for r in range(first, end):
         i = rows[r]
-        nearest = np.full(k, np.inf)
+        nearest = squares[i]
+        for place in range(k):
+            nearest[place] = np.inf
         for c in range(indptr[i], indptr[i + 1]):
             j = candidates[c]
             square = 0.0
             for axis in range(3):
-                square += nearest_image(positions[j, axis] - positions[i, axis], lengths[axis]) ** 2
+                away = nearest_image(positions[j, axis] - positions[i, axis], lengths[axis])
+                square += away * away
             place = k
             while place > 0 and square < nearest[place - 1]:
                 if place < k:

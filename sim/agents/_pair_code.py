@@ -10,19 +10,16 @@ from __future__ import annotations
 
 import numpy as np
 from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-# the line by which the cache of kernels (mechanistic.jit) knows this file as a source of theirs
-from mechanistic.jit import njit as njit
+from mechanistic.codegen.loops import Written
 
 __all__ = ["LANES", "below", "near_open", "near_wrapped", "pairs_open", "pairs_wrapped", "slack"]
 
 LANES = 8
 _SUMS = 4  # over the neighbours of a cell: velocity along x, y and z, and overlap
 
-_DOUBLE, _LONG, _INT = ir.DoubleType(), ir.IntType(64), ir.IntType(32)
+_DOUBLE, _LONG, _INT, _BYTE = ir.DoubleType(), ir.IntType(64), ir.IntType(32), ir.IntType(8)
 _VECTOR, _PICK = ir.VectorType(_DOUBLE, LANES), ir.IntType(32)
 _SMALLEST = 1e-5  # distance [um] below which two centres count as that far apart
 
@@ -51,17 +48,21 @@ class _Vectors:
     def mix(self, a, b, picks: list[int]):
         return self.b.shuffle_vector(a, b, ir.Constant(ir.VectorType(_PICK, len(picks)), picks))
 
-    def load(self, address, lanes: int):
-        """`lanes` doubles from an address."""
-        kind = ir.VectorType(_DOUBLE, lanes).as_pointer()
-        return self.b.load(self.b.inttoptr(address, kind), align=8)
+    def load(self, place, lanes: int):
+        """`lanes` doubles from a place in memory."""
+        return self.b.load(self.b.bitcast(place, ir.VectorType(_DOUBLE, lanes).as_pointer()), align=8)
 
-    def double(self, address):
-        return self.b.load(self.b.inttoptr(address, _DOUBLE.as_pointer()))
+    def double(self, place):
+        return self.b.load(self.b.bitcast(place, _DOUBLE.as_pointer()))
 
-    def after(self, address, index, size):
+    def after(self, place, index, size):
+        """The place so many times `size` bytes behind another."""
         size = ir.Constant(_LONG, size) if isinstance(size, int) else size
-        return self.b.add(address, self.b.mul(index, size))
+        return self.b.gep(self.b.bitcast(place, _BYTE.as_pointer()), [self.b.mul(index, size)])
+
+    def number_after(self, place, count: int):
+        """The double so many behind a place."""
+        return self.double(self.after(place, ir.Constant(_LONG, count), 8))
 
     def larger(self, a, b):
         """The larger of two; b where one is not a number."""
@@ -116,30 +117,19 @@ class _Vectors:
         return [self.mix(both[0], both[1], list(range(side, 16, 2))) for side in (0, 1)]
 
 
-def _pairs(wraps: bool):
-    def pairs(_context, i, cells, strengths, apart, indices, begin, end, farther, lx, ly, lz):
-        """Σ over neighbours of what `forces` adds up: (velocity x, y, z, Σ (1 − d/R)²).
+def _pairs(
+    b: ir.IRBuilder, i, cells, strengths, stride, indices, begin, end, farther, lx, ly, lz, wraps: bool
+):
+    """Σ over neighbours of what `forces` adds up: (velocity x, y, z, Σ (1 − d/R)²).
 
-        apart: bytes from the strengths of one cell to those of the next, 0 where all share theirs.
-        """
-
-        def generate(context, builder, signature, arguments):
-            return _pair_loop(context, builder, signature, arguments, wraps)
-
-        sums = types.UniTuple(types.float64, _SUMS)
-        return sums(*[types.intp] * 7, *[types.float64] * 4), generate
-
-    return intrinsic(pairs)
-
-
-def _pair_loop(context, b: ir.IRBuilder, signature, arguments, wraps: bool):
-    i, cells, strengths, stride, indices, begin, end, farther, *lengths = arguments
+    stride: bytes from the strengths of one cell to those of the next, 0 where all share theirs.
+    """
     v = _Vectors(b)
     mine = v.after(cells, i, 32)
-    x, y, z, radius = (v.splat(v.double(b.add(mine, ir.Constant(_LONG, 8 * k)))) for k in range(4))
+    x, y, z, radius = (v.splat(v.number_after(mine, k)) for k in range(4))
     own = v.after(strengths, i, stride)
-    repulsion, adhesion = (v.splat(v.double(b.add(own, ir.Constant(_LONG, 8 * k)))) for k in range(2))
-    farther, lengths = v.splat(farther), [v.splat(length) for length in lengths]
+    repulsion, adhesion = (v.splat(v.number_after(own, k)) for k in range(2))
+    farther, lengths = v.splat(farther), [v.splat(length) for length in (lx, ly, lz)]
     zero, one = v.number(0.0), v.number(1.0)
 
     start, head, body, done = b.block, *(b.append_basic_block() for _ in range(3))
@@ -156,8 +146,8 @@ def _pair_loop(context, b: ir.IRBuilder, signature, arguments, wraps: bool):
     others = []
     at = v.after(indices, k, 4)
     for lane in range(LANES):
-        place = b.inttoptr(b.add(at, ir.Constant(_LONG, 4 * lane)), _INT.as_pointer())
-        others.append(b.sext(b.load(place), _LONG))
+        place = v.after(at, ir.Constant(_LONG, lane), 4)
+        others.append(b.sext(b.load(b.bitcast(place, _INT.as_pointer())), _LONG))
     there = v.columns_of_four([v.load(v.after(cells, j, 32), 4) for j in others])
     apart = [b.fsub(here, other) for here, other in zip((x, y, z), there)]
     if wraps:
@@ -180,65 +170,52 @@ def _pair_loop(context, b: ir.IRBuilder, signature, arguments, wraps: bool):
     b.branch(head)
 
     b.position_at_end(done)
-    return context.make_tuple(b, signature.return_type, [v.total(total) for total in sums])
+    return [v.total(total) for total in sums]
 
 
-pairs_open, pairs_wrapped = _pairs(False), _pairs(True)
+_FOUR = ("tuple", tuple("0123"), ("f",) * _SUMS)
+pairs_open, pairs_wrapped = Written(_FOUR, _pairs, (False,)), Written(_FOUR, _pairs, (True,))
 
 
-def _near(wraps: bool):
-    def near(_context, x, y, z, limits, t, end, a, b, c, reach, lx, ly, lz):
-        """Bit q is set where sorted cell t + q, before `end`, is at most reach + its limit from (a, b, c)."""
-
-        def generate(context, builder, signature, arguments):
-            return _near_code(builder, arguments, wraps)
-
-        return types.intp(*[types.intp] * 6, *[types.float64] * 7), generate
-
-    return intrinsic(near)
-
-
-def _near_code(b: ir.IRBuilder, arguments, wraps: bool):
-    *arrays, limits, t, end, p, q, r, reach, lx, ly, lz = arguments
+def _near(b: ir.IRBuilder, x, y, z, limits, t, end, p, q, r, reach, lx, ly, lz, wraps: bool):
+    """Bit k is set where sorted cell t + k, before `end`, is at most reach + its limit from (p, q, r)."""
     v = _Vectors(b)
     apart = [
-        b.fsub(v.splat(here), v.load(v.after(array, t, 8), LANES)) for here, array in zip((p, q, r), arrays)
+        b.fsub(v.splat(here), v.load(v.after(array, t, 8), LANES))
+        for here, array in zip((p, q, r), (x, y, z))
     ]
     if wraps:
         apart = [v.nearest(d, v.splat(length)) for d, length in zip(apart, (lx, ly, lz))]
     limit = b.fadd(v.splat(reach), v.load(v.after(limits, t, 8), LANES))
     near = b.fcmp_ordered("<=", v.squares(apart), b.fmul(limit, limit))
     near = b.and_(near, v.first(b.sub(end, t)))
-    return b.zext(b.bitcast(near, ir.IntType(LANES)), _LONG)
+    return [b.zext(b.bitcast(near, ir.IntType(LANES)), _LONG)]
 
 
-near_open, near_wrapped = _near(False), _near(True)
+near_open, near_wrapped = Written("i", _near, (False,)), Written("i", _near, (True,))
 
 
-@intrinsic
-def below(_context, numbers, begin, end, value):
+def _below(b: ir.IRBuilder, numbers, begin, end, value):
     """How many of the int32 numbers[begin:end] are smaller than value; read by vectors beyond the end."""
+    v = _Vectors(b)
+    lanes = ir.VectorType(_INT, LANES)
+    value = v.splat(b.trunc(value, _INT))
+    start, head, body, done = b.block, *(b.append_basic_block() for _ in range(3))
+    b.branch(head)
+    b.position_at_end(head)
+    t, counts = b.phi(_LONG), b.phi(lanes)
+    t.add_incoming(begin, start)
+    counts.add_incoming(ir.Constant(lanes, [0] * LANES), start)
+    b.cbranch(b.icmp_signed("<", t, end), body, done)
+    b.position_at_end(body)
+    place = b.bitcast(v.after(numbers, t, 4), lanes.as_pointer())
+    smaller = b.icmp_signed("<", b.load(place, align=4), value)
+    smaller = b.and_(smaller, v.first(b.sub(end, t)))
+    t.add_incoming(b.add(t, ir.Constant(_LONG, LANES)), body)
+    counts.add_incoming(b.add(counts, b.zext(smaller, lanes)), body)
+    b.branch(head)
+    b.position_at_end(done)
+    return [b.sext(v.total(counts, "add"), _LONG)]
 
-    def generate(context, b: ir.IRBuilder, signature, arguments):
-        numbers, begin, end, value = arguments
-        v = _Vectors(b)
-        lanes = ir.VectorType(_INT, LANES)
-        value = v.splat(b.trunc(value, _INT))
-        start, head, body, done = b.block, *(b.append_basic_block() for _ in range(3))
-        b.branch(head)
-        b.position_at_end(head)
-        t, counts = b.phi(_LONG), b.phi(lanes)
-        t.add_incoming(begin, start)
-        counts.add_incoming(ir.Constant(lanes, [0] * LANES), start)
-        b.cbranch(b.icmp_signed("<", t, end), body, done)
-        b.position_at_end(body)
-        place = b.inttoptr(v.after(numbers, t, 4), lanes.as_pointer())
-        smaller = b.icmp_signed("<", b.load(place, align=4), value)
-        smaller = b.and_(smaller, v.first(b.sub(end, t)))
-        t.add_incoming(b.add(t, ir.Constant(_LONG, LANES)), body)
-        counts.add_incoming(b.add(counts, b.zext(smaller, lanes)), body)
-        b.branch(head)
-        b.position_at_end(done)
-        return b.sext(v.total(counts, "add"), _LONG)
 
-    return types.intp(*[types.intp] * 4), generate
+below = Written("i", _below)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mechanistic.jit import njit
+from mechanistic.codegen.loops import compiled
 
 #: edge of a pixel [um]; a disc of radius 8 um then has about 800 pixels and is right to 1 %
 PIXEL = 0.5
@@ -28,7 +28,7 @@ def covered_share(
     return float(painted.mean())
 
 
-@njit
+@compiled
 def _paint(painted, positions, radii, lower, periodic):
     nx, ny = painted.shape
     for i in range(positions.shape[0]):
@@ -38,8 +38,18 @@ def _paint(painted, positions, radii, lower, periodic):
         for a in range(int(np.floor(x - r)), int(np.ceil(x + r)) + 1):
             if not periodic and (a < 0 or a >= nx):
                 continue
+            across, column = _square(a + 0.5 - x), painted[_within(a, nx)]
             for b in range(int(np.floor(y - r)), int(np.ceil(y + r)) + 1):
                 if not periodic and (b < 0 or b >= ny):
                     continue
-                if (a + 0.5 - x) ** 2 + (b + 0.5 - y) ** 2 <= r * r:
-                    painted[a % nx, b % ny] = True
+                if across + _square(b + 0.5 - y) <= r * r:
+                    column[_within(b, ny)] = True
+
+
+def _square(x):
+    return x * x
+
+
+def _within(a, count):
+    """a mod count, which is not negative."""
+    return a if 0 <= a < count else a - count * int(np.floor(a / count))

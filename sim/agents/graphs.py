@@ -52,7 +52,8 @@ def nearest_graph(
     graph = neighbour_graph(positions, reach, periodic=lengths, dims=dims)
     enough = graph.counts >= wanted
     with threads_for(n):
-        keep_nearest(positions, lengths, graph.indptr, graph.indices, np.flatnonzero(enough), indices)
+        rows, squares = np.flatnonzero(enough), np.empty(indices.shape)
+        keep_nearest(rows.size, positions, lengths, graph.indptr, graph.indices, rows, squares, indices)
     _search(tree, positions, lengths, np.flatnonzero(~enough), wanted, indices)
     indptr = np.arange(n + 1, dtype=np.int64) * wanted
     if not mutual:

@@ -83,9 +83,8 @@ def velocities(
     begins = indptr[:-1].astype(np.int32 if len(indices) < 2**31 else np.int64)
     pairs = begins, counts, slack(np.ascontiguousarray(indices, dtype=np.int32))
     lengths, none = periods(periodic), np.empty(0)
-    forces(
-        cells, strengths, float(reach), lengths, *pairs, none.reshape(0, 3), none, out_velocity, out_pressure
-    )
+    how = cells, strengths, float(reach), lengths, *pairs
+    forces(len(cells), *how, none.reshape(0, 3), none, out_velocity, out_pressure)
 
 
 @dataclass(frozen=True)
@@ -256,7 +255,7 @@ class Tissue:
             self._step(slopes, float(dt), float(max_step), float(tolerance))
             del slopes
             self.begins = self.counts = self.indices = self.room = np.empty(0)
-            put_back(self.cells, self.pressure.copy(), self.order, self.positions, self.pressure)
+            put_back(n, self.cells, self.pressure.copy(), self.order, self.positions, self.pressure)
         for axis in np.flatnonzero(self.lengths):
             corner, length = self.corner[axis], self.lengths[axis]
             wrapped = corner + np.mod(self.positions[:, axis] - corner, length)
@@ -327,7 +326,7 @@ class Tissue:
         self.room = np.empty(len(cells)) if self.room.size == 0 else self.room
         reaches = self.pressure  # which means nothing before the end of a step
         how = self.reach, self.sight, self.room, self.positions, reaches
-        before_lists(cells, slope, left, *self.skins, *how)
+        before_lists(len(cells), cells, slope, left, *self.skins, *how)
         self.begins, self.counts, self.indices = lists_within(cells, reaches, self.lengths, self.dims)
 
     def _evaluate(self, cells: Array, slope: NDArray[np.float32], at_end: bool = False) -> None:
@@ -336,12 +335,12 @@ class Tissue:
         pairs = self.begins, self.counts, self.indices
         own = self.drift, self.free
         pressure = self.pressure if at_end else _NO_PRESSURE
-        forces(cells, self.strengths, self.reach, self.lengths, *pairs, *own, velocity, pressure)
+        forces(len(cells), cells, self.strengths, self.reach, self.lengths, *pairs, *own, velocity, pressure)
         if self.further is not None:
             types, affinity, partners, elasticity, wall = self.further
             where = (self.low, self.high, self.lengths, *pairs)
             kinds = types, affinity, self.reach, partners, elasticity, wall, *self.following
-            further_forces(cells, self.strengths, *kinds, *where, self.free, velocity)
+            further_forces(len(cells), cells, self.strengths, *kinds, *where, self.free, velocity)
 
 
 def _packed(
@@ -354,5 +353,5 @@ def _packed(
     alike = n > 0 and all((a == a[0]).all() for a in (repulsion, adhesion))
     cells, strengths = np.empty((n, 4)), np.empty((1 if alike else n, 2))
     with threads_for(n, 50_000):
-        lay_out(positions, radii, repulsion, adhesion, order, cells, strengths)
+        lay_out(n, positions, radii, repulsion, adhesion, order, cells, strengths)
     return cells, strengths

@@ -144,10 +144,10 @@ class VerletList:
         indptr = np.zeros(len(positions) + 1, np.int64)
         wide = (positions, reaches, lengths, self._indptr, self._indices, indptr)
         with threads_for(len(positions)):
-            keep_within(*wide, self._indices[:0], False)
+            keep_within(len(positions), *wide, self._indices[:0], False)
             np.cumsum(indptr, out=indptr)
             indices = np.empty(int(indptr[-1]), np.int32)
-            keep_within(*wide, indices, True)
+            keep_within(len(positions), *wide, indices, True)
         return indptr, indices
 
     def _serves(self, positions: Array, reaches: Array, lengths: Array, dims: int) -> bool:

@@ -43,8 +43,8 @@ def test_the_kernel_is_its_twin():
     graph = neighbour_graph(positions, np.maximum(1.25 * radii, 12.5))
     velocity = np.zeros((n, 3))
     further_forces(
-        cells, strengths, types, affinity, 1.25, partners, elasticity, wall, sight, speed, lure, low, high, np.zeros(3),
-        graph.indptr[:-1], graph.counts, graph.indices, free, velocity,
+        n, cells, strengths, types, affinity, 1.25, partners, elasticity, wall, sight, speed, lure, low, high,
+        np.zeros(3), graph.indptr[:-1], graph.counts, graph.indices, free, velocity,
     )  # fmt: skip
     offset = positions[:, None] - positions[None]
     distance = np.sqrt((offset**2).sum(-1)) + np.eye(n)
