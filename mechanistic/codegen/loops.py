@@ -18,7 +18,8 @@ machine code (`Written`). A variable keeps the kind of its first value. Nothing 
 must lie inside; whole numbers wrap around, and shift to the right and are divided as numbers without a sign. Single
 with single precision gives single precision, anything else double.
 
-`shared` makes of a function of a range of rows one that Numba's threads share.
+`shared` makes of a function of a range of rows one that Numba's threads share. `Given` stands for arguments of many
+calls.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ from typing import Any
 import numpy as np
 
 from mechanistic.codegen import loop_calls, loop_kinds, loop_statements, loop_values, machine
-from mechanistic.codegen.loop_arguments import flattened, packer
+from mechanistic.codegen.loop_arguments import Given, flattened, packer
 from mechanistic.codegen.loop_kinds import Written, call_code, plain
 from mechanistic.codegen.machine import Compiled
 from mechanistic.jit import threads
 
-__all__ = ["Written", "call_code", "compiled", "shared", "stamp"]
+__all__ = ["Given", "Written", "call_code", "compiled", "shared", "stamp"]
 
 _MOST_PARTS = 64  # into which rows are divided for threads
 _TRANSLATOR = (loop_calls, loop_kinds, loop_statements, loop_values, machine)

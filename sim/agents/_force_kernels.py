@@ -8,7 +8,7 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
-from mechanistic.codegen.loops import shared
+from mechanistic.codegen.loops import Given, shared
 from sim.agents._pair_code import pairs_open, pairs_wrapped
 
 Array = NDArray[np.float64]
@@ -132,21 +132,26 @@ _BLOCK, _NUMBERS = 512, 3 * 512
 
 
 def stage(
-    start: Array, h: float, slopes: NDArray, rows: NDArray[np.int64], weights: Array, lower: Array, upper: Array,
-    built_at: Array, skins: Array, out: Array,
-) -> bool:  # fmt: skip
+    cells: int, start: Array, h: float, weights: Array, slopes: Given, bounds: Given, out: Array
+) -> bool:
     """out = start + h Σ_s weights[s] slopes[rows[s]] in x, y and z, kept between lower and upper (3,).
 
-    start, out: (n, 4); slopes: (stage, 3 n). Returns whether a cell left the ball of radius skins (n,) around
-    `built_at` (n, 3).
+    Args:
+        cells: their number.
+        start, out: (n, 4).
+        slopes: slopes (stage, 3 n) and rows (stage,).
+        bounds: lower, upper (3,), built_at (n, 3) and skins (n,).
+
+    Returns:
+        Whether a cell left the ball of radius skins around `built_at`.
     """
-    away = np.empty(-(-len(start) // _BLOCK), np.bool_)
-    _stage(away.size, start, h, slopes, rows, weights, lower, upper, built_at, skins, out, away)
-    return bool(away.any())
+    away = np.empty(-(-cells // _BLOCK), np.bool_)
+    _stage(away.size, start, h, weights, slopes, bounds, out, away)
+    return True in away.tolist()
 
 
 @shared
-def _stage(first, end, start, h, slopes, rows, weights, lower, upper, built_at, skins, out, away):
+def _stage(first, end, start, h, weights, slopes, rows, lower, upper, built_at, skins, out, away):
     """`stage` for blocks of cells; away (blocks,): whether one of the block left."""
     shift = np.empty(_NUMBERS)
     for b in range(first, end):
@@ -165,16 +170,16 @@ def _stage(first, end, start, h, slopes, rows, weights, lower, upper, built_at, 
         away[b] = left
 
 
-def largest(h: float, slopes: NDArray, rows: NDArray[np.int64], weights: Array) -> float:
+def largest(cells: int, h: float, weights: Array, slopes: Given) -> float:
     """The largest component of h Σ_s weights[s] slopes[rows[s]] over all cells [um]; infinite if one is not
     finite."""
-    sizes = np.empty(-(-slopes.shape[1] // _NUMBERS))
-    _largest(sizes.size, h, slopes, rows, weights, sizes)
-    return float(sizes.max())
+    sizes = np.empty(-(-cells // _BLOCK))
+    _largest(sizes.size, h, weights, slopes, sizes)
+    return max(sizes.tolist())
 
 
 @shared
-def _largest(first, end, h, slopes, rows, weights, sizes):
+def _largest(first, end, h, weights, slopes, rows, sizes):
     """`largest` for blocks of cells."""
     errors = np.empty(_NUMBERS)
     for b in range(first, end):

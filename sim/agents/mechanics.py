@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mechanistic.codegen.loops import Given
 from mechanistic.jit import threads_for
 from sim.agents._bins import bounds, spatial_order
 from sim.agents._cell_list import lists_within
@@ -51,6 +52,7 @@ _SKINS = (
 )  # least and most that a cell may move before lists are made anew, of the longest reach of a pair
 _NO_WALL = np.full(3, np.inf)
 _NO_PRESSURE = np.empty(0)
+_NOTHING = Given()
 _NOBODY_FOLLOWS = np.empty((0, 0)), np.empty((0, 0)), np.empty(0)
 
 
@@ -254,7 +256,8 @@ class Tissue:
         with threads_for(n):
             self._step(slopes, float(dt), float(max_step), float(tolerance))
             del slopes
-            self.begins = self.counts = self.indices = self.room = np.empty(0)
+            self._forget_pairs()
+            self.room, self.bounds = np.empty(0), _NOTHING
             put_back(n, self.cells, self.pressure.copy(), self.order, self.positions, self.pressure)
         for axis in np.flatnonzero(self.lengths):
             corner, length = self.corner[axis], self.lengths[axis]
@@ -289,6 +292,7 @@ class Tissue:
         """Dormand–Prince 5(4) to dt, the last slope of a step the first of the next; k: room for slopes (6, 3 n)."""
         x, y, rows = self.cells, np.empty_like(self.cells), np.arange(len(_ERROR))
         y[:, 3] = x[:, 3]
+        n, slopes = len(x), Given(k, rows)
         k[0] = 0.0
         self._find(x, k[0], dt)
         self._evaluate(x, k[0], at_end=True)
@@ -299,10 +303,10 @@ class Tissue:
             if left < 2 * h:  # no sliver of a step at the end
                 h = left if left <= min(h * 1.0000001, longest) else 0.5 * left
             for weights, place in zip(_STAGES, _PLACES):
-                if stage(x, h, k, rows, weights, self.low, self.high, self.positions, self.room, y):
+                if stage(n, x, h, weights, slopes, self.bounds, y):
                     self._find(y, k[rows[0]], left)
                 self._evaluate(y, k[rows[place]], at_end=weights is _STAGES[-1])
-            error = largest(h, k, rows, _ERROR)
+            error = largest(n, h, _ERROR, slopes)
             if error <= tolerance:
                 done = dt if h == left else done + h
                 x, y = y, x
@@ -320,25 +324,28 @@ class Tissue:
         That is how far it will go [um] in what is left of the move if it keeps the velocity `slope`, within the bounds
         of skins.
         """
-        self.begins = self.counts = self.indices = self.built_at = np.empty(
-            0
-        )  # what is not needed makes room first
-        self.room = np.empty(len(cells)) if self.room.size == 0 else self.room
+        self._forget_pairs()  # what is not needed makes room first
+        if self.room.size == 0:
+            self.room = np.empty(len(cells))
+            self.bounds = Given(self.low, self.high, self.positions, self.room)
         reaches = self.pressure  # which means nothing before the end of a step
         how = self.reach, self.sight, self.room, self.positions, reaches
         before_lists(len(cells), cells, slope, left, *self.skins, *how)
-        self.begins, self.counts, self.indices = lists_within(cells, reaches, self.lengths, self.dims)
+        self.pairs = lists_within(cells, reaches, self.lengths, self.dims)
+        own = self.drift, self.free
+        self.how = Given(self.strengths, self.reach, self.lengths, *self.pairs, *own)
+
+    def _forget_pairs(self) -> None:
+        self.pairs: tuple[NDArray, ...] = ()
+        self.how = _NOTHING
 
     def _evaluate(self, cells: Array, slope: NDArray[np.float32], at_end: bool = False) -> None:
         """Velocities of `cells`, and, at the end of a step, their pressures."""
         velocity = slope.reshape(-1, 3)
-        pairs = self.begins, self.counts, self.indices
-        own = self.drift, self.free
-        pressure = self.pressure if at_end else _NO_PRESSURE
-        forces(len(cells), cells, self.strengths, self.reach, self.lengths, *pairs, *own, velocity, pressure)
+        forces(len(cells), cells, self.how, velocity, self.pressure if at_end else _NO_PRESSURE)
         if self.further is not None:
             types, affinity, partners, elasticity, wall = self.further
-            where = (self.low, self.high, self.lengths, *pairs)
+            where = (self.low, self.high, self.lengths, *self.pairs)
             kinds = types, affinity, self.reach, partners, elasticity, wall, *self.following
             further_forces(len(cells), cells, self.strengths, *kinds, *where, self.free, velocity)
 

@@ -13,7 +13,7 @@ from numba import uint32, uint64
 from mechanistic import jit
 from mechanistic._philox import philox4x32, unit53
 from mechanistic.codegen import loops
-from mechanistic.codegen.loop_arguments import flattened, packer
+from mechanistic.codegen.loop_arguments import Given, flattened, packer
 from mechanistic.codegen.loops import Written, compiled, shared, stamp
 
 _LIMIT = 3
@@ -213,6 +213,8 @@ def test_an_argument_is_found_where_it_lies():
     assert kinds[1:] == ("f", "i", "b", ("tuple", ("0", "1"), (("array", "h", 1), "i")))
     assert words[1:6] == [2, 3, 2.5, 2**64 - 1, 1] and words[7:] == [0, 3]
     assert len(packer(kinds)(*words)) == 8 * len(words)
+    first, rest = np.arange(3), np.ones((2, 2), bool)
+    assert flattened((first, Given(2.5, rest), 1)) == flattened((first, 2.5, rest, 1))
 
 
 def test_a_part_of_an_array_has_both_ends():
