@@ -225,12 +225,12 @@ def _cells_in_field(shape: tuple[int, int, int], dt: float, giving: bool = False
     voxel = np.repeat(np.flatnonzero(middle), 2)
     nothing, uptake = np.zeros(voxel.size), np.full(voxel.size, 10.0)
     u, internal = np.full(shape, 38.0), np.zeros(voxel.size)
-    source = np.where(middle, 5.0, 0.0) if giving else None
+    export = np.full(voxel.size, 2.5 * grid.voxel_volume) if giving else None
     rng, seconds = np.random.default_rng(4), []
     for _ in range(6):
         volume = 2494.0 * rng.uniform(0.99, 1.01, voxel.size)
         start = time.perf_counter()
-        solver.step_with_cells(u, voxel, volume, nothing, nothing, uptake, dt, internal, source)
+        solver.step_with_cells(u, voxel, volume, nothing, nothing, uptake, dt, internal, export)
         seconds.append(time.perf_counter() - start)
     size = "x".join(str(n) for n in shape[::-1] if n > 1)
     return _row(

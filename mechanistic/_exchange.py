@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,31 +13,43 @@ from mechanistic.jit import threads_for
 
 Array = NDArray[np.float64]
 Places = NDArray[np.int64]
-_FEW = 20_000  # voxels or cells for which another thread is not woken
+_FEW = 10_000  # voxels or cells for which another thread is not woken
 
 
 @dataclass(frozen=True)
 class Exchange:
-    """What cells, and walls of vessels, do to the voxels that they lie in: du/dt gains gain − rate u.
+    """What cells, and walls of vessels, do to the voxels that they lie in: du/dt gains gain − rate u + given.
 
     Attributes:
         voxel: those voxels, flat indices (m,), each once.
         rate: [1/min] (m,).
         gain: [value/min] (m,).
         place: which of them each cell lies in (n,).
+        given: what comes whatever u is [value/min] (m,); None where nothing does.
     """
 
     voxel: Places
     rate: Array
     gain: Array
     place: Places
+    given: Array | None = None
 
     def everywhere(self, shape: tuple[int, int, int]) -> tuple[Array, Array]:
-        """Rate and gain of all voxels of a box."""
-        rate, gain = np.zeros(shape), np.zeros(shape)
-        rate.reshape(-1)[self.voxel] = self.rate
-        gain.reshape(-1)[self.voxel] = self.gain
-        return rate, gain
+        """Rate, and gain with what is given, of all voxels of a box."""
+        return self._laid(shape, self.rate), self._laid(shape, self.together().gain)
+
+    def given_everywhere(self, shape: tuple[int, int, int]) -> Array | None:
+        """What is given in all voxels of a box."""
+        return None if self.given is None else self._laid(shape, self.given)
+
+    def together(self) -> Exchange:
+        """The same, where what is given is a gain."""
+        return self if self.given is None else replace(self, gain=self.gain + self.given, given=None)
+
+    def _laid(self, shape: tuple[int, int, int], values: Array) -> Array:
+        out = np.zeros(shape)
+        out.reshape(-1)[self.voxel] = values
+        return out
 
 
 def exchange(
@@ -68,7 +80,7 @@ def exchange(
             subtracted, so that Σ u·voxel_volume + Σ internal stays as it was.
         voxel_volume: W [um^3].
     """
-    cells = (voxel, volume, secretion, saturation, uptake)
+    cells = (voxel, volume, secretion, saturation, uptake, None)
     of_cells = Collector(u.size).collect(*cells, voxel_volume)
     seen = np.zeros(of_cells.rate.size)
     relax(u, of_cells, float(dt), seen)
@@ -89,10 +101,12 @@ class Collector:
         secretion: Array,
         saturation: Array,
         uptake: Array,
+        export: Array | None,
         voxel_volume: float,
         walls: tuple[Places, Array, Array] | None = None,
     ) -> Exchange:
-        """The exchange of all cells, arguments as of `exchange`, and of walls: voxels, their rates and gains.
+        """The exchange of all cells, arguments as of `exchange`, with what each exports [value·um^3/min] (n,), and of
+        walls: voxels, their rates and gains.
 
         It is lost when this is called again.
         """
@@ -104,7 +118,10 @@ class Collector:
         count = np.zeros(1, np.int64)
         _collect(self._slots, *cells, *on_walls, self._found, self._rate, self._gain, self._place, count)
         m = int(count[0])
-        return Exchange(self._found[:m], self._rate[:m], self._gain[:m], self._place[:n])
+        place, given = self._place[:n], None
+        if export is not None:
+            given = np.bincount(place, weights=export, minlength=m) / voxel_volume
+        return Exchange(self._found[:m], self._rate[:m], self._gain[:m], place, given)
 
     def _room(self, most: int) -> None:
         voxels, self._most = min(most, self._slots.size), most
@@ -132,11 +149,15 @@ def book(
     secretion: Array,
     saturation: Array,
     uptake: Array,
+    export: Array | None,
     dt: float,
 ) -> None:
-    """What cells took up less what they secreted, added to `internal` (n,), from ∫u dt over dt in their voxels."""
+    """What cells took up less what they secreted and exported, added to `internal` (n,), from ∫u dt over dt in their
+    voxels."""
     with threads_for(place.size, each=_FEW):
         _book(place.size, internal, seen, place, volume, secretion, saturation, uptake, dt)
+    if export is not None:
+        internal -= export * dt
 
 
 def membrane_exchange(
@@ -228,8 +249,11 @@ def _slot(voxel, slots, found, rate, gain, m):
 
 def _rise(x):
     """(x − 1 + e^−x)/x², by its series where the difference would cancel."""
-    if x < 0.02:
-        return 0.5 - x * (1.0 / 6 - x * (1.0 / 24 - x * (1.0 / 120 - x * (1.0 / 720 - x / 5040))))
+    if x < 0.2:
+        after = 1.0 / 40320 - x * (1.0 / 362880 - x * (1.0 / 3628800 - x * (1.0 / 39916800)))
+        return 0.5 - x * (
+            1.0 / 6 - x * (1.0 / 24 - x * (1.0 / 120 - x * (1.0 / 720 - x * (1.0 / 5040 - x * after))))
+        )
     return (x + math.expm1(-x)) / (x * x)
 
 

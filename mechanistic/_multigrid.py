@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from mechanistic import _multigrid_kernels as kernels
 from mechanistic._conductances import Conductances, groups
+from mechanistic._voxels import parts
 from mechanistic.codegen.loops import Call
 from mechanistic.jit import threads_for
 
@@ -167,14 +168,14 @@ class Multigrid:
         if not whole:
             left -= mean
         direction, image, nothing = (np.zeros_like(u) for _ in range(3))
-        fine, flat, parts = self._boxes[0], _flat(u, left, direction, image), kernels.parts(u.size)
-        found, right, sums = fine.found.reshape(-1), fine.right.reshape(-1), np.empty((2, parts))
+        fine, flat, count = self._boxes[0], _flat(u, left, direction, image), parts(u.size)
+        found, right, sums = fine.found.reshape(-1), fine.right.reshape(-1), np.empty((2, count))
         step = np.zeros(3)  # of the direction's turn, along it, and what scales what is left
         rest = self._rest_on(direction, nothing, image, self._loss)
-        both = kernels.both_products.on(parts, found, *flat[1:4:2], *sums)
-        turn = kernels.turn.on(parts, flat[2], found, step)
-        one = kernels.products.on(parts, *flat[2:], sums[0])
-        advance = kernels.advance.on(parts, *flat, step, right, *sums)
+        both = kernels.both_products.on(count, found, *flat[1:4:2], *sums)
+        turn = kernels.turn.on(count, flat[2], found, step)
+        one = kernels.products.on(count, *flat[2:], sums[0])
+        advance = kernels.advance.on(count, *flat, step, right, *sums)
         start = now = np.sqrt(product(left, left))
         # single precision has a narrow range
         np.multiply(flat[1], 1.0 / max(now, 1e-300), out=right, casting="same_kind")
@@ -257,34 +258,10 @@ def _flat(*arrays: NDArray) -> list[NDArray]:
 
 def product(a: NDArray, b: NDArray) -> float:
     """Σ a b, in one order at any number of threads."""
-    sums = np.empty(kernels.parts(a.size))
+    sums = np.empty(parts(a.size))
     with threads_for(a.size, each=50_000):
         kernels.products(sums.size, a.reshape(-1), b.reshape(-1), sums)
     return float(sums.sum())
-
-
-def add(u: NDArray, other: NDArray, share: float = 1.0) -> float:
-    """u += share other, in place; returns the least of u then."""
-    lowest = np.empty(kernels.parts(u.size))
-    with threads_for(u.size, each=50_000):
-        kernels.add(lowest.size, u.reshape(-1), other.reshape(-1), float(share), lowest)
-    return float(lowest.min())
-
-
-def least(u: NDArray) -> float:
-    """The least of u."""
-    lowest = np.empty(kernels.parts(u.size))
-    with threads_for(u.size, each=50_000):
-        kernels.least(lowest.size, u.reshape(-1), lowest)
-    return float(lowest.min())
-
-
-def largest(u: NDArray) -> float:
-    """The largest of |u|."""
-    most = np.empty(kernels.parts(u.size))
-    with threads_for(u.size, each=50_000):
-        kernels.largest(most.size, u.reshape(-1), most)
-    return float(most.max())
 
 
 def _walls(faces: Conductances) -> _Walls:

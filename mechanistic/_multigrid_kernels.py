@@ -8,9 +8,8 @@ that need room for a row share out blocks of rows: `room` (blocks, nx) has a row
 
 from __future__ import annotations
 
+from mechanistic._voxels import PART, largest_of
 from mechanistic.codegen.loops import shared
-
-_PART = 16384  # numbers that are added up in one go
 
 
 def _add_rest(out, to, u, row, shape, right, loss, x, y, z, ys, zs, around):
@@ -172,43 +171,16 @@ def _eight(a, b, first, last):
 def products(first, end, a, b, sums):
     """sums (parts,): Σ a b over each part of the numbers; all flat."""
     for part in range(first, end):
-        sums[part] = _eight(a, b, part * _PART, min((part + 1) * _PART, a.size))
+        sums[part] = _eight(a, b, part * PART, min((part + 1) * PART, a.size))
 
 
 @shared
 def both_products(first, end, a, b, c, of_b, of_c):
     """The sums of `products` for a b and a c."""
     for part in range(first, end):
-        last = min((part + 1) * _PART, a.size)
-        of_b[part] = _eight(a, b, part * _PART, last)
-        of_c[part] = _eight(a, c, part * _PART, last)
-
-
-@shared
-def largest(first, end, u, most):
-    """most (parts,): the largest of |u| in each part; all flat."""
-    for part in range(first, end):
-        most[part] = _largest(u, part * _PART, min((part + 1) * _PART, u.size))
-
-
-def _largest(u, first, last):
-    """The largest of |u| over a range, of eight numbers side by side."""
-    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
-    i = first
-    while i + 8 <= last:
-        s0 = max(s0, abs(u[i]))
-        s1 = max(s1, abs(u[i + 1]))
-        s2 = max(s2, abs(u[i + 2]))
-        s3 = max(s3, abs(u[i + 3]))
-        s4 = max(s4, abs(u[i + 4]))
-        s5 = max(s5, abs(u[i + 5]))
-        s6 = max(s6, abs(u[i + 6]))
-        s7 = max(s7, abs(u[i + 7]))
-        i += 8
-    while i < last:
-        s0 = max(s0, abs(u[i]))
-        i += 1
-    return max(max(max(s0, s1), max(s2, s3)), max(max(s4, s5), max(s6, s7)))
+        last = min((part + 1) * PART, a.size)
+        of_b[part] = _eight(a, b, part * PART, last)
+        of_c[part] = _eight(a, c, part * PART, last)
 
 
 @shared
@@ -216,45 +188,8 @@ def turn(first, end, p, z, step):
     """p = z + slope p, parts of it, slope in `step` (3,); all flat."""
     slope = step[0]
     for part in range(first, end):
-        for i in range(part * _PART, min((part + 1) * _PART, p.size)):
+        for i in range(part * PART, min((part + 1) * PART, p.size)):
             p[i] = z[i] + slope * p[i]
-
-
-@shared
-def add(first, end, u, other, share, lowest):
-    """u += share other, parts of it, and lowest (parts,): the least of u in each part then; all flat."""
-    for part in range(first, end):
-        last = min((part + 1) * _PART, u.size)
-        for i in range(part * _PART, last):
-            u[i] += share * other[i]
-        lowest[part] = _least(u, part * _PART, last)
-
-
-@shared
-def least(first, end, u, lowest):
-    """lowest (parts,): the least of u in each part; all flat."""
-    for part in range(first, end):
-        lowest[part] = _least(u, part * _PART, min((part + 1) * _PART, u.size))
-
-
-def _least(u, first, last):
-    """The least of u over a range, of eight numbers side by side."""
-    s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = u[first]
-    i = first
-    while i + 8 <= last:
-        s0 = min(s0, u[i])
-        s1 = min(s1, u[i + 1])
-        s2 = min(s2, u[i + 2])
-        s3 = min(s3, u[i + 3])
-        s4 = min(s4, u[i + 4])
-        s5 = min(s5, u[i + 5])
-        s6 = min(s6, u[i + 6])
-        s7 = min(s7, u[i + 7])
-        i += 8
-    while i < last:
-        s0 = min(s0, u[i])
-        i += 1
-    return min(min(min(s0, s1), min(s2, s3)), min(min(s4, s5), min(s6, s7)))
 
 
 @shared
@@ -266,16 +201,11 @@ def advance(first, end, s, r, p, q, step, right, squares, most):
     """
     length, scale = step[1], step[2]
     for part in range(first, end):
-        last = min((part + 1) * _PART, p.size)
-        for i in range(part * _PART, last):
+        last = min((part + 1) * PART, p.size)
+        for i in range(part * PART, last):
             s[i] += length * p[i]
-        for i in range(part * _PART, last):
+        for i in range(part * PART, last):
             r[i] += length * q[i]
             right[i] = scale * r[i]
-        squares[part] = _eight(r, r, part * _PART, last)
-        most[part] = _largest(p, part * _PART, last)
-
-
-def parts(count: int) -> int:
-    """Into how many parts `products` divides so many numbers."""
-    return -(-count // _PART)
+        squares[part] = _eight(r, r, part * PART, last)
+        most[part] = largest_of(p, part * PART, last)

@@ -46,7 +46,7 @@ class OnGrid(ABC):
         uptake: Array,
         dt: float,
         internal: Array,
-        source: Array | None = None,
+        export: Array | None = None,
         walls: tuple[NDArray[np.int64], Array, Array] | None = None,
     ) -> Array:
         """Diffusion, decay and the `exchange` of cells together for dt, in place; returns u. Second order in
@@ -56,20 +56,20 @@ class OnGrid(ABC):
         `exchange`, whose arguments these are.
 
         Args:
-            source: what comes whatever the field is [value/min], shape of u.
+            export: what each cell gives off whatever the field is [value·um^3/min] (n,).
             walls: what else exchanges: voxels, each with a rate [1/min] and a gain [value/min].
         """
         self._check(u)
-        cells = (voxel, volume, secretion, saturation, uptake)
+        cells = (voxel, volume, secretion, saturation, uptake, export)
         exchange = self._collector.collect(*cells, self.grid.voxel_volume, walls)
-        seen = self._step_with_exchange(u, float(dt), exchange, source)
+        seen = self._step_with_exchange(u, check_step(dt), exchange)
         book(internal, seen, exchange.place, *cells[1:], float(dt))
         self._make_room()
         return u
 
     @abstractmethod
-    def _step_with_exchange(self, u: Array, dt: float, cells: Exchange, source: Array | None) -> Array:
-        """The exchange and the source act too for dt, in place; returns ∫u dt in the voxels of `cells` (m,)."""
+    def _step_with_exchange(self, u: Array, dt: float, cells: Exchange) -> Array:
+        """The exchange acts too for dt, in place; returns ∫u dt in the voxels of `cells` (m,)."""
 
     def steady(
         self,
@@ -118,6 +118,30 @@ class OnGrid(ABC):
             kept.pop("_collector", None)
             if "_multigrid" in kept:
                 self._multigrid.let_go()
+
+    def steady_with_cells(
+        self,
+        u: Array,
+        voxel: NDArray[np.int64],
+        volume: Array,
+        secretion: Array,
+        saturation: Array,
+        uptake: Array,
+        dt: float,
+        internal: Array,
+        export: Array | None = None,
+        walls: tuple[NDArray[np.int64], Array, Array] | None = None,
+    ) -> Array:
+        """The field that settles among the cells, as `steady`, in place; they book what passes in dt. Returns u.
+
+        Arguments as of `step_with_cells`.
+        """
+        cells = (voxel, volume, secretion, saturation, uptake, export)
+        exchange = self._collector.collect(*cells, self.grid.voxel_volume, walls)
+        loss, right = exchange.everywhere(u.shape)
+        self.steady(u, right, loss)
+        book(internal, u.reshape(-1)[exchange.voxel] * dt, exchange.place, *cells[1:], float(dt))
+        return u
 
     @cached_property
     def _collector(self) -> Collector:

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from mechanistic._conductances import Conductances
 from mechanistic._exchange import Exchange
 from mechanistic._grid import Boundary, Grid, face_exchange
-from mechanistic._multigrid import largest
 from mechanistic._on_grid import OnGrid, check_step, not_negative
+from mechanistic._voxels import largest
 
 Array = NDArray[np.float64]
 _GAMMA = 2.0 - np.sqrt(2.0)
@@ -61,15 +61,16 @@ class UnevenSolver(OnGrid):
     def step(self, u: Array, dt: float, source: Array | None = None) -> Array:
         self._check(u)
         nothing, nowhere = np.empty(0), np.empty(0, np.int64)
-        self._step_with_exchange(u, check_step(dt), Exchange(nowhere, nothing, nothing, nowhere), source)
+        cells = Exchange(nowhere, nothing, nothing, nowhere)
+        if source is not None:
+            cells = Exchange(np.arange(u.size), np.zeros(u.size), source.reshape(-1), nowhere)
+        self._step_with_exchange(u, check_step(dt), cells)
         return u
 
-    def _step_with_exchange(self, u: Array, dt: float, cells: Exchange, source: Array | None) -> Array:
+    def _step_with_exchange(self, u: Array, dt: float, cells: Exchange) -> Array:
         loss, right = cells.everywhere(u.shape)
         loss += self.decay
         right += self._inflow
-        if source is not None:
-            right += source
         seen, done, h = np.zeros(cells.voxel.size), 0.0, 1.0
         while done < 1.0:
             if h > 0.999 * (1.0 - done):

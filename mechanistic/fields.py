@@ -11,7 +11,6 @@ that let something through and decay aside).
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -21,10 +20,10 @@ from mechanistic._advection import advect
 from mechanistic._conductances import Conductances, of_axes
 from mechanistic._exchange import Exchange, exchange, fade, membrane_exchange, relax
 from mechanistic._grid import FACES, Boundary, Grid, Inflow, Permeable, face_exchange, gradient, sample
-from mechanistic._multigrid import add, largest, least
 from mechanistic._on_grid import OnGrid, check_step, not_negative
-from mechanistic._spreading import Axis, Lines, Step, is_large, mend, multiply, step_of
+from mechanistic._spreading import Axis, Step, is_large, last_share, mend, multiply, step_of
 from mechanistic._uneven import UnevenSolver
+from mechanistic._voxels import add, largest
 from mechanistic._walls import wall_area
 
 __all__ = [
@@ -46,10 +45,9 @@ __all__ = [
 Array = NDArray[np.float64]
 T = TypeVar("T")
 _KEPT_STEP_SIZES = 16
-_LITTLE_EXCHANGE = 0.035  # of a voxel's content in a step: exchange and diffusion are then taken in turn
-_LITTLE_SOURCE = (
-    0.01  # of the largest value: what may come to a voxel in a turn, which is then right to 1e-3 of it
-)
+# What cells may draw, of a voxel's content, in a step in which they act before and after it alone, or in each of several
+# turns; what may come, of the largest value, in such a step and in such a turn, to be right to 2e-3 and to 1e-3 of it
+_LITTLE_DRAWN, _LITTLE_GIVEN, _GIVEN_IN_TURN = 0.035, 0.004, 0.01
 _MOST_TURNS = 8  # in a step; more of them are dearer than a steady field
 _NEAR = 5.0  # in voxel edges squared: where a step spreads no farther, turns are also nearer to the truth than that
 # The last correction, relative to the largest value, of the steady field that a step with cells leans on: where
@@ -85,16 +83,13 @@ class DiffusionSolver(OnGrid):
         self._large = is_large(self._axes)
         self._steps: dict[float, Step] = {}
         self._gains: dict[float, Array] = {}
+        self._last_shares: dict[float, float] = {}
 
     def step(self, u: Array, dt: float, source: Array | None = None) -> Array:
         self._check(u)
         if source is not None:
             return self._step_with_source(u, float(dt), source)
-        step = self._step(float(dt))
-        step.apply(u)
-        lowest = add(u, self._gain(float(dt))) if self._supplied else None
-        if isinstance(step, Lines):
-            mend(u, least(u) if lowest is None else lowest)
+        mend(u, self._step(float(dt)).apply(u, self._gain(float(dt)) if self._supplied else None))
         return u
 
     def _step_with_source(self, u: Array, dt: float, source: Array) -> Array:
@@ -114,61 +109,61 @@ class DiffusionSolver(OnGrid):
         multiply([vectors for _, vectors in self._modes], u)
         return u
 
-    def _step_with_exchange(self, u: Array, dt: float, cells: Exchange, source: Array | None) -> Array:
+    def _step_with_exchange(self, u: Array, dt: float, cells: Exchange) -> Array:
         """Taken in turn, an uptake that is fast beside dt empties a voxel before diffusion fills it again.
 
         So the field is split into the steady field of the cells as they are, which is solved for as a whole, and
         the distance from it, which alone is advanced in turns: a steady field stays as it is whatever dt, and
-        the error of a fast field vanishes with its distance from the steady one. A source in a large field goes
-        that way too, as it is dearer by modes.
+        the error of a fast field vanishes with its distance from the steady one. What is given in a large field
+        goes that way too, as it is dearer by modes.
         """
-        check_step(dt)
         if self._fastest == 0.0:
-            return self._alone(u, dt, cells, source)
-        most = float(cells.rate.max(initial=0.0)) * dt
-        if most <= _LITTLE_EXCHANGE and (source is None or not self._large):
-            seen = np.zeros(cells.rate.size)
-            relax(u, cells, 0.5 * dt, seen)
-            self.step(u, dt, source)
-            relax(u, cells, 0.5 * dt, seen)
-            return seen
-        turns = most / _LITTLE_EXCHANGE
-        if source is not None:
-            turns = max(turns, largest(source) * dt / max(largest(u), 1e-300) / _LITTLE_SOURCE)
+            return self._alone(u, dt, cells)
+        most, given = float(cells.rate.max(initial=0.0)) * dt, 0.0
+        if cells.given is not None:
+            given = float(np.abs(cells.given).max(initial=0.0)) * dt / max(largest(u), 1e-300)
+        if most <= _LITTLE_DRAWN and (given <= _LITTLE_GIVEN or not self._large):
+            return self._around(u, dt, cells, self._last_share(dt) if cells.given is None else 0.5)
+        turns = max(most / _LITTLE_DRAWN, given / _GIVEN_IN_TURN)
         near = self.diffusion * dt <= _NEAR * self.grid.spacing**2
-        if turns <= _MOST_TURNS and (near or source is not None):
-            return self._in_turns(u, dt, max(1, int(np.ceil(turns))), cells, source)
-        return self._about_steady(u, dt, cells, most, source)
+        if turns <= _MOST_TURNS and (near or cells.given is not None):
+            return self._in_turns(u, dt, max(1, int(np.ceil(turns))), cells.together())
+        return self._about_steady(u, dt, cells, most)
 
-    def _alone(self, u: Array, dt: float, cells: Exchange, source: Array | None) -> Array:
+    def _alone(self, u: Array, dt: float, cells: Exchange) -> Array:
         """Nothing spreads, and each voxel goes its own way, exactly; returns ∫u dt as `cells` lists it."""
         rate, gain = cells.everywhere(u.shape)
         rate += self.decay
-        gain += self._inflow if source is None else self._inflow + source
+        gain += self._inflow
         voxels, seen = np.arange(u.size), np.zeros(u.size)
         relax(u, Exchange(voxels, rate.reshape(-1), gain.reshape(-1), voxels[:0]), dt, seen)
         return seen[cells.voxel]
 
-    def _in_turns(self, u: Array, dt: float, turns: int, cells: Exchange, source: Array | None) -> Array:
-        """Cells and source act in the middle of each of so many parts of dt; returns ∫u dt as `cells` lists it.
+    def _around(self, u: Array, dt: float, cells: Exchange, last: float) -> Array:
+        """Cells act before and after the field spreads, `last` of dt after it; returns ∫u dt as `cells` lists it."""
+        seen, source = np.zeros(cells.rate.size), None
+        if self._large:
+            cells = cells.together()
+        else:
+            source = cells.given_everywhere(u.shape)
+        relax(u, cells, (1.0 - last) * dt, seen)
+        self.step(u, dt, source)
+        relax(u, cells, last * dt, seen)
+        return seen
+
+    def _in_turns(self, u: Array, dt: float, turns: int, cells: Exchange) -> Array:
+        """Cells act in the middle of each of so many parts of dt; returns ∫u dt as `cells` lists it.
 
         What came into a voxel at once has then begun to spread when others see it.
         """
-        h, seen, others = dt / turns, np.zeros(cells.rate.size), None
-        if source is not None:
-            others = source.copy()
-            others.reshape(-1)[cells.voxel] = 0.0
-            cells = replace(cells, gain=cells.gain + source.reshape(-1)[cells.voxel])
-            others = others if others.any() else None
+        h, seen = dt / turns, np.zeros(cells.rate.size)
         self.step(u, 0.5 * h)
         for turn in range(turns):
             relax(u, cells, h, seen)
-            if others is not None:
-                add(u, others, h)
             self.step(u, h if turn < turns - 1 else 0.5 * h)
         return seen
 
-    def _about_steady(self, u: Array, dt: float, cells: Exchange, most: float, source: Array | None) -> Array:
+    def _about_steady(self, u: Array, dt: float, cells: Exchange, most: float) -> Array:
         """A step of dt in place, as the steady field and the distance from it; returns ∫u dt as `cells` lists it.
 
         The steady field need not be quite right: what it is found without acts on the distance, so that
@@ -177,8 +172,6 @@ class DiffusionSolver(OnGrid):
         loss, right = cells.everywhere(u.shape)
         loss += self.decay
         right += self._inflow
-        if source is not None:
-            right += source
         # what the steady field is found without counts up to half the exchange of a step, as the two are taken in turn
         goal, closer = _STEADY * min(max(most * most, 0.01), 1.0), 2.0 / max(most, 10.0)
         steady, before = u.copy(), largest(u)
@@ -230,6 +223,10 @@ class DiffusionSolver(OnGrid):
         """The exponential for dt; kept for the last few step sizes."""
         check_step(dt)
         return _kept(self._steps, dt, lambda: step_of(self._axes, self._modes, dt, self.decay))
+
+    def _last_share(self, dt: float) -> float:
+        """How much of an exchange acts after a step of dt; kept for the last few step sizes."""
+        return _kept(self._last_shares, dt, lambda: last_share(self._fastest * dt))
 
     def _gain(self, dt: float) -> Array:
         """What the faces bring in dt; kept for the last few step sizes."""

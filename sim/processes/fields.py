@@ -154,12 +154,17 @@ class FieldProcess(Process):
     def advance(self, state, signals, dt: float) -> None:
         u = state.fields[self.settings.name]
         voxel = self.grid.voxel_of(state["cell.position"])
-        rates = self._rates(state, signals)
+        volume, secretion, saturation, uptake, export = self._rates(state, signals)
+        internal, given = state[f"internal.{self.settings.name}"], export if export.any() else None
+        among = voxel, volume, secretion, saturation, uptake, dt, internal, given, self._walls
         if self.kind == "quasi-steady":
-            self._settle(state, u, voxel, rates, dt)
+            self.solver.steady_with_cells(u, *among)
             return
         self._carry(u, 0.5 * dt)
-        self._spread(state, u, voxel, rates, dt)
+        if len(voxel) or self._walls is not None:
+            self.solver.step_with_cells(u, *among)
+        else:
+            self.solver.step(u, dt)
         self._carry(u, 0.5 * dt)
 
     def _carry(self, u: np.ndarray, dt: float) -> None:
@@ -167,19 +172,6 @@ class FieldProcess(Process):
 
         if self.settings.advection is not None:
             advect(u, self.grid, self.settings.advection, dt, self.solver.boundary)
-
-    def _spread(self, state, u: np.ndarray, voxel: np.ndarray, rates: tuple, dt: float) -> None:
-        if not len(voxel) and self._walls is None:
-            self.solver.step(u, dt)
-            return
-        volume, secretion, saturation, uptake, export = rates
-        internal = state[f"internal.{self.settings.name}"]
-        source = self._given(u, voxel, export)
-        self.solver.step_with_cells(
-            u, voxel, volume, secretion, saturation, uptake, dt, internal, source, self._walls
-        )
-        if source is not None:
-            internal -= export * dt
 
     def readout(self, name, state, signals) -> np.ndarray:
         from mechanistic.fields import sample
@@ -213,13 +205,6 @@ class FieldProcess(Process):
             inputs[f"export.{name}"] * living,
         )
 
-    def _given(self, u: np.ndarray, voxel: np.ndarray, export: np.ndarray) -> np.ndarray | None:
-        """What cells export into each voxel [value/min], None where none does."""
-        if not export.any():
-            return None
-        given = np.bincount(voxel, weights=export, minlength=u.size) / self.grid.voxel_volume
-        return np.asarray(given, float).reshape(u.shape)
-
     def _of_walls(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:
         """Voxels at walls of vessels with their rate [1/min] and gain [value/min], None where there are none."""
         from mechanistic.fields import wall_area
@@ -234,28 +219,6 @@ class FieldProcess(Process):
             gain += through * wall.value
         voxel = np.flatnonzero(rate)
         return voxel, rate[voxel], gain[voxel]
-
-    def _settle(self, state, u, voxel, rates, dt: float) -> None:
-        volume, secretion, saturation, uptake, export = rates
-        share = volume / self.grid.voxel_volume
-        count = u.size
-        source = np.asarray(
-            np.bincount(voxel, weights=share * secretion * saturation, minlength=count), float
-        ).reshape(u.shape)
-        sink = np.asarray(
-            np.bincount(voxel, weights=share * (secretion + uptake), minlength=count), float
-        ).reshape(u.shape)
-        given = self._given(u, voxel, export)
-        if given is not None:
-            source += given
-        if self._walls is not None:
-            voxel_of_wall, rate, gain = self._walls
-            sink.reshape(-1)[voxel_of_wall] += rate
-            source.reshape(-1)[voxel_of_wall] += gain
-        self.solver.steady(u, source, sink)
-        taken = (uptake + secretion) * u.ravel()[voxel] - secretion * saturation
-        internal = state[f"internal.{self.settings.name}"]
-        internal += (volume * taken - export) * dt
 
 
 @dataclass(frozen=True)

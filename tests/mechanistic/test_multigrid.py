@@ -6,12 +6,14 @@ import itertools
 
 import numpy as np
 import pytest
+from givers import givers, with_givers
 
 from mechanistic import _multigrid_kernels as kernels
 from mechanistic import _spreading, jit
 from mechanistic._conductances import Conductances, groups, of_axes
-from mechanistic._multigrid import Multigrid, _between, add, largest, least, product
+from mechanistic._multigrid import Multigrid, _between, product
 from mechanistic._spreading import Axis
+from mechanistic._voxels import add, largest, least, parts
 from mechanistic.fields import Boundary, DiffusionSolver, Grid, Permeable
 
 _RATE = 3.0
@@ -156,15 +158,15 @@ def test_sums_and_steps_of_flat_numbers():
     assert largest(p) == np.abs(p).max()
     expected = q + 0.3 * p, s + 0.7 * p, r + 0.7 * q
     right = np.empty(p.size, np.float32)
-    parts = kernels.parts(p.size)
-    squares, most = np.empty(parts), np.empty(parts)
+    count = parts(p.size)
+    squares, most = np.empty(count), np.empty(count)
     step = np.array([0.3, 0.7, 0.5])
-    kernels.advance(parts, s, r, p, q, step, right, squares, most)
+    kernels.advance(count, s, r, p, q, step, right, squares, most)
     assert squares.sum() == pytest.approx(r @ r, rel=1e-11) and most.max() == np.abs(p).max()
-    kernels.both_products(parts, p, q, r, squares, most)
+    kernels.both_products(count, p, q, r, squares, most)
     assert [squares.sum(), most.sum()] == pytest.approx([p @ q, p @ r], rel=1e-10)
     assert least(p) == p.min()
-    kernels.turn(parts, p, q, step)
+    kernels.turn(count, p, q, step)
     for got, wanted in zip((p, s, r), expected):
         np.testing.assert_allclose(got, wanted, rtol=1e-14)
     assert np.array_equal(right, (0.5 * r).astype(np.float32))
@@ -232,15 +234,15 @@ def test_large_and_small_fields_among_cells_agree(monkeypatch, boundary, given):
         "saturation": np.full(n, 2.0),
         "uptake": rng.choice([0.0, 10.0], n),
     }
-    source = rng.random(grid.shape) if given else None
+    source = rng.random(grid.shape) if given else np.zeros(grid.shape)
     start, results = rng.uniform(0, 3, grid.shape), []
     for products in (np.inf, 0):
         monkeypatch.setattr(_spreading, "_MOST_PRODUCTS", products)
-        u, internal = start.copy(), np.zeros(n)
+        u, among = start.copy(), with_givers(cells, source, grid)
         solver = DiffusionSolver(grid, 1e5, 0.1, boundary)
         for _ in range(3):
-            solver.step_with_cells(u, **cells, dt=1.0, internal=internal, source=source)
-        results.append((u, internal))
+            solver.step_with_cells(u, dt=1.0, **among)
+        results.append((u, among["internal"][:n]))
     np.testing.assert_allclose(results[0][0], results[1][0], atol=1e-6 * 38)
     np.testing.assert_allclose(
         results[0][1], results[1][1], rtol=1e-5, atol=1e-5 * np.abs(results[0][1]).max()
@@ -250,14 +252,14 @@ def test_large_and_small_fields_among_cells_agree(monkeypatch, boundary, given):
 @pytest.mark.parametrize("decay", [0.0, 0.05])
 def test_a_source_on_a_large_field_is_that_of_its_modes(monkeypatch, decay):
     grid, rng = Grid((0, 0, 0), 20.0, (1, 12, 15)), np.random.default_rng(5)
-    source, none = np.zeros(grid.shape), np.zeros(0)
+    source = np.zeros(grid.shape)
     source[0, 3, 4] = 2.0
     start, results = rng.random(grid.shape), []
     for products in (np.inf, 0):
         monkeypatch.setattr(_spreading, "_MOST_PRODUCTS", products)
         u, solver = start.copy(), DiffusionSolver(grid, 1e3, decay)
         for _ in range(3):
-            solver.step_with_cells(u, np.zeros(0, np.int64), none, none, none, none, 2.0, none, source)
+            solver.step_with_cells(u, dt=2.0, **givers(source, grid))
         results.append(u)
         assert decay or u.sum() == pytest.approx(start.sum() + 12.0, rel=1e-12)
     np.testing.assert_allclose(*results, atol=2e-5)
@@ -268,17 +270,18 @@ def test_a_source_on_a_large_field_is_that_of_its_modes(monkeypatch, decay):
 def test_a_little_source_on_a_large_field_is_taken_in_turns(monkeypatch, turns, uptake):
     grid, rng, n = Grid((0, 0, 0), 20.0, (1, 12, 15)), np.random.default_rng(5), 8
     start = 1.0 + rng.random(grid.shape)
-    source, nothing, internal = np.zeros(grid.shape), np.zeros(n), np.zeros(n)
+    source, nothing = np.zeros(grid.shape), np.zeros(n)
     source[0, 3, 4] = source[0, 7, 8] = 0.0099 * turns * start.max()
     voxel = np.append(rng.integers(0, grid.size, n - 1), 3 * 15 + 4)
-    cells = (voxel, np.full(n, 8000.0), nothing, nothing, np.full(n, uptake))
+    cells = {"voxel": voxel, "volume": np.full(n, 8000.0), "secretion": nothing, "saturation": nothing}
+    cells = with_givers({**cells, "uptake": np.full(n, uptake)}, source, grid)
     solver, exact = DiffusionSolver(grid, 1e3), start.copy()
     for _ in range(200):  # in turns so short that nothing is left of their error
-        solver.step_with_cells(exact, *cells, 0.005, np.zeros(n), source)
+        solver.step_with_cells(exact, dt=0.005, **{**cells, "internal": np.zeros(n + grid.size)})
     monkeypatch.setattr(_spreading, "_MOST_PRODUCTS", 0)
     solver, u = DiffusionSolver(grid, 1e3), start.copy()
     monkeypatch.setattr(solver, "_about_steady", None)
-    solver.step_with_cells(u, *cells, 1.0, internal, source)
+    solver.step_with_cells(u, dt=1.0, **cells)
     np.testing.assert_allclose(u, exact, atol=1e-3 * start.max())
-    gained = (u.sum() - start.sum()) * grid.voxel_volume + internal.sum()
+    gained = (u.sum() - start.sum()) * grid.voxel_volume + cells["internal"][:n].sum()
     assert gained == pytest.approx(source.sum() * grid.voxel_volume, rel=1e-9)

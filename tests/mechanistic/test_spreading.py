@@ -7,6 +7,7 @@ import pytest
 from scipy.linalg import expm
 
 from mechanistic import _line_code, _spreading, jit
+from mechanistic._spreading import last_share
 from mechanistic.fields import Boundary, DiffusionSolver, Grid, Inflow, Permeable
 
 _FACES = [
@@ -136,3 +137,11 @@ def test_faces_that_make_no_sense_are_refused():
         Permeable(1.0, np.nan)
     with pytest.raises(ValueError, match="flow"):
         Inflow(np.inf)
+
+
+@pytest.mark.parametrize("fastest", [1e-6, 0.02, 1.0, 15.0, 1e4])
+def test_what_acts_after_a_step_leaves_no_mode_off_by_more_than_a_quarter(fastest):
+    w, z = last_share(fastest), np.geomspace(1e-3, 1.0, 200) * fastest
+    settled = w * -np.expm1(-z) + np.exp(-z)  # times 1 − e^−z
+    off = (settled / -np.expm1(-z) - 1.0 / z) if fastest > 0.01 else np.array([w - 0.5])
+    assert np.abs(off).max() <= 0.25 * min(1.0, fastest)

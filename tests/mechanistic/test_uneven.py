@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from givers import with_givers
 from scipy.linalg import expm
 
 from mechanistic import jit
@@ -47,10 +48,10 @@ def test_where_it_is_even_it_is_the_even_solver(boundary, shape):
     )
     results = []
     for solver in (even, uneven):
-        u, internal = start.copy(), np.zeros(30)
+        u, among = start.copy(), with_givers(cells, source, grid)
         for _ in range(40):
-            solver.step_with_cells(u, **cells, dt=0.025, internal=internal, source=source)
-        results.append(np.concatenate([u.ravel(), internal / 8000]))
+            solver.step_with_cells(u, dt=0.025, **among)
+        results.append(np.concatenate([u.ravel(), among["internal"] / 8000]))
     np.testing.assert_allclose(*results, atol=1e-3 * results[0].max())
 
 

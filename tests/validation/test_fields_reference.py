@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from givers import givers
 from scipy.special import k0
 
 from mechanistic import _spreading
@@ -255,11 +256,9 @@ def _moving_source(n: int) -> float:
         return value * (carried - diffusion * spread + decay) + decay
 
     solver = DiffusionSolver(grid, diffusion, decay, Boundary.everywhere(1.0))
-    u, none, dt = 1 + bell(0.0)[2], np.zeros(0), 1.0 / n
+    u, dt = 1 + bell(0.0)[2], 1.0 / n
     for i in range(n):
-        solver.step_with_cells(
-            u, np.zeros(0, np.int64), none, none, none, none, dt, none, source((i + 0.5) * dt)
-        )
+        solver.step_with_cells(u, dt=dt, **givers(source((i + 0.5) * dt), grid))
     return float(np.abs(u - 1 - bell(1.0)[2]).max())
 
 

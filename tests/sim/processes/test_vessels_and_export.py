@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from givers import givers
 
 from mechanistic.fields import Boundary, DiffusionSolver, Grid, wall_area
 from sim.errors import ScenarioError
@@ -50,11 +51,11 @@ def test_a_source_without_exchange_is_solved_with_diffusion(shape):
     """Long steps of a fast field: no trace of the step that is halved about it."""
     grid = Grid((0, 0, 0), 20.0, shape)
     solver = DiffusionSolver(grid, 1e5, 0.1, Boundary(x_min=2.0))
-    source, none = np.zeros(shape), np.zeros(0)
+    source = np.zeros(shape)
     source[0, 4, 4] = 50.0
     u = np.zeros(shape)
     for _ in range(4 if shape[0] > 1 else 40):
-        solver.step_with_cells(u, np.zeros(0, np.int64), none, none, none, none, 6.0, none, source)
+        solver.step_with_cells(u, dt=6.0, **givers(source, grid))
     steady = solver.steady(np.zeros(shape), source)
     there = steady > 1e-3 * steady.max()
     np.testing.assert_allclose(u[there], steady[there], rtol=1e-6 if shape[0] == 1 else 0.2)
