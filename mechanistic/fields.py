@@ -45,7 +45,7 @@ __all__ = [
 Array = NDArray[np.float64]
 T = TypeVar("T")
 _KEPT_STEP_SIZES = 16
-# What cells may draw, of a voxel's content, in a step in which they act before and after it alone, or in each of several
+# What cells may draw, of a voxel's content, in a step in which they act before and after it alone, and in each of some
 # turns; what may come, of the largest value, in such a step and in such a turn, to be right to 2e-3 and to 1e-3 of it
 _LITTLE_DRAWN, _LITTLE_GIVEN, _GIVEN_IN_TURN = 0.035, 0.004, 0.01
 _MOST_TURNS = 8  # in a step; more of them are dearer than a steady field
