@@ -15,6 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 
@@ -24,7 +25,7 @@ from neural.dynamics import DrugDynamics
 POPULATIONS = ("live", "apoptotic", "dead")
 CHANNELS = ("live_area", "annexin_v", "dead_dna")
 EPSILON = (0.5, 0.1, 0.02)
-
+_THIRD = 1 / 3
 
 # cells cluster until the image is this full; beyond, neighbours have nowhere else to be
 _FILLED = 0.6
@@ -111,12 +112,48 @@ def integrate(
     step: float,
     method: str = "rk4",
 ) -> torch.Tensor:
-    """torchdiffeq over `times` [min]: rk4 with fixed steps of at most `step`, or dopri5 at 1e-7."""
+    """States at all `times` [min]: rk4 with fixed steps of at most `step`, or torchdiffeq's dopri5 at 1e-7."""
+    if method == "rk4":
+        return _by_fixed_steps(rhs, y0, times, step)
     from torchdiffeq import odeint
 
-    if method == "rk4":
-        return odeint(rhs, y0, times, method="rk4", options={"step_size": step})  # type: ignore[return-value]
     return odeint(rhs, y0, times, method="dopri5", rtol=1e-7, atol=1e-9)  # type: ignore[return-value]
+
+
+def _by_fixed_steps(
+    rhs: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    y0: torch.Tensor,
+    times: torch.Tensor,
+    step: float,
+) -> torch.Tensor:
+    """Kutta's rule of three eighths (1901) from the first to the last time, the last step cut short; linear between.
+
+    To the bit what torchdiffeq's "rk4" gives, which takes as long to import as many a run takes.
+
+    Raises:
+        ValueError: `times` do not ascend.
+    """
+    if not bool((times[1:] > times[:-1]).all()):
+        raise ValueError(f"times must ascend (got {times.tolist()})")
+    count = int(torch.ceil((times[-1] - times[0]) / step + 1))
+    grid = torch.arange(0, count, dtype=times.dtype, device=times.device) * step + times[0]
+    grid[-1] = times[-1]
+    states = y0.new_empty(len(times), *y0.shape)
+    states[0], y, next_one = y0, y0, 1
+    for start, end in pairwise(grid):
+        h = end - start
+        k1 = rhs(start, y)
+        k2 = rhs(start + h * _THIRD, y + h * k1 * _THIRD)
+        k3 = rhs(start + h * 2 * _THIRD, y + h * (k2 - k1 * _THIRD))
+        k4 = rhs(end, y + h * (k1 - k2 + k3))
+        after = y + (k1 + 3 * (k2 + k3) + k4) * h * 0.125
+        while next_one < len(times) and end >= times[next_one]:
+            at = times[next_one]
+            between = y + (at - start) / (end - start) * (after - y)
+            states[next_one] = after if at == end else between
+            next_one += 1
+        y = after
+    return states
 
 
 def log_signal(channels: torch.Tensor, epsilon: torch.Tensor) -> torch.Tensor:

@@ -7,15 +7,18 @@ import errno
 import hashlib
 import os
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from sim.errors import StoreError
 
 PARTIAL = ".partial"
 _GIB = 1024**3
 _MOST_OPEN = 200
+_AT_ONCE = 8  # threads that wait for the disk
+T = TypeVar("T")
 
 
 @contextlib.contextmanager
@@ -54,6 +57,21 @@ def sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
+def sync_folders(folders: Iterable[Path]) -> None:
+    """Makes the names in all of them durable."""
+    _all_at_once(sync_folder, list(folders))
+
+
+def _all_at_once(task: Callable[[T], object], things: Sequence[T]) -> None:
+    """Waits for the disk once, not for one thing after the other: a file system commits what is asked for together."""
+    if len(things) < 2:
+        for thing in things:
+            task(thing)
+        return
+    with ThreadPoolExecutor(min(_AT_ONCE, len(things))) as pool:
+        list(pool.map(task, things))
+
+
 def replace_files(files: Sequence[tuple[Path, bytes]], *, durable: bool = True) -> None:
     """Writes each file beside its place, then moves all into place.
 
@@ -66,8 +84,7 @@ def replace_files(files: Sequence[tuple[Path, bytes]], *, durable: bool = True) 
     for start in range(0, len(files), _MOST_OPEN):
         _replace_some(files[start : start + _MOST_OPEN], durable)
     if durable:
-        for folder in dict.fromkeys(path.parent for path, _ in files):
-            sync_folder(folder)
+        sync_folders(dict.fromkeys(path.parent for path, _ in files))
 
 
 def replace_file_by(path: Path, write_to: Callable[[BinaryIO], object]) -> str:
@@ -107,8 +124,7 @@ def _replace_some(files: Sequence[tuple[Path, bytes]], durable: bool) -> None:
                 descriptors.append(descriptor)
                 write(descriptor, content)
             if durable:
-                for descriptor in descriptors:
-                    os.fsync(descriptor)
+                _all_at_once(os.fsync, descriptors)
         for partial, (path, _) in zip(partials, files, strict=True):
             os.replace(partial, path)
     except OSError:

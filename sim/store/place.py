@@ -11,7 +11,7 @@ from pathlib import Path
 
 from sim.errors import ScenarioError, StoreError, escaped
 from sim.store import checkpoint as checkpoints
-from sim.store.disk import require_space, sync_folder
+from sim.store.disk import require_space, sync_folder, sync_folders
 from sim.store.layout import GENERATIONS
 from sim.store.record import Record, is_run
 
@@ -46,8 +46,7 @@ def check_output(path: Path | str, *, force: bool = False, resume: bool = False,
 
 def appear(folder: Path, path: Path) -> None:
     """Moves the run in `folder` to `path`, in the place of what is there; durable when this returns."""
-    for inner in [folder, *(p for p in folder.rglob("*") if p.is_dir())]:
-        sync_folder(inner)
+    sync_folders([folder, *(p for p in folder.rglob("*") if p.is_dir())])
     aside = beside(path, "old")
     if os.path.lexists(path):
         os.rename(path, aside)
