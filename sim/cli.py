@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from typing import Any, NoReturn
 
@@ -34,6 +35,12 @@ def _fail(text: str, code: int) -> NoReturn:
     raise SystemExit(code)
 
 
+def _again(words: list[str]) -> str:
+    """The command, as a shell reads it, that goes on where the one of these words was stopped."""
+    command, *rest = [word for word in words if word not in ("--force", "--resume")]
+    return shlex.join(["cellweave", command, "--resume", *rest])
+
+
 def main() -> None:
     """Run the command; every error becomes one line and an exit code."""
     debug = "--debug" in sys.argv[1:]
@@ -41,7 +48,8 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
     except Interrupted as error:
-        say(printable(str(error)))
+        how = f"; go on with: {_again(sys.argv[1:])}" if error.kept else ""
+        say(printable(f"{error}{how}"))
         raise SystemExit(error.exit_code) from None
     except CellweaveError as error:
         if debug:

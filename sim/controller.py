@@ -82,6 +82,8 @@ def run(
     from sim.store.reader import open_run
 
     if output is not None:
+        if resume:
+            scenario = as_begun(scenario, Path(output))
         simulate(plan(scenario), Path(output), resume=resume, force=force)
         return open_run(output)
     folder = Path(tempfile.mkdtemp(prefix="cellweave-"))
@@ -90,6 +92,19 @@ def run(
         return open_run(folder / "run.zarr").load()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def as_begun(scenario: Scenario, output: Path) -> Scenario:
+    """The scenario of the run at `output` that is gone on with: a seed that was drawn is not drawn again.
+
+    Raises:
+        ScenarioError: there is no run.
+    """
+    from sim.store.record import read_record
+
+    if not scenario.seed_was_drawn:
+        return scenario
+    return scenario.begun_with(int(read_record(output).attrs["seed"]))
 
 
 def simulate(
@@ -240,7 +255,8 @@ class _Controller:
         asked = interrupts.requested()
         if asked:
             self._commit("interrupted")
-            raise Interrupted(asked, f"stopped at t = {self.simulation.state.time / self._per_unit:g}")
+            at = self.simulation.state.time / self._per_unit
+            raise Interrupted(asked, f"stopped at t = {at:g} after a checkpoint", kept=True)
         if wall.monotonic() - self._last_commit >= _COMMIT_EVERY:
             self._commit("running")
 

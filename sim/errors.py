@@ -90,8 +90,9 @@ class StoreError(CellweaveError):
 
 
 class Interrupted(CellweaveError):
-    """Stopped by a signal after a checkpoint."""
+    """Stopped by a signal. `kept` says that there is something on disk to go on from."""
 
-    def __init__(self, signal_number: int, text: str = "stopped"):
+    def __init__(self, signal_number: int, text: str = "stopped", *, kept: bool = False):
         super().__init__(text)
         self.exit_code = 128 + signal_number
+        self.kept = kept

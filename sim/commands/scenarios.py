@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from sim.commands.common import Outside, Quiet, ScenarioFile, Seed, Sets, app, load, print_error, say
-from sim.errors import CellweaveError, Interrupted
+from sim.errors import CellweaveError
 
 
 @app.command()
@@ -31,7 +31,7 @@ def run(
 ) -> None:
     """Simulate a scenario: a Zarr store, and a report beside it."""
     from sim.build import plan
-    from sim.controller import simulate
+    from sim.controller import as_begun, simulate
     from sim.progress import shown
     from sim.threads import use
 
@@ -39,14 +39,13 @@ def run(
     output = output or Path(f"{Path(loaded.file).stem}.zarr")
     progress = shown(loaded.time.stop.unit, quiet)
     try:
+        if resume:
+            loaded = as_begun(loaded, output)
         planned = plan(loaded)
-        if loaded.seed_was_drawn:
+        if loaded.seed_was_drawn and not resume:
             progress.phase(f"seed {loaded.seed} was drawn; it is stored with the run")
         use(threads, device)
         result = simulate(planned, output, resume=resume, force=force, progress=progress)
-    except Interrupted as stopped:
-        text = f"stopped after a checkpoint; go on with: cellweave run {scenario} -o {output} --resume"
-        raise Interrupted(stopped.exit_code - 128, text) from None
     finally:
         progress.done()
     page = None

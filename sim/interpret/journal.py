@@ -25,7 +25,7 @@ class Journal:
     """
 
     def __init__(self, output: Path, identity: dict[str, str], resume: bool):
-        self.path = output.with_name(f"{output.name}.runs")
+        self.path = self._beside(output)
         self._known: dict[tuple[str, int], float] = {}
         if self.path.exists():
             if not resume:
@@ -39,6 +39,19 @@ class Journal:
             if new:
                 self._append(identity)
                 sync_folder(self.path.absolute().parent)
+
+    @classmethod
+    def seed(cls, output: Path) -> int | None:
+        """The seed of the scenario whose runs are kept for `output`; None where there are none."""
+        try:
+            with open(cls._beside(output), "rb") as file:
+                return int(json.loads(file.readline())["seed"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    @staticmethod
+    def _beside(output: Path) -> Path:
+        return output.with_name(f"{output.name}.runs")
 
     def get(self, variant: Variant, seed: int) -> float | None:
         """The outcome of a finished run."""

@@ -53,6 +53,8 @@ def explain_into(
     lock = Lock(output)
     journal, whole = None, False
     try:
+        if resume and (seed := Journal.seed(output)) is not None:
+            scenario = scenario.begun_with(seed)
         journal = Journal(output, _identity(scenario, outcome), resume)
         if len(journal):
             progress.phase(f"{len(journal)} runs were finished before")
@@ -62,8 +64,8 @@ def explain_into(
         return found
     except Interrupted as stopped:
         assert journal is not None
-        text = f"stopped with {len(journal)} runs finished; they are kept, go on with --resume -o {output}"
-        raise Interrupted(stopped.exit_code - 128, text) from None
+        text = f"stopped with {len(journal)} runs finished; they are kept"
+        raise Interrupted(stopped.exit_code - 128, text, kept=len(journal) > 0) from None
     finally:
         interrupts.guard(False)
         progress.done()
@@ -79,6 +81,7 @@ def _identity(scenario: Scenario, outcome: str) -> dict[str, str]:
 
     hashes = {f"sha256 of {name}": value for name, value in plan(scenario).hashes.items()}
     return {
+        "seed": str(scenario.seed),
         "outcome": " ".join(outcome.split()),
         "scenario": scenario.sha256,
         "version": VERSION,

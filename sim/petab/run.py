@@ -84,9 +84,8 @@ def fitted(file: Path, request: FitRequest, output: Path | None, say: Callable[[
     finally:
         interrupts.guard(False)
     if interrupts.requested() and len(fits.fits) < request.starts:
-        hint = f"; go on with --resume -o {output}" if output else ""
-        ended = f"stopped: {len(fits.fits)} of {request.starts} starts ended{hint}"
-        raise Interrupted(interrupts.requested(), ended)
+        ended = f"stopped: {len(fits.fits)} of {request.starts} starts ended"
+        raise Interrupted(interrupts.requested(), ended, kept=output is not None)
     best = fits.best
     if best.reason == "failed":
         raise SimulationError(f"{file}: none of {request.starts} starts could be simulated")

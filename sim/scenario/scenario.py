@@ -6,6 +6,7 @@ import copy
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path as FilePath
 from typing import Any
 
@@ -118,6 +119,15 @@ class Scenario(ScenarioSpec):
     def with_values(self, values: Mapping[str, str]) -> Scenario:
         """This scenario with other values: dotted keys to YAML text, as `load` takes them. Raises ScenarioError."""
         return type(self).parse(self._text, self.file, overrides=values, allow_outside=self._allow_outside)
+
+    def begun_with(self, seed: int) -> Scenario:
+        """This scenario with the seed that was drawn when its run began; itself where it says one."""
+        if not self._drawn:
+            return self
+        data = {**self._document.data, "seed": seed}
+        begun = self.model_copy(update={"seed": seed})
+        begun._document, begun._text = replace(self._document, data=data), write_yaml(data)
+        return begun
 
     @property
     def file(self) -> str:

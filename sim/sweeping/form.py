@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
 from typing import Annotated, Any
@@ -144,6 +144,13 @@ class Sweep:
     outcomes: dict[str, str]
     text: str
 
+    def begun_with(self, seed: int) -> Sweep:
+        """This sweep with the seed that was drawn for its scenario when it began; itself where that says one."""
+        scenario, seeds = self.scenario.begun_with(seed), self.seeds
+        if seeds == _seeds_from(self.scenario.seed, len(seeds)):
+            seeds = _seeds_from(scenario.seed, len(seeds))
+        return replace(self, scenario=scenario, seeds=seeds)
+
     @property
     def shape(self) -> tuple[int, ...]:
         return (*(len(a.values) for a in self.axes), len(self.seeds))
@@ -155,6 +162,10 @@ class Sweep:
             values = {a.key: a.values[k] for a, k in zip(self.axes, place)}
             found.append(Member(place, values, self.seeds[place[-1]]))
         return found
+
+
+def _seeds_from(first: int | None, count: int) -> tuple[int, ...]:
+    return tuple(((first or 0) + k) % 2**64 for k in range(count))
 
 
 def load_sweep(path: str | Path, *, allow_outside: bool = False) -> Sweep:
@@ -246,9 +257,8 @@ class _Checker:
         return Axis(name, key, tuple(_text(v) for v in values))
 
     def _seeds(self, scenario: Scenario) -> tuple[int, ...]:
-        first = scenario.seed or 0
         given = self.spec.seeds
-        return tuple(given) if isinstance(given, list) else tuple((first + k) % 2**64 for k in range(given))
+        return tuple(given) if isinstance(given, list) else _seeds_from(scenario.seed, given)
 
     def _check_values(self, axis: Axis, scenario: Scenario) -> None:
         """Every value of one axis, all others as the scenario has them."""

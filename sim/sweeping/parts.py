@@ -25,7 +25,7 @@ class Parts:
     """The folder `SWEEP.zarr.parts`: what is finished stays finished, whatever happens to the rest."""
 
     def __init__(self, output: Path, sweep: Sweep, identity: dict[str, str]):
-        self.folder = output.with_name(f"{output.name}.parts")
+        self.folder = _folder(output)
         self.sweep = sweep
         self.identity = identity
 
@@ -39,10 +39,7 @@ class Parts:
         if there.exists():
             if not resume:
                 raise ScenarioError(f"{self.folder}: holds members of an interrupted sweep; use --resume")
-            try:
-                found = json.loads(there.read_bytes())
-            except ValueError:
-                found = {}
+            found = identity_in(there.read_bytes())
             for name, value in self.identity.items():
                 if found.get(name) != value:
                     raise ScenarioError(f"{self.folder}: {name} is another one than of the members there")
@@ -79,6 +76,28 @@ class Parts:
 
     def remove(self) -> None:
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def identity_at(output: Path) -> dict[str, str]:
+    """What the sweep whose members are kept for `output` was begun with; nothing where there are none."""
+    try:
+        return identity_in((_folder(output) / _IDENTITY).read_bytes())
+    except OSError:
+        return {}
+
+
+def identity_in(content: bytes | str) -> dict[str, str]:
+    """The identity that was written as `content`; nothing where it is damaged."""
+    try:
+        found = json.loads(content)
+    except ValueError:
+        return {}
+    whole = isinstance(found, dict) and all(isinstance(value, str) for value in found.values())
+    return found if whole and found.get("seed", "0").isdecimal() else {}
+
+
+def _folder(output: Path) -> Path:
+    return output.with_name(f"{output.name}.parts")
 
 
 def gathered(sweep: Sweep, parts: Parts, attrs: dict[str, Any]) -> xr.Dataset:

@@ -17,7 +17,7 @@ from sim.store.disk import require_space
 from sim.store.lock import Lock
 from sim.sweeping.form import Sweep
 from sim.sweeping.member import Order, run_member
-from sim.sweeping.parts import Parts, gathered, write_dataset
+from sim.sweeping.parts import Parts, gathered, identity_at, identity_in, write_dataset
 from sim.workers import check_scheduler, cores, pool
 
 
@@ -83,6 +83,9 @@ def _locked(
     allow_outside: bool,
     say: Callable[[str], None],
 ) -> Swept:
+    begun = identity_at(output) or _identity_of_dataset(output)
+    if "seed" in begun:
+        wanted = wanted.begun_with(int(begun["seed"]))
     attrs = _attributes(wanted)
     parts = Parts(output, wanted, json.loads(attrs["identity"]))
     members = wanted.members()
@@ -123,7 +126,7 @@ def _locked(
     write_dataset(gathered(wanted, parts, {**attrs, "status": status}), output)
     if stopped:
         done = f"{finished} of {len(members)} runs finished"
-        raise Interrupted(stopped, f"stopped with {done}; they are kept, go on with --resume -o {output}")
+        raise Interrupted(stopped, f"stopped with {done}; they are kept", kept=True)
     if complete:
         parts.remove()
     return Swept(output, finished - earlier, failed, earlier)
@@ -131,15 +134,22 @@ def _locked(
 
 def _require_same(output: Path, identity: dict[str, str]) -> None:
     """A finished dataset may only be taken for the sweep that is asked for."""
+    found = _identity_of_dataset(output)
+    if not found:
+        raise ScenarioError(f"{output}: is no sweep of cellweave")
+    if found != identity:
+        raise ScenarioError(f"{output}: is of another sweep; give another -o")
+
+
+def _identity_of_dataset(output: Path) -> dict[str, str]:
+    """What a dataset was made with; nothing where there is none."""
     import xarray as xr
 
     try:
         with xr.open_zarr(output) as there:
-            found = json.loads(there.attrs.get("identity", "{}"))
-    except (OSError, ValueError, KeyError) as error:
-        raise ScenarioError(f"{output}: is no sweep of cellweave ({type(error).__name__})") from None
-    if found != identity:
-        raise ScenarioError(f"{output}: is of another sweep; give another -o")
+            return identity_in(there.attrs.get("identity", ""))
+    except (OSError, ValueError, KeyError):
+        return {}
 
 
 def _attributes(wanted: Sweep) -> dict[str, Any]:
@@ -150,6 +160,7 @@ def _attributes(wanted: Sweep) -> dict[str, Any]:
 
     planned = plan(wanted.scenario)
     identity = {
+        "seed": str(wanted.scenario.seed),
         "sweep": hashlib.sha256(wanted.text.encode()).hexdigest(),
         "scenario": wanted.scenario.sha256,
         "version": VERSION,

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -141,6 +142,26 @@ def test_a_signal_stops_after_a_checkpoint_and_tells_how_to_go_on(file, tmp_path
     assert open_run(output).attrs["status"] == "interrupted"
     simulate(plan(Scenario.load(file)), output, resume=True)
     assert digest(output) == digest(reference)
+
+
+def test_what_a_stopped_run_says_goes_on_with_it(tmp_path):
+    """As a shell reads it, with every option; a seed that was drawn is the one that was drawn."""
+    file, output = tmp_path / "my own.yaml", tmp_path / "a run.zarr"
+    file.write_text(TEXT.replace("seed: 5\n", ""))
+    stopped = signalled(file, output, signal.SIGTERM, 8, "--set", "cells.a.count=20", "--force")
+    words = shlex.split(stopped.stderr.split("go on with: ")[1])
+    assert words[0] == "cellweave" and "--force" not in words
+    began = open_run(output).attrs["seed"]
+    command = [sys.executable, "-m", "sim", *words[1:]]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    on = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    assert on.returncode == 0, on.stderr
+    assert open_run(output).attrs["seed"] == began
+    whole = Scenario.load(file, overrides={"cells.a.count": "20"}, seed=int(began))
+    simulate(plan(whole), tmp_path / "whole.zarr")
+    assert digest(output) == digest(tmp_path / "whole.zarr")
+    again = Scenario.load(file, overrides={"cells.a.count": "20"})
+    assert run(again, output, resume=True).attrs["seed"] == began
 
 
 def test_a_complete_run_resumes_to_itself(tmp_path):

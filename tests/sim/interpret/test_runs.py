@@ -100,10 +100,11 @@ def test_a_stopped_explanation_goes_on_where_it_was(tmp_path, monkeypatch):
     monkeypatch.setattr(Journal, "keep", stop_after_five)
     with pytest.raises(Interrupted, match="stopped with 5 runs finished") as stopped:
         asked(output)
-    assert stopped.value.exit_code == 143 and not output.exists()
+    assert stopped.value.exit_code == 143 and stopped.value.kept and not output.exists()
     monkeypatch.setattr(interrupts, "_requested", 0)
     monkeypatch.setattr(Journal, "keep", keep)
     lines = (tmp_path / "why.zarr.runs").read_text().splitlines()
+    assert Journal.seed(output) == scenario().seed and Journal.seed(tmp_path / "other.zarr") is None
     assert len(lines) == 6 and json.loads(lines[1])["variant"] == INTACT.text
     # as if the machine had died in the middle of a line
     (tmp_path / "why.zarr.runs").write_text("\n".join(lines) + '\n{"variant": "cut sh')

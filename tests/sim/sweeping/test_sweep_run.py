@@ -118,6 +118,24 @@ def test_resume_runs_only_what_is_left_and_a_damaged_member_again(file, tmp_path
         assert (got["status"] == "done").all() and not np.isnan(got["alive"]).any()
 
 
+@pytest.mark.parametrize("seeds", ["seeds: 2", "seeds: [3, 4]"])
+def test_a_sweep_whose_seed_was_drawn_goes_on_with_it(file, tmp_path, monkeypatch, seeds):
+    from sim.sweeping import run as runner
+
+    small = file.parent / "small.yaml"
+    small.write_text("\n".join(line for line in small.read_text().splitlines() if "seed:" not in line))
+    file.write_text(SWEEP.replace("seeds: [3, 4]", seeds))
+    output, begun = tmp_path / "out.zarr", load_sweep(file)
+    assert begun.scenario.seed_was_drawn
+    parts = kept(begun, output, skip=("1-0",))
+    (parts.folder / "identity.json").write_text(runner._attributes(begun)["identity"])
+    for _ in range(2):
+        assert sweep(load_sweep(file), output, workers=1, resume=True).earlier in (3, 4)
+    with xr.open_zarr(output) as got:
+        assert got["seed"].values.tolist() == list(begun.seeds)
+        assert (got["status"] == "done").all()
+
+
 def test_members_of_another_sweep_are_not_taken(file, tmp_path):
     found = load_sweep(file)
     kept(found, tmp_path / "out.zarr", skip=("0-1", "1-0", "1-1"))
