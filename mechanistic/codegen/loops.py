@@ -30,12 +30,13 @@ import platform
 import sys
 import threading
 from collections.abc import Callable
-from functools import cache, partial
+from functools import partial
 from typing import Any
 
 import numpy as np
 
 from mechanistic.codegen import loop_calls, loop_kinds, loop_statements, loop_values, machine
+from mechanistic.codegen._loop_threads import in_threads
 from mechanistic.codegen.loop_arguments import Given, flattened, packer
 from mechanistic.codegen.loop_kinds import Written, call_code, plain
 from mechanistic.codegen.machine import Compiled
@@ -43,7 +44,6 @@ from mechanistic.jit import threads
 
 __all__ = ["Given", "Written", "call_code", "compiled", "shared", "stamp"]
 
-_MOST_PARTS = 64  # into which rows are divided for threads
 _TRANSLATOR = (loop_calls, loop_kinds, loop_statements, loop_values, machine)
 
 
@@ -125,7 +125,7 @@ class _Made:
 
     def share(self, rows: int, words: Any) -> None:
         """In all threads, on words in a buffer of ctypes."""
-        _in_threads()(self._address, ctypes.addressof(words), rows, min(rows, _MOST_PARTS))
+        in_threads(self._address, words, rows)
 
 
 class shared:
@@ -167,13 +167,6 @@ class shared:
             ),
             kinds,
         )
-
-
-@cache
-def _in_threads() -> Callable[[int, int, int, int], None]:
-    from mechanistic.codegen._loop_threads import in_threads
-
-    return in_threads
 
 
 def stamp(function: Callable, kinds: tuple = ()) -> str:
