@@ -323,10 +323,10 @@ def stops_of(planned: Plan) -> list[Stop]:
 
 def _identity(planned: Plan) -> dict[str, str]:
     """What a resumed run must share with the one it goes on from."""
-    from sim.version import VERSION
+    from sim.version import made_by
 
     hashes = {f"sha256 of {name}": value for name, value in planned.hashes.items()}
-    return {"scenario_sha256": planned.scenario.sha256, "version": VERSION, **hashes}
+    return {"scenario_sha256": planned.scenario.sha256, **made_by(), **hashes}
 
 
 def _attributes(planned: Plan) -> dict[str, Any]:

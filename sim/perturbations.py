@@ -27,7 +27,7 @@ class Perturbation:
         types: codes of the cell types it reaches, None for all.
         fraction: share of these cells that it reaches, chosen by chance.
         centre, radius: it reaches only this disc [um]; None for everywhere.
-        index: position in the scenario; keys the choice of cells.
+        index: position in the scenario; with the number of the time it keys the choice of cells.
         text: the act in words.
     """
 
@@ -81,7 +81,9 @@ class Perturbation:
             offset = state["cell.position"][:, : len(self.centre)] - np.array(self.centre)
             chosen &= (offset**2).sum(axis=1) <= self.radius**2
         if self.fraction < 1:
-            u = streams.uniforms(f"perturbation.{self.index}", state.tick, state.ids)[:, 0]
+            # which of its times it is tells the clock, also after a resume
+            act = int(np.argmin(np.abs(np.array(self.times) - state.time)))
+            u = streams.uniforms(f"perturbation.{self.index}", act, state.ids)[:, 0]
             chosen &= u < self.fraction
         return np.flatnonzero(chosen)
 

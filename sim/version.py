@@ -28,6 +28,13 @@ def _version_of(name: str) -> str:
 VERSION = _version_of("cellweave")
 
 
+def made_by() -> dict[str, str]:
+    """What a stopped run shares with the one that goes on from it, whatever it simulates."""
+    from sim.core.random import KEYED_BY
+
+    return {"version": VERSION, "random_numbers": KEYED_BY}
+
+
 def versions() -> dict[str, str]:
     """Versions of cellweave, Python and the libraries whose numbers a result depends on."""
     import platform

@@ -75,6 +75,22 @@ class Process(ABC):
         """Names of inputs and readouts that the readout `name` needs at the same instant (for cycles)."""
         return ()
 
+    # ---- chance
+
+    def uniforms(self, purpose: str, state: State, ids: np.ndarray, draws: int = 1) -> np.ndarray:
+        """(cell, draws) numbers in [0, 1) of the step that this process now takes."""
+        return self.streams.uniforms(self._stream(purpose), state.steps[self.name], ids, draws)
+
+    def key_and_step(self, purpose: str, state: State) -> tuple[np.uint64, int]:
+        """What the same numbers are drawn by inside a kernel."""
+        return self.streams.key(self._stream(purpose)), state.steps[self.name]
+
+    def _stream(self, purpose: str) -> str:
+        # every process counts from 0, so that no two may share a stream
+        return f"{self.name}: {purpose}"
+
+    # ---- where
+
     def members(self, state: State) -> np.ndarray:
         """Mask (cell,) of the rows this process acts on."""
         if self.types is None:

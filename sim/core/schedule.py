@@ -79,7 +79,7 @@ class Schedule:
             state.time = at
             started = wall.perf_counter()
             process.advance(state, signals, dt)
-            state.tick += 1
+            state.steps[process.name] += 1
             state.changed()
             self.seconds[process.name] += wall.perf_counter() - started
             if self.watch is not None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections import Counter
 from collections.abc import Iterable, Mapping
 
 import numpy as np
@@ -63,7 +64,7 @@ class State:
 
     Attributes:
         time: [min].
-        tick: how many process steps were taken; keys the random numbers.
+        steps: how many steps each process has taken, by its name; keys its random numbers.
         version: new with every change and unlike that of any other state, so that readouts know when they are
             stale.
         fields: name → (z, y, x) array in the field's unit.
@@ -88,7 +89,7 @@ class State:
         self.fields: dict[str, np.ndarray] = {}
         self.lineage = Lineage()
         self.time = 0.0
-        self.tick = 0
+        self.steps: Counter[str] = Counter()
         self.version = next(_versions)
 
     # ---- looking
@@ -202,7 +203,8 @@ class State:
         arrays |= {f"fields/{name}": values for name, values in self.fields.items()}
         arrays |= {f"lineage/{name}": self.lineage[name] for name in self.lineage._table.columns}
         arrays |= {f"cleared/{name}": values for name, values in self.cleared.items()}
-        return arrays | {"clock/time": np.array(self.time), "clock/tick": np.array(self.tick)}
+        arrays |= {f"steps/{name}": np.array(count) for name, count in self.steps.items()}
+        return arrays | {"clock/time": np.array(self.time)}
 
     def restore(self, arrays: Mapping[str, np.ndarray]) -> None:
         """Take over a snapshot made by a state with the same columns."""
@@ -217,7 +219,7 @@ class State:
         self.alive = np.zeros(self._table.capacity, dtype=bool)
         self.alive[: len(self)] = True
         self.time = float(arrays["clock/time"])
-        self.tick = int(arrays["clock/tick"])
+        self.steps = Counter({name: int(count) for name, count in part("steps/").items()})
         self.changed()
 
 

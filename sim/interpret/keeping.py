@@ -77,13 +77,13 @@ def explain_into(
 def _identity(scenario: Scenario, outcome: str) -> dict[str, str]:
     """What runs must share to be taken for those of this question."""
     from sim.build import plan
-    from sim.version import VERSION
+    from sim.version import made_by
 
     hashes = {f"sha256 of {name}": value for name, value in plan(scenario).hashes.items()}
     return {
         "seed": str(scenario.seed),
         "outcome": " ".join(outcome.split()),
         "scenario": scenario.sha256,
-        "version": VERSION,
+        **made_by(),
         **hashes,
     }

@@ -199,7 +199,7 @@ class Life(Process):
         from sim.agents.life import occurs
 
         s = self.settings
-        u = self.streams.uniforms("life", state.tick, state.ids, 4)
+        u = self.uniforms("events", state, state.ids, 4)
         division = signals["rate.division"]
         phase = state["cell.phase"]
         living = phase < s.apoptotic
@@ -209,7 +209,7 @@ class Life(Process):
         bursts = np.zeros(len(state), dtype=bool)
         starves = bursts
         if s.necrosis:
-            v = self.streams.uniforms("necrosis", state.tick, state.ids)[:, 0]
+            v = self.uniforms("necrosis", state, state.ids)[:, 0]
             starves = living & ~dies & occurs(signals["rate.necrosis"], dt, v)
             bursts = (phase == s.necrotic) & (state["cell.volume"] > state["cell.rupture"])
         for code, duration in s.remains.items():
@@ -267,7 +267,7 @@ class Life(Process):
         first = np.zeros(len(state), dtype=np.int64)
         for code, cycle in s.cycles.items():
             first[types == code] = cycle.codes[0]
-        u = self.streams.uniforms("rest", state.tick, state.ids, 2)
+        u = self.uniforms("rest", state, state.ids, 2)
         can = living & np.isin(types, list(s.arrest))
         rests = can & (phase == s.resting)
         back = rests & occurs(signals["rate.release"], dt, u[:, 1])
@@ -286,7 +286,7 @@ class Life(Process):
         order = np.argsort(codes)
         phase = order[np.searchsorted(codes, state["cell.phase"][rows], sorter=order)]
         elapsed = state["cell.phase_time"][rows]
-        u = self.streams.uniforms("cycle", state.tick, state.ids[rows], programme.draws)
+        u = self.uniforms("cycle", state, state.ids[rows], programme.draws)
         divides = programme.advance(phase, elapsed, dt, u, pace)
         state["cell.phase"][rows] = codes[phase]
         state["cell.phase_time"][rows] = elapsed
@@ -297,7 +297,7 @@ class Life(Process):
         from sim.agents.motility import across, random_directions
 
         directions = random_directions(
-            self.streams.key("division"), state.tick, state.ids[mothers], self.box.dims
+            *self.key_and_step("division", state), state.ids[mothers], self.box.dims
         )
         for code, d in self.settings.daughters.items():
             if d.polarity > 0 and self.box.dims == 3:
@@ -326,7 +326,7 @@ class Life(Process):
         """Share and type of the new daughter of each mother."""
         share, types = np.full(len(mothers), 0.5), state["cell.type"][mothers].copy()
         if self.settings.daughters:
-            u = self.streams.uniforms("fate", state.tick, state.ids[mothers])[:, 0]
+            u = self.uniforms("daughters", state, state.ids[mothers])[:, 0]
             for code, d in self.settings.daughters.items():
                 mine = state["cell.type"][mothers] == code
                 share[mine] = d.share

@@ -105,7 +105,7 @@ class Interactions(Process):
         from sim.agents.encounters import chosen_contact
         from sim.agents.life import occurs
 
-        u = self.streams.uniforms("attack", state.tick, state.ids, 3)
+        u = self.uniforms("attack", state, state.ids, 3)
         attacked = state["cell.attacked"]
         touching = np.zeros(len(state), dtype=bool)
         same = state.ids[pairs.indices] == attacked[pairs.rows]
@@ -130,7 +130,7 @@ class Interactions(Process):
         hazards = np.stack([rates[f"transform.{t}"] for t in self.type_names], axis=1) * living[:, None]
         hazards[np.arange(len(state)), state["cell.type"]] = 0.0
         total = hazards.sum(axis=1)
-        u = self.streams.uniforms("transform", state.tick, state.ids, 2)
+        u = self.uniforms("transform", state, state.ids, 2)
         rows = np.flatnonzero(u[:, 0] < -np.expm1(-total * dt))
         if rows.size:
             reached = np.cumsum(hazards[rows], axis=1) > (u[rows, 1] * total[rows])[:, None]
@@ -140,7 +140,7 @@ class Interactions(Process):
         """Cells engulf and fuse; whether any did."""
         from sim.agents.encounters import chosen_contact, settled
 
-        u = self.streams.uniforms("unite", state.tick, state.ids, 6)
+        u = self.uniforms("unite", state, state.ids, 6)
         acts = []
         for k, verb in enumerate(("phagocytosis", "fusion")):
             hazard = self._rates_of_contacts(state, pairs, rates, living, verb)

@@ -275,7 +275,7 @@ class Springs(Process):
 
     def _let_go(self, state, rows: np.ndarray, rate: np.ndarray, dt: float) -> None:
         """Each spring breaks at the hazards of its two cells, by a number of the older one's slot."""
-        u = self.streams.uniforms("springs.break", state.tick, state.ids, rows.shape[1])
+        u = self.uniforms("break", state, state.ids, rows.shape[1])
         a, slot = np.nonzero(rows > np.arange(len(rows))[:, None])
         b = rows[a, slot]
         broken = u[a, slot] < -np.expm1(-(rate[a] + rate[b]) * dt)
@@ -297,7 +297,7 @@ class Springs(Process):
         joined = (rows[pairs.rows] == pairs.indices[:, None]).any(axis=1)
         can = free[pairs.rows] & free[pairs.indices] & ~joined
         rates = np.where(can, signals["rate.attachment"][pairs.rows], 0.0)
-        u = self.streams.uniforms("springs.join", state.tick, state.ids, 3)
+        u = self.uniforms("join", state, state.ids, 3)
         at = chosen_contact(pairs.indptr, rates, dt, u[:, 0], u[:, 1])
         actors = np.flatnonzero(at >= 0)
         others = pairs.indices[at[actors]].astype(np.int64)
@@ -370,8 +370,7 @@ class Motility(Process):
             np.ascontiguousarray(signals["motility.bias"]),
             persistence,
             dt,
-            self.streams.key("motility"),
-            state.tick,
+            *self.key_and_step("turn", state),
             state.ids,
             self.dims,
         )

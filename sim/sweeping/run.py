@@ -156,14 +156,14 @@ def _attributes(wanted: Sweep) -> dict[str, Any]:
     """Provenance, and what a resumed sweep must share."""
     import hashlib
 
-    from sim.version import VERSION, versions
+    from sim.version import made_by, versions
 
     planned = plan(wanted.scenario)
     identity = {
         "seed": str(wanted.scenario.seed),
         "sweep": hashlib.sha256(wanted.text.encode()).hexdigest(),
         "scenario": wanted.scenario.sha256,
-        "version": VERSION,
+        **made_by(),
         **{f"sha256 of {n}": v for n, v in planned.hashes.items()},
     }
     return {

@@ -17,6 +17,7 @@ from sim.build import plan
 from sim.controller import simulate, stops_of
 from sim.errors import ScenarioError, SimulationError
 from sim.store.verify import digest
+from sim.version import VERSION
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -179,6 +180,16 @@ def test_a_resume_under_another_scenario_is_refused(file, tmp_path, reference):
         simulate(plan(Scenario.load(file, seed=6)), output, resume=True)
     simulate(plan(Scenario.load(file)), output, resume=True)
     assert digest(output) == digest(reference)
+
+
+def test_a_run_begun_with_numbers_of_another_kind_is_refused_in_one_line(tmp_path, monkeypatch):
+    output = tmp_path / "run.zarr"
+    with monkeypatch.context() as before:  # runs of before numbers were kept by process do not say by what
+        before.setattr("sim.version.made_by", lambda: {"version": VERSION})
+        simulate(plan(Scenario.parse(SHORT)), output)
+    with pytest.raises(ScenarioError, match=r"random_numbers.*--force") as refused:
+        simulate(plan(Scenario.parse(SHORT)), output, resume=True)
+    assert "\n" not in str(refused.value)
 
 
 def test_an_existing_run_is_replaced_only_by_force(tmp_path):

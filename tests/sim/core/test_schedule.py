@@ -169,18 +169,23 @@ def test_blocks_are_equal_and_no_longer_than_the_step(start, stop, count):
     assert max(lengths) <= 6.0 * (1 + 1e-8) and max(lengths) - min(lengths) < 1e-9
 
 
-def test_every_step_has_a_tick_of_its_own():
-    ticks = []
+def test_every_process_counts_its_own_steps_both_halves_and_all():
+    counted = {"halved": [], "whole": [], "event": []}
+
+    def count(name):
+        return lambda state, signals, dt: counted[name].append(state.steps[name])
+
     processes = [
-        Store("a", step=1.0, act=lambda state, signals, dt: ticks.append(state.tick)),
-        Store("b", step=1.0, kind="discrete", act=lambda state, signals, dt: ticks.append(state.tick)),
+        Store("halved", step=1.0, act=count("halved")),
+        Store("whole", step=1.0, act=count("whole")),
+        Store("event", step=1.0, kind="discrete", act=count("event")),
     ]
     state, signals = tissue(processes)
     schedule = Schedule(processes, 1.0)
     for _, length in schedule.blocks(0, 5):
         schedule.block(state, signals, length)
-    assert ticks == list(range(10))
-    assert set(schedule.seconds) == {"a", "b"}
+    assert counted == {"halved": list(range(10)), "whole": list(range(5)), "event": list(range(5))}
+    assert set(schedule.seconds) == set(counted)
 
 
 def test_the_dead_leave_at_the_end_of_the_step_that_killed_them():

@@ -110,7 +110,7 @@ def test_a_snapshot_brings_everything_back():
     state = make(cells=5)
     state.fields["oxygen"] = np.random.default_rng(1).random((1, 4, 4))
     state["ur.s"][:] = np.random.default_rng(2).random((5, 3))
-    state.time, state.tick = 12.5, 77
+    state.time, state.steps["life"] = 12.5, 77
     state.divide(np.array([4]))
     state.remove(np.array([1]), "kill")
     kept = state.snapshot()
@@ -120,7 +120,7 @@ def test_a_snapshot_brings_everything_back():
     assert kept.keys() == again.keys()
     for name in kept:
         assert np.array_equal(kept[name], again[name], equal_nan=True), name
-    assert other.time == 12.5 and other.tick == 77
+    assert other.time == 12.5 and other.steps == {"life": 77}
     assert np.array_equal(other.add(np.array([0])), [5]) and other.ids[-1] == 6
 
 

@@ -21,16 +21,16 @@ def last_mean(scenario, quantity):
     return float(cells[quantity].values[here][living].astype(float).mean())
 
 
-def told_and_cut(folder, name, layer, quantity, cells, values):
-    """(row of explain's ranking for the layer, difference of runs with and without it by seed)."""
+def told_and_cut(folder, name, layer, quantity, cells, values, count=2):
+    """(row of explain's ranking for the layer, difference of runs with and without it by each of `count` seeds)."""
     path, _ = f"{folder / name}.yaml", copy(name, folder)
     values = {**values, "outputs": f"{{cells: [{quantity}, cell.living]}}"}
     outcome = f"mean({quantity}, {cells}) @ {values['time.stop']}"
-    tree = explain(Scenario.load(path, overrides=values), outcome, methods=("ablation",), seeds=2)
+    tree = explain(Scenario.load(path, overrides=values), outcome, methods=("ablation",), seeds=count)
     table = tree["ranking"].to_dataset()
     (row,) = [k for k, q in enumerate(table["quantity"].values) if str(q).startswith("tissue.")]
     first = Scenario.load(path).seed
-    seeds = [first, first + 1]
+    seeds = range(first, first + count)
     whole = [last_mean(Scenario.load(path, overrides=values, seed=s), quantity) for s in seeds]
     card, tensors = weights.load(folder / layer)
     learned = {k: v for k, v in tensors.items() if k.startswith(("does", "readout", "phi"))}
@@ -59,7 +59,7 @@ def test_the_flagship_hears_its_neighbours_as_much_as_explain_says(tmp_path):
         "space.domain": "{x: [0 um, 100 um], y: [0 um, 100 um]}",
     }
     row, cut = told_and_cut(
-        tmp_path, "pc9_combination", "weights/contact.safetensors", "rate.division", "pc9", small
+        tmp_path, "pc9_combination", "weights/contact.safetensors", "rate.division", "pc9", small, count=4
     )
     assert float(row["effect"]) == pytest.approx(cut.mean(), rel=1e-6)
     assert str(row["verdict"].values) == "lowers" and cut.max() < 0  # who is crowded divides less
