@@ -37,7 +37,7 @@ def _runner() -> Callable[..., None]:
     kind = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 5, *[ctypes.c_size_t] * 3)
     address = llvm.address_of_symbol("numba_parallel_for")
     if not address:
-        raise ImportError("this release of Numba lends its threads to its own kernels alone: install one that is tested")
+        raise ImportError("this release of Numba keeps its threads to its own kernels: install another")
     return kind(address)
 
 

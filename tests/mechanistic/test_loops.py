@@ -12,7 +12,7 @@ from numba import uint32, uint64
 
 from mechanistic import jit
 from mechanistic._philox import philox4x32, unit53
-from mechanistic.codegen import loops
+from mechanistic.codegen import _loop_threads, loops
 from mechanistic.codegen.loop_arguments import Given, flattened, packer
 from mechanistic.codegen.loops import Written, compiled, shared, stamp
 
@@ -122,6 +122,12 @@ def test_rows_in_threads_give_what_python_gives(kind, count):
     for one, other in zip(mine, theirs):
         assert one.tobytes() == other.tobytes()
     assert mine[3][0] == 21 + 27 + 2
+
+
+def test_threads_that_numba_does_not_lend_are_told_of(monkeypatch):
+    monkeypatch.setattr(_loop_threads.llvm, "address_of_symbol", lambda _name: None)
+    with pytest.raises(ImportError, match="Numba"):
+        _loop_threads._runner.__wrapped__()
 
 
 def test_single_precision_with_double_is_double():
