@@ -72,6 +72,11 @@ def ended(folder, idle="", fields=FIELDS, pathways="", named="q", hours=4):
     return simulation.state.snapshot()
 
 
+def differing(one, other):
+    """Names of the arrays that are not the same to the bit."""
+    return [name for name in one if not np.array_equal(one[name], other[name], equal_nan=True)]
+
+
 @pytest.fixture(scope="module")
 def alone(tmp_path_factory):
     return ended(with_models(tmp_path_factory.mktemp("alone")))
@@ -104,8 +109,15 @@ def test_a_part_that_tells_nobody_anything_changes_no_bit(alone, tmp_path, more)
     added = found.keys() - alone.keys()
     assert added and all("idle" in name for name in added)
     assert alone.keys() <= found.keys()
-    differ = [name for name in alone if not np.array_equal(alone[name], found[name], equal_nan=True)]
-    assert differ == []
+    assert differing(alone, found) == []
+
+
+@pytest.mark.parametrize("step", ["2 min", "30 min"])
+def test_a_part_of_another_pace_moves_nothing_but_what_is_halved_otherwise(alone, tmp_path, step):
+    more = f", idle: {{model: conversion.ant, time_unit: min, step: {step}}}"
+    found = ended(with_models(tmp_path), pathways=more, named="q, idle")
+    # the clock cut the dearest in two elsewhere: its counts of steps and its roundings differ
+    assert all(".q" in name for name in differing(alone, found))
 
 
 def test_each_act_of_a_perturbation_chooses_anew_and_its_choice_hangs_on_no_clock():
