@@ -21,6 +21,7 @@ _FOLDS = 10
 _TRIED: dict[str, tuple[float, ...]] = {
     "dose": (0.0, 0.5, 1.0),
     "strength": (0.0, 0.5, 1.0),
+    "middle": (0.0, 0.5, 1.0),
     "power": (1.0, 1.15, 1.3),
     "alike": (0.0, 0.3, 0.6, 0.9),
 }
@@ -147,7 +148,7 @@ def calibrate(
     for name, values in _TRIED.items():
         if name == "power" and not ((doses != 0).sum(1) > 1).any():
             continue  # drugs given alone say nothing of how drugs join
-        if name == "strength" and not unseen:
+        if name in ("strength", "middle") and not unseen:
             continue  # drugs that were measured hardly need what they have in common
         if name == "alike" and drugs.likeness is None:
             continue

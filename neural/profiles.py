@@ -37,12 +37,15 @@ class Choice:
         strength: power of a drug's strength (median size of its dose) in the common part.
         power: of `joined`; 1 adds up.
         alike: share of a drug's own profile that drugs have in common as their descriptions are alike.
+        middle: share of the drugs' median, beside their mean, in what a drug never given is expected to do. Drugs hit
+            few read-outs hard and each its own, so that one of them can carry a mean.
     """
 
     dose: float = 0.5
     strength: float = 0.5
     power: float = 1.15
     alike: float = 0.0
+    middle: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -73,6 +76,14 @@ def joined(given: np.ndarray, profiles: np.ndarray, power: float) -> np.ndarray:
     parts = given**power
     raised = (parts @ np.maximum(profiles, 0.0) ** power) ** (1.0 / power)
     return raised - (parts @ np.maximum(-profiles, 0.0) ** power) ** (1.0 / power)
+
+
+def middle(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """(node,) weighted median of values (n, node), linear between the two that half of all weight lies between."""
+    order = np.argsort(values, axis=0)
+    sums = np.cumsum(weight[order], axis=0) - weight[order] / 2
+    ranked = np.take_along_axis(values, order, axis=0)
+    return np.array([np.interp(weight.sum() / 2, s, v) for s, v in zip(sums.T, ranked.T, strict=True)])
 
 
 @dataclass(frozen=True)
@@ -194,18 +205,27 @@ class Fit:
             sizes = minimize(evidence, evidence.centre, jac=True, method="L-BFGS-B", options=options).x
         assert sizes is not None
         shared, noise = np.exp(2 * sizes[4]), np.exp(2 * sizes[0])
-        between = evidence.own(sizes) + np.exp(2 * sizes[3]) * evidence.together
+        own, common = evidence.own(sizes), np.exp(2 * sizes[3])
+        between = own + common * evidence.together
         kernel = given @ between @ given.T + shared
         values, vectors = np.linalg.eigh(kernel)
         gain = axes.signal / (np.maximum(values, 0.0)[:, None] * axes.signal + noise)
         off = np.sqrt(noise * axes.noise)
-        target, profiles, control = response, np.zeros(0), np.zeros(0)
+        target, inner, profiles, control = response, np.zeros(0), np.zeros(0), np.zeros(0)
         for _ in range(_ROUNDS):
             inner = vectors @ (vectors.T @ (target @ axes.into) * gain) @ axes.back
             profiles, control = between @ given.T @ inner, shared * inner.sum(0)
             left = response - joined(given, profiles, choice.power) - control
             # what joining takes away is given back to the rows; what is far off is drawn in
             target = given @ profiles + control + left / (1 + (left / off) ** 2 / _TAILS)
+        seen = (given > 0).any(0)
+        if choice.middle and seen.any() and not seen.all():
+            weight = drugs.strength**choice.strength
+            towards = middle(profiles[seen] / weight[seen, None], (weight / np.sqrt(np.diag(own)))[seen])
+            towards -= common * weight @ given.T @ inner
+            # of the common part a drug's own, known by likeness to others, already holds some
+            known = own[np.ix_(~seen, seen)] @ np.linalg.solve(own[np.ix_(seen, seen)], weight[seen])
+            profiles[~seen] += choice.middle * np.outer(weight[~seen] - known, towards)
         typical = noise / axes.signal.mean()
         inverse = np.linalg.inv(kernel + typical * np.eye(len(given)))
         return cls(profiles, control, choice, sizes, given, between, float(shared), float(typical), inverse)

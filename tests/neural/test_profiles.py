@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from neural.perturbation import calibrate, strengths
-from neural.profiles import Choice, Drugs, Fit, _Axes, _Evidence
+from neural.profiles import Choice, Drugs, Fit, _Axes, _Evidence, middle
 
 DRUGS, NODES = 6, 40
 RNG = np.random.default_rng(0)
@@ -73,3 +73,25 @@ def test_whether_doses_count_is_found(power):
     given = np.concatenate([np.eye(DRUGS)[[k]] * d for k in range(DRUGS) for d in dose[k]])
     found = calibrate(given, measured(given**power * (given > 0)), Drugs(strengths(given)), False)
     assert found.choice.dose == power
+
+
+def test_the_weighted_median_is_where_half_of_the_weight_lies():
+    values = np.array([[3.0, 0.0], [1.0, 10.0], [2.0, 20.0]])
+    np.testing.assert_allclose(middle(values, np.ones(3)), [2.0, 10.0])
+    np.testing.assert_allclose(middle(values, np.array([1.0, 1.0, 2.0])), [2.0, 10 + 10 / 3])
+    np.testing.assert_allclose(middle(values[:1], np.ones(1)), values[0])
+
+
+def test_what_single_drugs_hit_hard_is_not_expected_of_a_drug_never_given():
+    rng = np.random.default_rng(4)
+    common = rng.normal(size=NODES)
+    hit = 8.0 * np.kron(np.eye(DRUGS), np.ones(7))[:, :NODES]
+    given = np.repeat(np.eye(DRUGS)[:-1], 2, 0)
+    response = given @ (common + hit) + 0.1 * rng.normal(size=(len(given), NODES))
+    new, off = np.eye(DRUGS)[-1:], {}
+    for share in (0.0, 0.5, 1.0):
+        choice = Choice(dose=0.0, power=1.0, middle=share)
+        off[share] = Fit.to(given, response, drugs(), choice).predict(new)[0] - common
+    struck = hit[:-1].any(0)
+    assert np.abs(off[1.0][struck]).mean() < 0.5 * np.abs(off[0.0][struck]).mean()
+    np.testing.assert_allclose(off[0.5], (off[0.0] + off[1.0]) / 2)
