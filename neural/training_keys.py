@@ -22,212 +22,154 @@ class Key:
     one_of: tuple[str, ...] = ()
 
 
-_NUMBER = (int, float)
-NAMES = Key((list,), of=Key((str,)))
-SEEDS = Key((list,), of=Key((int,), low=0))
+TEXT = Key((str,))
+NAMES = Key((list,), of=TEXT)
+MAPPING = Key((dict,))
+WHOLE = Key((int,), low=0)
+COUNT = Key((int,), low=1)
+NUMBER = Key((int, float))
+NOT_NEGATIVE = replace(NUMBER, low=0)
+POSITIVE = replace(NUMBER, above=0)
+SEEDS = Key((list,), of=WHOLE)
+
+
+def part(**keys: Key) -> Key:
+    """A mapping that has keys of its own."""
+    return replace(MAPPING, keys=keys)
+
+
+def may(key: Key) -> Key:
+    """What may be left out."""
+    return replace(key, required=False)
+
+
 #: what training files of all kinds hold
-COMMON = {
-    "training": Key((int,), low=1),
-    "kind": Key((str,)),
-    "name": Key((str,)),
-    "output": Key((str,), required=False),
-    "notes": replace(NAMES, required=False),
-}
+COMMON = {"training": COUNT, "kind": TEXT, "name": TEXT, "output": may(TEXT), "notes": may(NAMES)}
 # a table of measurements: CSV, npz (its arrays by name) or AnnData
-_TABLE = Key(
-    (dict,),
-    keys={
-        "path": Key((str,)),
-        "values": Key((str,), required=False),
-        "labels": Key((str,), required=False),
-        "descriptions": Key((str,), required=False),
-    },
-)
+_TABLE = part(path=TEXT, values=may(TEXT), labels=may(TEXT), descriptions=may(TEXT))
 SCHEMA: dict[str, dict[str, Key]] = {
     "manipulator": {
         **COMMON,
-        "data": Key(
-            (dict,),
-            keys={
-                "path": Key((str,)),
-                "replicates": Key((int,), low=1),
-                "in_use": replace(NAMES, required=False),
-            },
+        "data": part(path=TEXT, replicates=COUNT, in_use=may(NAMES)),
+        "drugs": MAPPING,
+        "space": part(name=TEXT, components=Key((list,))),
+        "architecture": may(
+            part(
+                hidden=may(COUNT),
+                residual=may(NOT_NEGATIVE),
+                step=may(POSITIVE),
+                power=may(replace(NUMBER, low=1)),
+                monolayer=may(part(**{n: may(NOT_NEGATIVE) for n in ("clustering", "overlap")})),
+            )
         ),
-        "drugs": Key((dict,)),
-        "space": Key((dict,), keys={"name": Key((str,)), "components": Key((list,))}),
-        "architecture": Key(
-            (dict,),
-            required=False,
-            keys={
-                "hidden": Key((int,), required=False, low=1),
-                "residual": Key(_NUMBER, required=False, low=0),
-                "step": Key(_NUMBER, required=False, above=0),
-                "power": Key(_NUMBER, required=False, low=1),
-                "monolayer": Key(
-                    (dict,),
-                    required=False,
-                    keys={n: Key(_NUMBER, required=False, low=0) for n in ("clustering", "overlap")},
-                ),
-            },
-        ),
-        "fit": Key(
-            (dict,),
-            required=False,
-            keys={
-                "folds": Key((int,), required=False, low=2),
-                "seed": Key((int,), required=False, low=0),
-                "iterations": Key((int,), required=False, low=20),
-                "rate": Key(_NUMBER, required=False, above=0),
-                "frames_worth": Key(_NUMBER, required=False, above=0),
-                "day_to_day": Key(_NUMBER, required=False, above=0),
-                "taught": Key(_NUMBER, required=False, low=0),
-                "drug_background": Key(_NUMBER, required=False, above=0),
-                "drift": Key(_NUMBER, required=False, above=0),
-            },
+        "fit": may(
+            part(
+                folds=may(Key((int,), low=2)),
+                seed=may(WHOLE),
+                iterations=may(Key((int,), low=20)),
+                rate=may(POSITIVE),
+                frames_worth=may(POSITIVE),
+                day_to_day=may(POSITIVE),
+                taught=may(NOT_NEGATIVE),
+                drug_background=may(POSITIVE),
+                drift=may(POSITIVE),
+            )
         ),
     },
     "transport": {
         **COMMON,
         "data": _TABLE,
-        "time": Key((str,)),
-        "time_unit": Key((str,), required=False, one_of=("min", "h", "day")),
-        "space": Key(
-            (dict,),
-            keys={
-                "name": Key((str,)),
-                "components": Key((int,), required=False, low=1),
-                "embedding": Key((str,), required=False),
-                "features": replace(NAMES, required=False),
-                "conserved": Key((list,), required=False, of=NAMES),
-            },
+        "time": TEXT,
+        "time_unit": may(Key((str,), one_of=("min", "h", "day"))),
+        "space": part(
+            name=TEXT,
+            components=may(COUNT),
+            embedding=may(TEXT),
+            features=may(NAMES),
+            conserved=may(Key((list,), of=NAMES)),
         ),
-        "architecture": Key(
-            (dict,),
-            required=False,
-            keys={"hidden": Key((int,), required=False, low=1), "layers": Key((int,), required=False, low=1)},
-        ),
-        "fit": Key(
-            (dict,),
-            required=False,
-            keys={
-                "seed": Key((int,), required=False, low=0),
-                "iterations": Key((int,), required=False, low=1),
-                "fine_tuning": Key((int,), required=False, low=0),
-                "rate": Key(_NUMBER, required=False, above=0),
-            },
-        ),
+        "architecture": may(part(hidden=may(COUNT), layers=may(COUNT))),
+        "fit": may(part(seed=may(WHOLE), iterations=may(COUNT), fine_tuning=may(WHOLE), rate=may(POSITIVE))),
     },
     "perturbation": {
         **COMMON,
         "data": _TABLE,
-        "drugs": replace(NAMES, required=False),
-        "responses": replace(NAMES, required=False),
-        "unit": Key((str,), required=False),
+        "drugs": may(NAMES),
+        "responses": may(NAMES),
+        "unit": may(TEXT),
     },
     "traces": {
         **COMMON,
         "data": _TABLE,
-        "track": Key((str,), required=False),
-        "time": Key((str,), required=False),
-        "treatment": Key((str,), required=False),
-        "channels": replace(NAMES, required=False),
-        "given": Key((int,), low=1),
-        "frames": Key((int,), required=False, low=2),
-        "frame": Key(_NUMBER, required=False, above=0),
-        "fit": Key((dict,), required=False, keys={"seed": Key((int,), required=False, low=0)}),
+        "track": may(TEXT),
+        "time": may(TEXT),
+        "treatment": may(TEXT),
+        "channels": may(NAMES),
+        "given": COUNT,
+        "frames": may(Key((int,), low=2)),
+        "frame": may(POSITIVE),
+        "fit": may(part(seed=may(WHOLE))),
     },
     "representation": {
         **COMMON,
-        "data": Key((dict,), keys={"path": Key((str,))}),
-        "scale": Key((str,), required=False),
-        "method": Key((str,), required=False),
-        "space": Key(
-            (dict,),
-            keys={
-                "name": Key((str,)),
-                "components": Key((int,), low=1),
-                "states": Key((str,), required=False),
-            },
-        ),
-        "modalities": Key((dict,)),
-        "graph": Key(
-            (dict,),
-            required=False,
-            keys={
-                "positions": Key((str, list)),
-                "radius": Key(_NUMBER, above=0),
-                "hops": Key((int,), required=False, low=1),
-            },
-        ),
-        "fit": Key(
-            (dict,),
-            required=False,
-            keys={
-                "seed": Key((int,), required=False, low=0),
-                "hold_out": Key(_NUMBER, required=False, above=0),
-                "hold_out_by": Key((str,), required=False),
-                "hidden": Key((int,), required=False, low=1),
-                "layers": Key((int,), required=False, low=1),
-                "epochs": Key((int,), required=False, low=1),
-                "rate": Key(_NUMBER, required=False, above=0),
-            },
+        "data": part(path=TEXT),
+        "scale": may(TEXT),
+        "method": may(TEXT),
+        "space": part(name=TEXT, components=COUNT, states=may(TEXT)),
+        "modalities": MAPPING,
+        "graph": may(part(positions=Key((str, list)), radius=POSITIVE, hops=may(COUNT))),
+        "fit": may(
+            part(
+                seed=may(WHOLE),
+                hold_out=may(POSITIVE),
+                hold_out_by=may(TEXT),
+                hidden=may(COUNT),
+                layers=may(COUNT),
+                epochs=may(COUNT),
+                rate=may(POSITIVE),
+            )
         ),
     },
     "tissue": {
         **COMMON,
-        "radius": Key(_NUMBER, above=0),
-        "cell_radius": Key(_NUMBER, above=0),
-        "layers": Key((dict,), keys={p: Key((int,), low=1) for p in ("train", "check", "test")}),
-        "architecture": Key((dict,), keys={"hidden": Key((int,), low=1)}),
-        "fit": Key((dict,), keys={"seed": Key((int,), low=0), "iterations": Key((int,), low=20)}),
+        "radius": POSITIVE,
+        "cell_radius": POSITIVE,
+        "layers": part(**dict.fromkeys(("train", "check", "test"), COUNT)),
+        "architecture": part(hidden=COUNT),
+        "fit": part(seed=WHOLE, iterations=Key((int,), low=20)),
     },
     "niche": {
         **COMMON,
         "data": _TABLE,
-        "columns": Key((dict,), False, keys={k: Key((str,), False) for k in ("type", "region", "x", "y")}),
-        "scale": Key(_NUMBER, required=False, above=0),
-        "leave_out": replace(NAMES, required=False),
-        "radius": Key(_NUMBER, above=0),
-        "near": Key(_NUMBER, required=False, above=0),
-        "fit": Key(
-            (dict,),
-            required=False,
-            keys={
-                "seed": Key((int,), False, low=0),
-                "folds": Key((int,), False, low=3),
-                "block": Key(_NUMBER, False, above=0),
-            },
-        ),
+        "columns": may(part(**{k: may(TEXT) for k in ("type", "region", "x", "y")})),
+        "scale": may(POSITIVE),
+        "leave_out": may(NAMES),
+        "radius": POSITIVE,
+        "near": may(POSITIVE),
+        "fit": may(part(seed=may(WHOLE), folds=may(Key((int,), low=3)), block=may(POSITIVE))),
     },
     "law": {
         **COMMON,
-        "data": replace(_TABLE, required=False),
-        "simulated": Key(
-            (dict,),
-            required=False,
-            keys={
-                "scenario": Key((str,)),
-                "set": Key((dict,), required=False),
-                "seeds": SEEDS,
-                "held_out": Key((dict,), False, keys={"set": Key((dict,), False), "seeds": SEEDS}),
-            },
+        "data": may(_TABLE),
+        "simulated": may(
+            part(
+                scenario=TEXT,
+                set=may(MAPPING),
+                seeds=SEEDS,
+                held_out=may(part(set=may(MAPPING), seeds=SEEDS)),
+            )
         ),
-        "held_out": Key((dict,), required=False, keys={"path": Key((str,))}),
-        "truth": Key((dict,), required=False),
-        "unit": Key((str,), required=False),
+        "held_out": may(part(path=TEXT)),
+        "truth": may(MAPPING),
+        "unit": may(TEXT),
         "signals": NAMES,
-        "quantities": Key((dict,), required=False),
-        "radius": Key(_NUMBER, above=0),
-        "dims": Key((int,), required=False, low=2),
-        "mean": Key((int,), required=False, low=0),
-        "by_distance": Key((int,), required=False, low=0),
-        "itself": Key((int,), required=False, low=0),
-        "fit": Key(
-            (dict,),
-            required=False,
-            keys={"seed": Key((int,), False, low=0), "hold_out": Key(_NUMBER, False, above=0)},
-        ),
+        "quantities": may(MAPPING),
+        "radius": POSITIVE,
+        "dims": may(Key((int,), low=2)),
+        "mean": may(WHOLE),
+        "by_distance": may(WHOLE),
+        "itself": may(WHOLE),
+        "fit": may(part(seed=may(WHOLE), hold_out=may(POSITIVE))),
     },
 }
 
@@ -287,7 +229,7 @@ def check_manipulator(spec: dict[str, Any], lines: dict[str, int], problems: Pro
             )
     if not drugs:
         problems.append((lines["drugs"], "drugs", "names no drug"))
-    component = {"name": Key((str,)), "hours": Key(_NUMBER, above=2), "reads": Key((dict,), required=False)}
+    component = {"name": TEXT, "hours": replace(NUMBER, above=2), "reads": may(MAPPING)}
     if not components:
         problems.append((lines["space.components"], "space.components", "is empty"))
     for i, entry in enumerate(components):
@@ -296,7 +238,7 @@ def check_manipulator(spec: dict[str, Any], lines: dict[str, int], problems: Pro
             problems.append((lines.get(at), at, f"must be a mapping (got {entry!r})"))
             continue
         check(entry, component, at, lines, problems)
-        rates = {r: Key(_NUMBER, required=False) for r in ("division", "apoptosis", "lysis", "clearance")}
+        rates = {r: may(NUMBER) for r in ("division", "apoptosis", "lysis", "clearance")}
         if isinstance(entry.get("reads"), dict):
             check(entry["reads"], rates, f"{at}.reads", lines, problems)
 
@@ -318,8 +260,8 @@ def check_representation(spec: dict[str, Any], lines: dict[str, int], problems: 
         return
     if not modalities:
         problems.append((lines.get("modalities"), "modalities", "names no modality"))
-    entry = {k: Key((str,), required=False) for k in ("kind", "values", "weights")}
-    entry["features"] = replace(NAMES, required=False)
+    entry = {k: may(TEXT) for k in ("kind", "values", "weights")}
+    entry["features"] = may(NAMES)
     pools = "graph" in spec
     for name, asked in modalities.items():
         at = f"modalities.{name}"

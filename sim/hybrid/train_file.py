@@ -23,39 +23,53 @@ from pathlib import Path
 from typing import Any
 
 from neural.training_file import TrainingFile
-from neural.training_keys import COMMON, NAMES, Key, check
+from neural.training_keys import (
+    COMMON,
+    COUNT,
+    MAPPING,
+    NAMES,
+    NOT_NEGATIVE,
+    NUMBER,
+    POSITIVE,
+    TEXT,
+    WHOLE,
+    Key,
+    check,
+    may,
+    part,
+)
 from sim.hybrid.joint import Changes, Gives, Joint, Rate, Sets, Target
 
-_NUMBER = (int, float)
+_FLAG = Key((bool,))
 SCHEMA = {
     **COMMON,
-    "model": Key((str,)),
-    "networks": Key((dict,), of=Key((dict,))),
-    "data": Key((dict,), keys={"path": Key((str,)), "sha256": Key((str,), required=False)}),
-    "noise": Key((dict,), of=Key(_NUMBER, above=0)),
-    "experiments": Key((dict,), required=False, of=Key((dict,), of=Key(_NUMBER))),
-    "learn": Key((dict,), required=False),
-    "held_out": Key(_NUMBER, required=False, low=0),
-    "starts": Key((int,), required=False, low=1),
-    "steps": Key((int,), required=False, low=1),
-    "simpler": Key((bool,), required=False),
-    "seed": Key((int,), required=False, low=0),
-    "structure": Key((dict,), required=False, keys={"degree": Key((int,), low=1)}),
+    "model": TEXT,
+    "networks": replace(MAPPING, of=MAPPING),
+    "data": part(path=TEXT, sha256=may(TEXT)),
+    "noise": replace(MAPPING, of=POSITIVE),
+    "experiments": may(replace(MAPPING, of=replace(MAPPING, of=NUMBER))),
+    "learn": may(MAPPING),
+    "held_out": may(NOT_NEGATIVE),
+    "starts": may(COUNT),
+    "steps": may(COUNT),
+    "simpler": may(_FLAG),
+    "seed": may(WHOLE),
+    "structure": may(part(degree=COUNT)),
 }
 _NETWORK = {
     "inputs": NAMES,
-    "rate": Key((dict,), required=False, of=Key(_NUMBER)),
-    "instead_of": Key((str,), required=False),
-    "times": replace(NAMES, required=False),
-    "parameter": Key((str,), required=False),
-    "quantity": Key((str,), required=False),
-    "changes": Key((str,), required=False),
-    "start": Key(_NUMBER, required=False),
-    "widths": Key((list,), required=False, of=Key((int,), low=1)),
-    "activation": Key((str,), required=False),
-    "positive": Key((bool,), required=False),
-    "input_scales": Key((list,), required=False, of=Key(_NUMBER)),
-    "output_scale": Key(_NUMBER, required=False),
+    "rate": may(replace(MAPPING, of=NUMBER)),
+    "instead_of": may(TEXT),
+    "times": may(NAMES),
+    "parameter": may(TEXT),
+    "quantity": may(TEXT),
+    "changes": may(TEXT),
+    "start": may(NUMBER),
+    "widths": may(Key((list,), of=COUNT)),
+    "activation": may(TEXT),
+    "positive": may(_FLAG),
+    "input_scales": may(Key((list,), of=NUMBER)),
+    "output_scale": may(NUMBER),
 }
 _TARGETS = ("rate", "instead_of", "parameter", "quantity", "changes")
 

@@ -19,36 +19,33 @@ fit: {seed: 1, iterations: 200, starts: 1, rate: 0.05, hold_out: 0.25, check: 0.
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from neural.training_file import TrainingFile
-from neural.training_keys import COMMON, SEEDS, Key
+from neural.training_keys import COMMON, COUNT, MAPPING, POSITIVE, SEEDS, TEXT, WHOLE, may, part
 
-_NUMBER = (int, float)
 SCHEMA = {
     **COMMON,
-    "scenario": Key((str,)),
-    "set": Key((dict,), required=False),
-    "data": Key((dict,), required=False, keys={"path": Key((str,))}),
-    "simulated": Key((dict,), required=False, keys={"set": Key((dict,), required=False), "seeds": SEEDS}),
-    "quantities": Key((dict,), of=Key((str,))),
-    "learn": Key((dict,)),
-    "horizon": Key((int,), required=False, low=1),
-    "step": Key(_NUMBER, required=False, above=0),
-    "parts": Key((int,), required=False, low=1),
-    "fit": Key(
-        (dict,),
-        required=False,
-        keys={
-            "seed": Key((int,), required=False, low=0),
-            "iterations": Key((int,), required=False, low=1),
-            "starts": Key((int,), required=False, low=1),
-            "rate": Key(_NUMBER, required=False, above=0),
-            "hold_out": Key(_NUMBER, required=False, above=0),
-            "check": Key(_NUMBER, required=False, above=0),
-        },
+    "scenario": TEXT,
+    "set": may(MAPPING),
+    "data": may(part(path=TEXT)),
+    "simulated": may(part(set=may(MAPPING), seeds=SEEDS)),
+    "quantities": replace(MAPPING, of=TEXT),
+    "learn": MAPPING,
+    "horizon": may(COUNT),
+    "step": may(POSITIVE),
+    "parts": may(COUNT),
+    "fit": may(
+        part(
+            seed=may(WHOLE),
+            iterations=may(COUNT),
+            starts=may(COUNT),
+            rate=may(POSITIVE),
+            hold_out=may(POSITIVE),
+            check=may(POSITIVE),
+        )
     ),
 }
 
