@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,8 @@ def train_transport(
     times = np.array(sorted(cells))
     snapshots = [cells[t] for t in times]
     kept = Checkpoint(checkpoint, f"{digest} {sorted_text(spec)}", resume)
-    drift, fit = _flow(snapshots, times, hidden, options, conserved, kept, progress, "flow")
+    asked = _Asked(snapshots, times, hidden, options, conserved)
+    drift, fit = _flow(asked, kept, progress, "flow")
     field = fit.finish()
     if options["fine_tuning"]:
         losses = fine_tune(
@@ -51,7 +53,7 @@ def train_transport(
             progress(
                 len(losses), len(losses), f"through the ODE: energy distance {np.mean(losses[-10:]):.3f}"
             )
-    scores = _scores(snapshots, times, hidden, options, conserved, progress)
+    scores = _scores(asked, progress)
     tensors = {**space, **model_tensors(times, snapshots, drift, field, fit.scale)}
     card = {
         "kind": "transport",
@@ -151,21 +153,32 @@ def _cells(
     return cells, space_tensors(mean, axes, scale), labels, table.sha256, conserved
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """Snapshots [(cell, d)] at their times (K,), and how the flow between them is to be fitted."""
+
+    snapshots: list[np.ndarray]
+    times: np.ndarray
+    hidden: list[int]
+    options: dict[str, Any]
+    conserved: np.ndarray | None
+
+    def without(self, k: int) -> _Asked:
+        """The same with one snapshot less."""
+        return replace(
+            self, snapshots=self.snapshots[:k] + self.snapshots[k + 1 :], times=np.delete(self.times, k)
+        )
+
+
 def _flow(
-    snapshots: list[np.ndarray],
-    times: np.ndarray,
-    hidden: list[int],
-    options: dict[str, Any],
-    conserved: np.ndarray | None,
-    checkpoint: Checkpoint | None,
-    progress: Progress | None,
-    what: str,
+    asked: _Asked, checkpoint: Checkpoint | None, progress: Progress | None, what: str
 ) -> tuple[LinearDrift, FlowFit]:
     """Drift and network between the snapshots; kept in `checkpoint` every few iterations."""
-    matched = Matched.of(snapshots, times.tolist(), _RELAXATION, int(options["seed"]), conserved)
-    drift = LinearDrift.fit(snapshots, times.tolist(), matched)
+    snapshots, times, options = asked.snapshots, asked.times.tolist(), asked.options
+    matched = Matched.of(snapshots, times, _RELAXATION, int(options["seed"]), asked.conserved)
+    drift = LinearDrift.fit(snapshots, times, matched)
     total = int(options["iterations"])
-    fit = FlowFit(matched, drift, hidden, float(options["rate"]), total, int(options["seed"]))
+    fit = FlowFit(matched, drift, asked.hidden, float(options["rate"]), total, int(options["seed"]))
     if checkpoint is not None and (state := checkpoint.read()) is not None:
         fit.restore(state)
     while fit.iteration < total:
@@ -178,31 +191,16 @@ def _flow(
     return drift, fit
 
 
-def _scores(
-    snapshots: list[np.ndarray],
-    times: np.ndarray,
-    hidden: list[int],
-    options: dict[str, Any],
-    conserved: np.ndarray | None,
-    progress: Progress | None,
-) -> dict[str, dict[str, float]]:
+def _scores(asked: _Asked, progress: Progress | None) -> dict[str, dict[str, float]]:
     """Left-out inner snapshots by transport, by the flow from the one before, and by rules."""
+    snapshots, times = asked.snapshots, asked.times
     rows: dict[str, list[dict[str, float]]] = {}
     for k in range(1, len(times) - 1):
-        kept = [i for i in range(len(times)) if i != k]
-        known = {float(times[i]): snapshots[i] for i in kept}
+        rest = asked.without(k)
+        known = dict(zip(rest.times.tolist(), rest.snapshots, strict=True))
         at = float((times[k] - times[k - 1]) / (times[k + 1] - times[k - 1]))
         shares, told = transport.rehearse(known)
-        drift, fit = _flow(
-            [snapshots[i] for i in kept],
-            times[kept],
-            hidden,
-            options,
-            conserved,
-            None,
-            progress,
-            f"without {times[k]:g}",
-        )
+        drift, fit = _flow(rest, None, progress, f"without {times[k]:g}")
         before, after, truth = snapshots[k - 1], snapshots[k + 1], snapshots[k]
 
         def pushed(field: MLPField | None, k=k, drift=drift, fit=fit) -> np.ndarray:
