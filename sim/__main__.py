@@ -7,8 +7,10 @@ interrupts.install()
 
 def main() -> None:
     """Entry point of the command."""
-    from sim.cli import main as command
+    from sim.loading import loading
 
+    with loading():
+        from sim.cli import main as command
     command()
 
 

@@ -15,6 +15,7 @@ from sim import interrupts
 from sim.build import Plan, plan
 from sim.errors import Interrupted, SimulationError
 from sim.instruments import Instrument
+from sim.loading import loading
 from sim.perturbations import Perturbation
 from sim.progress import Progress, Silent
 
@@ -127,9 +128,10 @@ def simulate(
     check_output(output, force=force, resume=resume, needed=0 if resume else bytes_needed(planned))
     progress = progress or Silent()
     progress.phase("loading models and compiling kernels")
-    from sim.simulation import Simulation
+    with loading():
+        from sim.simulation import Simulation
 
-    simulation = Simulation(planned)
+        simulation = Simulation(planned)
     identity = _identity(planned)
     if resume:
         writer, checkpoint = RunWriter.resume(output, expect=identity)

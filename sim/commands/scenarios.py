@@ -9,6 +9,7 @@ import typer
 
 from sim.commands.common import Outside, Quiet, ScenarioFile, Seed, Sets, app, load, print_error, say
 from sim.errors import CellweaveError
+from sim.loading import loading
 
 
 @app.command()
@@ -30,18 +31,20 @@ def run(
     allow_outside: Outside = False,
 ) -> None:
     """Simulate a scenario: a Zarr store, and a report beside it."""
-    from sim.build import plan
-    from sim.controller import as_begun, simulate
-    from sim.progress import shown
-    from sim.threads import use
+    with loading():
+        from sim.build import plan
+        from sim.controller import as_begun, simulate
+        from sim.progress import shown
+        from sim.threads import use
 
-    loaded = load(scenario, sets, seed, allow_outside)
+        loaded = load(scenario, sets, seed, allow_outside)
     output = output or Path(f"{Path(loaded.file).stem}.zarr")
     progress = shown(loaded.time.stop.unit, quiet)
     try:
         if resume:
             loaded = as_begun(loaded, output)
-        planned = plan(loaded)
+        with loading():
+            planned = plan(loaded)
         if loaded.seed_was_drawn and not resume:
             progress.phase(f"seed {loaded.seed} was drawn; it is stored with the run")
         use(threads, device)
