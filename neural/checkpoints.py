@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import hashlib
+import io
 import json
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+from neural.errors import TrainingError
+
+_SEAL = hashlib.sha256().digest_size
 
 
 class Checkpoint:
@@ -22,21 +28,41 @@ class Checkpoint:
         self.file, self._mark, self._resume = file, mark, resume
 
     def read(self) -> dict[str, Any] | None:
-        """The state that was written last, or None. Nothing in the file is run."""
+        """The state that was written last, or None. Nothing in the file is run.
+
+        Raises:
+            TrainingError: the file is not as it was written.
+        """
         import torch
 
         if not self._resume or not self.file.exists():
             return None
-        state = torch.load(self.file, weights_only=True)
+        content = self.file.read_bytes()
+        body, seal = content[:-_SEAL], content[-_SEAL:]
+        if hashlib.sha256(body).digest() != seal:
+            message = "this checkpoint is damaged; go on without --resume to begin again"
+            raise TrainingError(self.file, [(None, None, message)])
+        state = torch.load(io.BytesIO(body), weights_only=True)
         return state if state.pop("mark") == self._mark else None
 
     def write(self, state: dict[str, Any]) -> None:
-        """Keep `state`, in one piece or not at all."""
+        """Keep `state`, in one piece or not at all.
+
+        Raises:
+            OSError: the disk; the state before stays.
+        """
         import torch
 
+        body = io.BytesIO()
+        torch.save({"mark": self._mark, **state}, body)
+        content = body.getvalue()
         part = self.file.with_name(self.file.name + ".part")
-        torch.save({"mark": self._mark, **state}, part)
-        part.replace(self.file)
+        try:
+            part.write_bytes(content + hashlib.sha256(content).digest())
+            part.replace(self.file)
+        except OSError:
+            part.unlink(missing_ok=True)
+            raise
 
 
 def sorted_text(spec: dict[str, Any]) -> str:

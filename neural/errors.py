@@ -2,6 +2,17 @@
 
 from __future__ import annotations
 
+_LONGEST_VALUE = 80
+
+
+def shown(value: object) -> str:
+    """A value as messages print it: without control characters, at most 80 characters long."""
+    if isinstance(value, str):
+        value = value[:_LONGEST_VALUE]
+    text = repr(value)
+    text = text if text.isprintable() else text.encode("unicode_escape").decode()
+    return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 1] + "…"
+
 
 class WeightsError(ValueError):
     """A weights file that must not or cannot be used.

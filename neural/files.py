@@ -18,6 +18,21 @@ def is_there(path: str | os.PathLike) -> bool:
         return False
 
 
+def no_place_for_weights(path: str | os.PathLike) -> str | None:
+    """Why weights cannot be written to `path`; None where they can, as far as can be told before they are there."""
+    name = os.path.basename(path)
+    if not name.endswith(".safetensors") or name == ".safetensors":
+        return "must be the name of a .safetensors file"
+    if os.path.isdir(path):
+        return "is a folder; name a file"
+    folder = os.path.dirname(os.path.abspath(path))
+    while not os.path.lexists(folder):
+        folder = os.path.dirname(folder)
+    if not os.path.isdir(folder):
+        return f"{folder} is not a folder"
+    return None if os.access(folder, os.W_OK | os.X_OK) else f"{folder} is read-only"
+
+
 def read_text(path: str | os.PathLike) -> str:
     """The file's text, UTF-8 with or without a mark.
 
@@ -30,10 +45,13 @@ def read_text(path: str | os.PathLike) -> str:
             raise TrainingError(path, [(None, None, "is not a regular file; give the path of a text file")])
         if info.st_size > _LARGEST:
             raise TrainingError(path, [(None, None, f"is {info.st_size} bytes; at most {_LARGEST} are read")])
-        with open(path, encoding="utf-8-sig", newline="") as file:
-            return file.read()
+        with open(path, "rb") as file:
+            return file.read(_LARGEST + 1).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise TrainingError(path, [(None, None, f"is not UTF-8 text (byte {error.start})")]) from None
+        line = error.object.count(b"\n", 0, error.start) + 1
+        byte = error.object[error.start]
+        message = f"not UTF-8 (got byte 0x{byte:02x}); save the file as UTF-8"
+        raise TrainingError(path, [(line, None, message)]) from None
     except (OSError, ValueError) as error:
         if isinstance(error, TrainingError):
             raise

@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from neural import weights as weight_files
-from neural.errors import TrainingError, WeightsError
+from neural.errors import TrainingError, WeightsError, shown
 from neural.files import read_text
 from neural.manipulators import Manipulator
 from neural.uncertainty import value_of_measuring
@@ -201,7 +201,7 @@ def read_conditions(
             if not least <= value <= top.get(name, math.inf) or math.isinf(value):
                 upper = f" to {top[name]:g}" if name in top else ""
                 wanted = "a finite number" if math.isinf(least) else f"a number from {least:g}{upper}"
-                problems.append((number, name, f"must be {wanted} (got {cell!r})"))
+                problems.append((number, name, f"must be {wanted} (got {shown(cell)})"))
             row[name] = value
         rows.append(row)
     if problems:

@@ -21,11 +21,10 @@ def read(text: str, file: object) -> tuple[dict[str, Any], dict[str, int]]:
     import yaml
 
     if len(text) > _LARGEST:
-        raise TrainingError(file, [(None, None, f"is larger than {_LARGEST} bytes")])
+        raise TrainingError(file, [(1, None, f"is larger than {_LARGEST} bytes (got {len(text)})")])
     try:
-        for depth in _depths(text):
-            if depth > _DEEPEST:
-                raise TrainingError(file, [(None, None, f"is nested deeper than {_DEEPEST}")])
+        if (line := _too_deep(text)) is not None:
+            raise TrainingError(file, [(line, None, f"is nested deeper than {_DEEPEST}")])
         for token in yaml.scan(text):
             if isinstance(token, yaml.AliasToken | yaml.AnchorToken | yaml.TagToken):
                 word = type(token).__name__.removesuffix("Token").lower()
@@ -33,12 +32,14 @@ def read(text: str, file: object) -> tuple[dict[str, Any], dict[str, int]]:
                     file, [(token.start_mark.line + 1, None, f"{word} not allowed here; write it out")]
                 )
         nodes = list(yaml.compose_all(text, Loader=yaml.SafeLoader))
+    except yaml.reader.ReaderError as error:
+        line = text.count("\n", 0, error.position) + 1
+        message = f"the character U+{error.character:04X} is not accepted; remove it"
+        raise TrainingError(file, [(line, None, message)]) from None
     except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
+        mark = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
         what = getattr(error, "problem", None) or "cannot be read"
-        raise TrainingError(
-            file, [(mark.line + 1 if mark else None, None, f"not valid YAML: {what}")]
-        ) from None
+        raise TrainingError(file, [(mark.line + 1 if mark else 1, None, f"not valid YAML: {what}")]) from None
     if not nodes or nodes[0] is None:
         raise TrainingError(file, [(1, None, "the file is empty")])
     if len(nodes) > 1:
@@ -55,21 +56,23 @@ def read(text: str, file: object) -> tuple[dict[str, Any], dict[str, int]]:
     return content, lines
 
 
-def _depths(text: str) -> list[int]:
-    """How deep flow brackets and indents go, told before the parser recurses."""
-    flow, deepest = 0, 0
-    for c in text:
-        flow += (c in "[{") - (c in "]}")
-        deepest = max(deepest, flow)
+def _too_deep(text: str) -> int | None:
+    """The line from which flow brackets or indents go too deep, told before the parser recurses."""
+    flow = 0
     indents: list[int] = []
-    for line in text.splitlines():
+    for number, line in enumerate(text.splitlines(), 1):
+        deepest = 0
+        for c in line:
+            flow += (c in "[{") - (c in "]}")
+            deepest = max(deepest, flow)
         body = line.lstrip(" ")
         width = len(line) - len(body)
         while indents and indents[-1] >= width:
             indents.pop()
         indents.append(width)
-        deepest = max(deepest, len(indents), body.count("- ") if body.startswith("- ") else 0)
-    return [deepest]
+        if max(deepest, len(indents), body.count("- ") if body.startswith("- ") else 0) > _DEEPEST:
+            return number
+    return None
 
 
 def _value(

@@ -12,7 +12,7 @@ scores beside their controls.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
@@ -44,22 +44,26 @@ _FURTHER = {"manipulator": check_manipulator, "representation": check_representa
 
 @dataclass(frozen=True)
 class Training:
-    """A checked training file: its content, the data it needs (None where none) and where weights go."""
+    """A checked training file: its content, the data it needs (None where none), where weights go, and its lines."""
 
     file: Path
     spec: dict[str, Any]
     data: Path | None
     output: Path
+    lines: dict[str, int]
 
 
-def load_training(path: str | os.PathLike, need_data: bool = True) -> Training:
+def load_training(path: str | os.PathLike, need_data: bool = True, elsewhere: Sequence[str] = ()) -> Training:
     """Read and check a training file; light (no torch).
+
+    Args:
+        elsewhere: kinds that others read, of which one may be meant.
 
     Raises:
         TrainingError: every problem of the file at once, each with line and key; with `need_data`, also
             data that are not there.
     """
-    told = TrainingFile(path, SCHEMA, _FURTHER)
+    told = TrainingFile(path, SCHEMA, _FURTHER, elsewhere)
     spec, data = told.spec, None
     if "data" in spec:
         data = told.path.parent / spec["data"]["path"]
@@ -73,7 +77,7 @@ def load_training(path: str | os.PathLike, need_data: bool = True) -> Training:
                 told.needs(f"{part}.{key}", other)
             spec[part][key] = str(other)
     told.refuse()
-    return Training(told.path, spec, data, told.output)
+    return Training(told.path, spec, data, told.output, told.lines)
 
 
 def train(
@@ -83,6 +87,7 @@ def train(
     progress: Progress | None = None,
     *,
     tables: Mapping[str, Path] | None = None,
+    elsewhere: Sequence[str] = (),
 ) -> Path:
     """Fit what the training file asks for; returns the path of the weights. A model card (.md) lies beside
     it.
@@ -93,16 +98,17 @@ def train(
         resume: go on from the checkpoint that an interrupted run left beside the output, if it is of the
             same file and data; the result is the same bits as without the interruption.
         progress: called as progress(iteration, total, text).
+        elsewhere: kinds that others train, of which one may be meant.
         tables: by key (`data`, `held_out`), the tables that stand for what the file says is simulated.
 
     Raises:
         TrainingError: the file or its data are wrong; nothing was written.
     """
-    job = load_training(path)
+    job = load_training(path, elsewhere=elsewhere)
     if "simulated" in job.spec:
         if tables is None:
             message = "these tracks are simulated first; cellweave train does that"
-            raise TrainingError(path, [(None, "simulated", message)])
+            raise TrainingError(path, [(job.lines.get("simulated"), "simulated", message)])
         given: dict[str, Any] = {key: {"path": str(table)} for key, table in tables.items()}
         asked = job.spec["simulated"]
         given["made"] = {"made": f"{asked['scenario']} run with seeds {asked['seeds']}"}
@@ -126,9 +132,16 @@ def train(
             try:
                 trainer(job.spec, job.data, target, checkpoint, resume, progress)
             except (ValueError, KeyError, OSError) as error:
-                if isinstance(error, TrainingError):
+                if isinstance(error, TrainingError) or (
+                    isinstance(error, OSError) and not _reads(job, error)
+                ):
                     raise
                 said = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-                raise TrainingError(path, [(None, "data.path", said)]) from error
+                raise TrainingError(path, [(job.lines.get("data.path"), "data.path", said)]) from error
     target.with_suffix(".md").write_text(as_markdown(target), encoding="utf-8")
     return target
+
+
+def _reads(job: Training, error: OSError) -> bool:
+    """Whether it is the measurements that could not be read, not something that could not be written."""
+    return error.filename is not None and Path(error.filename) == job.data

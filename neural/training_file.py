@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from neural.errors import TrainingError
-from neural.files import is_there, read_text
+from neural.errors import TrainingError, shown
+from neural.files import is_there, no_place_for_weights, read_text
 from neural.strict_yaml import read
 from neural.training_keys import Key, Problems, check
 
@@ -33,6 +33,8 @@ class TrainingFile:
         schemas: kind -> its keys.
         further: kind -> what else is asked of it, `check(spec, lines, problems)`, which fills `problems`.
 
+        elsewhere: kinds that others read, of which one may be meant.
+
     Raises:
         TrainingError: it cannot be read, is of another kind, or its keys are not those of its kind; every problem.
     """
@@ -42,22 +44,31 @@ class TrainingFile:
         path: str | os.PathLike,
         schemas: Mapping[str, dict[str, Key]],
         further: Mapping[str, Callable[[dict[str, Any], dict[str, int], Problems], None]] = {},
+        elsewhere: Sequence[str] = (),
     ):
         self.path = Path(path)
         self.problems: Problems = []
         self.spec, self.lines = read(read_text(path), path)
         kind: Any = self.spec.get("kind")
         if not isinstance(kind, str) or kind not in schemas:
-            close = get_close_matches(str(kind), schemas, 1)
-            hint = f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(schemas)}"
-            self.fault("kind", f"unknown kind of training (got {kind!r}){hint}")
+            known = (*schemas, *elsewhere)
+            close = get_close_matches(str(kind)[:100], known, 1)
+            hint = f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(known)}"
+            self.fault("kind", f"unknown kind of training (got {shown(kind)}){hint}")
             self.refuse()
         check(self.spec, schemas[kind], "", self.lines, self.problems)
         if not self.problems and self.spec["training"] != 1:
             self.fault("training", f"this version reads training: 1 (got {self.spec['training']})")
+        self._require_place()
         if kind in further:
             further[kind](self.spec, self.lines, self.problems)
         self.refuse()
+
+    def _require_place(self) -> None:
+        """The weights must have where to go, before hours are spent on them."""
+        if not self.problems and (wrong := no_place_for_weights(self.output)) is not None:
+            key = "output" if "output" in self.spec else "name"
+            self.fault(key, f"the weights go to {shown(str(self.output))}, which {wrong}")
 
     def fault(self, key: str, message: str) -> None:
         """Something is wrong at `key`."""
@@ -66,7 +77,7 @@ class TrainingFile:
     def needs(self, key: str, file: Path, hint: str = "") -> None:
         """`file`, which stands at `key`, must be there."""
         if not is_there(file):
-            self.fault(key, f"no such file (got {file.name!r}){hint}")
+            self.fault(key, f"no such file (got {shown(file.name)}){hint}")
 
     def bounds(self, key: str, said: Any) -> tuple[float, float]:
         """A lower and an upper bound above 0; a fault where `said` is none."""
@@ -74,7 +85,7 @@ class TrainingFile:
         plain = plain and all(isinstance(v, int | float) and not isinstance(v, bool) for v in said)
         if plain and 0 < said[0] < said[1] < float("inf"):
             return float(said[0]), float(said[1])
-        self.fault(key, f"must be a lower and an upper bound above 0, as [0.1, 10] (got {said!r})")
+        self.fault(key, f"must be a lower and an upper bound above 0, as [0.1, 10] (got {shown(said)})")
         return 1.0, 1.0
 
     def refuse(self) -> None:

@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 from difflib import get_close_matches
 from typing import Any
 
+from neural.errors import shown
+
 Problems = list[tuple[int | None, str | None, str]]
 
 
@@ -22,6 +24,13 @@ class Key:
     one_of: tuple[str, ...] = ()
 
 
+_WORDS = {
+    str: "text",
+    dict: "a mapping",
+    list: "a list",
+    bool: "true or false",
+    int: "a whole number of at most 19 digits",
+}
 TEXT = Key((str,))
 NAMES = Key((list,), of=TEXT)
 MAPPING = Key((dict,))
@@ -182,7 +191,7 @@ def check(value: Any, keys: dict[str, Key], at: str, lines: dict[str, int], prob
         if key not in keys:
             close = get_close_matches(key, keys, 1, 0.6)
             hint = f"; did you mean '{close[0]}'?" if close else f"; allowed: {', '.join(keys)}"
-            problems.append((lines.get(name(key)), name(key), f"unknown key '{key}'{hint}"))
+            problems.append((lines.get(name(key)), name(key), f"unknown key {shown(key)}{hint}"))
     for key, rule in keys.items():
         if key not in value:
             if rule.required:
@@ -206,14 +215,14 @@ def _check_one(got: Any, rule: Key, at: str, lines: dict[str, int], problems: Pr
 def _fault(got: Any, rule: Key) -> str | None:
     """What is wrong with a value by itself."""
     if isinstance(got, bool) != (bool in rule.types) or not isinstance(got, rule.types):
-        words = {str: "text", dict: "a mapping", list: "a list", bool: "true or false"}
-        return f"must be {words.get(rule.types[0], 'a number')} (got {got!r})"
+        wanted = "a number" if rule.types == NUMBER.types else " or ".join(_WORDS[t] for t in rule.types)
+        return f"must be {wanted} (got {shown(got)})"
     if rule.low is not None and not rule.low <= got < float("inf"):
-        return f"must be at least {rule.low:g} (got {got!r})"
+        return f"must be at least {rule.low:g} (got {shown(got)})"
     if rule.above is not None and not rule.above < got < float("inf"):
-        return f"must be above {rule.above:g} (got {got!r})"
+        return f"must be above {rule.above:g} (got {shown(got)})"
     if rule.one_of and got not in rule.one_of:
-        return f"must be one of {', '.join(rule.one_of)} (got {got!r})"
+        return f"must be one of {', '.join(rule.one_of)} (got {shown(got)})"
     return None
 
 
@@ -225,7 +234,11 @@ def check_manipulator(spec: dict[str, Any], lines: dict[str, int], problems: Pro
     for drug, theirs in drugs.items():
         if not isinstance(theirs, str):
             problems.append(
-                (lines.get(f"drugs.{drug}"), f"drugs.{drug}", f"must be the data's name (got {theirs!r})")
+                (
+                    lines.get(f"drugs.{drug}"),
+                    f"drugs.{drug}",
+                    f"must be the data's name (got {shown(theirs)})",
+                )
             )
     if not drugs:
         problems.append((lines["drugs"], "drugs", "names no drug"))
@@ -235,7 +248,7 @@ def check_manipulator(spec: dict[str, Any], lines: dict[str, int], problems: Pro
     for i, entry in enumerate(components):
         at = f"space.components[{i}]"
         if not isinstance(entry, dict):
-            problems.append((lines.get(at), at, f"must be a mapping (got {entry!r})"))
+            problems.append((lines.get(at), at, f"must be a mapping (got {shown(entry)})"))
             continue
         check(entry, component, at, lines, problems)
         rates = {r: may(NUMBER) for r in ("division", "apoptosis", "lysis", "clearance")}
@@ -254,7 +267,9 @@ def check_representation(spec: dict[str, Any], lines: dict[str, int], problems: 
         if isinstance(got, str) and got not in allowed:
             close = get_close_matches(got, allowed, 1)
             hint = f"; did you mean '{close[0]}'?" if close else ""
-            problems.append((lines.get(key), key, f"must be one of {', '.join(allowed)} (got {got!r}){hint}"))
+            problems.append(
+                (lines.get(key), key, f"must be one of {', '.join(allowed)} (got {shown(got)}){hint}")
+            )
     modalities = spec.get("modalities")
     if not isinstance(modalities, dict):
         return
@@ -269,14 +284,16 @@ def check_representation(spec: dict[str, Any], lines: dict[str, int], problems: 
         if not name.isidentifier() or name in ("encoders", "decoders", "noise"):
             problems.append((line, at, "is not a name; use letters, digits and _, a letter first"))
         if not isinstance(asked, dict):
-            problems.append((line, at, f"must be a mapping (got {asked!r})"))
+            problems.append((line, at, f"must be a mapping (got {shown(asked)})"))
             continue
         check(asked, entry, at, lines, problems)
         if ("kind" in asked) == ("weights" in asked):
             problems.append((line, at, "give either kind (counts or real) or weights of the space below"))
         elif "kind" in asked and asked["kind"] not in ("counts", "real"):
             got = asked["kind"]
-            problems.append((lines.get(f"{at}.kind"), f"{at}.kind", f"must be counts or real (got {got!r})"))
+            problems.append(
+                (lines.get(f"{at}.kind"), f"{at}.kind", f"must be counts or real (got {shown(got)})")
+            )
         elif pools and "weights" not in asked:
             problems.append((line, at, "is pooled over the graph, so it needs weights of a cellular space"))
     if pools != (spec.get("scale") == "tissue"):
@@ -284,7 +301,7 @@ def check_representation(spec: dict[str, Any], lines: dict[str, int], problems: 
         problems.append((lines.get(key), key, "a tissue space has a graph, and no other has"))
     share = spec.get("fit", {}).get("hold_out") if isinstance(spec.get("fit"), dict) else None
     if isinstance(share, int | float) and not share < 1:
-        problems.append((lines.get("fit.hold_out"), "fit.hold_out", f"must be below 1 (got {share!r})"))
+        problems.append((lines.get("fit.hold_out"), "fit.hold_out", f"must be below 1 (got {shown(share)})"))
 
 
 def check_law(spec: dict[str, Any], lines: dict[str, int], problems: Problems) -> None:
@@ -295,7 +312,7 @@ def check_law(spec: dict[str, Any], lines: dict[str, int], problems: Problems) -
     if not isinstance(signals, list):
         return
     if not signals or not all(isinstance(s, str) for s in signals):
-        problems.append((lines.get("signals"), "signals", f"must be names of states (got {signals!r})"))
+        problems.append((lines.get("signals"), "signals", f"must be names of states (got {shown(signals)})"))
     for key in ("quantities", "truth"):
         given = spec.get(key)
         for name, value in given.items() if isinstance(given, dict) else ():
@@ -307,7 +324,7 @@ def check_law(spec: dict[str, Any], lines: dict[str, int], problems: Problems) -
                 )
                 problems.append((lines.get(at), at, f"is none of the signals{hint}"))
             if not isinstance(value, str):
-                problems.append((lines.get(at), at, f"must be text (got {value!r})"))
+                problems.append((lines.get(at), at, f"must be text (got {shown(value)})"))
     simulated = spec.get("simulated")
     if isinstance(simulated, dict):
         quantities = spec.get("quantities")
@@ -320,4 +337,6 @@ def check_law(spec: dict[str, Any], lines: dict[str, int], problems: Problems) -
             seeds = part.get("seeds") if isinstance(part, dict) else None
             if isinstance(seeds, list) and not (seeds and all(type(s) is int and s >= 0 for s in seeds)):
                 key = f"{at}.seeds"
-                problems.append((lines.get(key), key, f"must be whole numbers from 0 on (got {seeds!r})"))
+                problems.append(
+                    (lines.get(key), key, f"must be whole numbers from 0 on (got {shown(seeds)})")
+                )

@@ -23,7 +23,7 @@ from typing import Any, ClassVar, Self
 
 import numpy as np
 
-from neural.errors import WeightsError
+from neural.errors import WeightsError, shown
 
 FORMAT = 1
 KINDS = (
@@ -160,7 +160,7 @@ def save(path: str | os.PathLike, tensors: dict[str, np.ndarray], card: dict[str
     from safetensors.numpy import save as to_bytes
 
     if card.get("kind") not in KINDS:
-        raise WeightsError(path, f"kind must be one of {', '.join(KINDS)} (got {card.get('kind')!r})")
+        raise WeightsError(path, f"kind must be one of {', '.join(KINDS)} (got {shown(card.get('kind'))})")
     arrays = {k: np.array(v, order="C") for k, v in sorted(tensors.items())}
     for key, value in arrays.items():
         if _code(value) is None:

@@ -7,6 +7,7 @@ from pathlib import Path
 from sim.errors import Problem, ScenarioError, escaped
 
 _MODELS = {".xml", ".sbml", ".ant", ".txt", ".gz"}
+_FORMS = ("training", "sweep", "format_version")
 _EXPERIMENTS = {".sedml", ".sedx", ".omex"}
 
 
@@ -22,12 +23,12 @@ def validated(file: Path, *, allow_outside: bool = False) -> list[str]:
         from sim.experiments import notes
 
         return notes(file)
-    head = _head(file)
-    if any(line.startswith(b"training:") for line in head.splitlines()):
+    form = _form(file)
+    if form == "training":
         return _training(file)
-    if any(line.startswith(b"sweep:") for line in head.splitlines()):
+    if form == "sweep":
         return _sweep(file, allow_outside)
-    if any(line.startswith(b"format_version:") for line in head.splitlines()):
+    if form == "format_version":
         from sim.petab.check import checked
 
         return checked(file)
@@ -48,15 +49,18 @@ def _model(file: Path) -> list[str]:
     return []
 
 
-def _head(file: Path) -> bytes:
-    """The first lines, in which training and sweep files and PEtab problems say what they are."""
+def _form(file: Path) -> str:
+    """The key by which training and sweep files and PEtab problems say what they are; empty for all else."""
     from sim.scenario.files import FileProblem, read_regular
-    from sim.scenario.yaml_text import MOST_BYTES
+    from sim.scenario.yaml_text import MOST_BYTES, top_keys
 
     try:
-        return read_regular(file, MOST_BYTES)[:4096]
+        content = read_regular(file, MOST_BYTES)
     except FileProblem:
-        return b""  # the scenario's reader says what is wrong with it
+        return ""  # the scenario's reader says what is wrong with it
+    if not any(form.encode() in content for form in _FORMS):
+        return ""
+    return next((key for key in top_keys(content) if key in _FORMS), "")
 
 
 def _sweep(file: Path, allow_outside: bool) -> list[str]:
@@ -72,12 +76,16 @@ def _training(file: Path) -> list[str]:
     from neural.training import load_training
     from neural.training_file import said_in
     from sim.hybrid.train_file import load_hybrid_training
+    from sim.learning.commands import KINDS
     from sim.learning.scenario_file import load_scenario_training
 
-    kinds = {"hybrid": load_hybrid_training, "scenario": load_scenario_training}
+    kinds = dict(zip(KINDS, (load_scenario_training, load_hybrid_training), strict=True))
     kind = said_in(file).get("kind")
     try:
-        job = kinds.get(kind if isinstance(kind, str) else "", load_training)(file, need_data=False)
+        if isinstance(kind, str) and kind in kinds:
+            job = kinds[kind](file, need_data=False)
+        else:
+            job = load_training(file, need_data=False, elsewhere=KINDS)
     except TrainingError as error:
         raise ScenarioError(Problem(f, m, line, key) for f, line, key, m in error.problems) from None
     if job.data is not None and not is_there(job.data):

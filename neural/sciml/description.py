@@ -13,7 +13,7 @@ from difflib import get_close_matches
 from itertools import pairwise
 from typing import Any
 
-from neural.errors import TrainingError
+from neural.errors import TrainingError, shown
 from neural.files import read_text
 from neural.sciml.functions import FUNCTIONS
 from neural.sciml.layers import LAYERS, argument_names
@@ -176,12 +176,12 @@ class _Reader:
     def description(self) -> Description:
         name = self.content.get("nn_model_id")
         if not isinstance(name, str):
-            self._fault("nn_model_id", f"must be the network's name (got {name!r})")
+            self._fault("nn_model_id", f"must be the network's name (got {shown(name)})")
         inputs = []
         for i, item in enumerate(self._items("inputs")):
             found = item.get("input_id") if isinstance(item, dict) else None
             if not isinstance(found, str):
-                self._fault(f"inputs[{i}]", f"needs an input_id (got {item!r})")
+                self._fault(f"inputs[{i}]", f"needs an input_id (got {shown(item)})")
             inputs.append(str(found))
         layers: dict[str, Layer] = {}
         for i, item in enumerate(self._items("layers", empty=True)):
@@ -207,13 +207,13 @@ class _Reader:
     def _items(self, key: str, empty: bool = False) -> list:
         found = self.content.get(key, [] if empty else None)
         if not isinstance(found, list) or not (found or empty):
-            self._fault(key, f"must be a list (got {found!r})")
+            self._fault(key, f"must be a list (got {shown(found)})")
             return []
         return found
 
     def _layer(self, key: str, item: Any) -> Layer | None:
         if not isinstance(item, dict) or not isinstance(item.get("layer_id"), str):
-            self._fault(key, f"needs a layer_id (got {item!r})")
+            self._fault(key, f"needs a layer_id (got {shown(item)})")
             return None
         kind, arguments = item.get("layer_type"), item.get("args") or {}
         if kind not in LAYERS:
@@ -229,7 +229,7 @@ class _Reader:
     def _step(self, key: str, item: Any, layers: dict, earlier: set[str]) -> Step | None:
         if not isinstance(item, dict) or item.get("op") not in OPERATIONS:
             got = item.get("op") if isinstance(item, dict) else item
-            self._fault(f"{key}.op", f"must be one of {', '.join(OPERATIONS)} (got {got!r})")
+            self._fault(f"{key}.op", f"must be one of {', '.join(OPERATIONS)} (got {shown(got)})")
             return None
         name, operation, target = str(item.get("name")), item["op"], str(item.get("target"))
         arguments, options = item.get("args") or [], item.get("kwargs") or {}

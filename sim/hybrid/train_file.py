@@ -22,6 +22,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from neural.errors import shown
 from neural.training_file import TrainingFile
 from neural.training_keys import (
     COMMON,
@@ -135,7 +136,7 @@ def _joint(name: str, given: dict[str, Any], told: TrainingFile) -> Joint | None
         told.fault(f"{at}.inputs", "must be ids of the model, or time")
     if scales and len(scales) != len(inputs):
         told.fault(
-            f"{at}.input_scales", f"must be {len(inputs)} numbers, one for each input (got {scales!r})"
+            f"{at}.input_scales", f"must be {len(inputs)} numbers, one for each input (got {shown(scales)})"
         )
     if len(told.problems) > before:
         return None

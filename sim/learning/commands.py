@@ -11,6 +11,9 @@ from sim.errors import Problem, ScenarioError
 
 Say = Callable[[str], None]
 
+#: kinds of training that are of this package, beside those of `neural`
+KINDS = ("scenario", "hybrid")
+
 _SECONDS_BETWEEN_LINES = 5.0
 
 
@@ -27,6 +30,11 @@ def trained(
     Raises:
         ScenarioError: every fault of the training file, or of its data; nothing was written.
     """
+    if output is not None:
+        from neural.files import no_place_for_weights
+
+        if (wrong := no_place_for_weights(output)) is not None:
+            raise ScenarioError(f"--output {output}: {wrong}")
     with _as_scenario_errors():
         from neural.training_file import said_in
 
@@ -46,7 +54,7 @@ def trained(
         else:
             from neural.training import train
 
-            weights = train(training, output, resume, _spoken(say))
+            weights = train(training, output, resume, _spoken(say), elsewhere=KINDS)
     card = weights.with_suffix(".md")
     return f"{weights}\n\n{card.read_text(encoding='utf-8').rstrip()}"
 

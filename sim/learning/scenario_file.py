@@ -23,6 +23,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from neural.errors import shown
 from neural.training_file import TrainingFile
 from neural.training_keys import COMMON, COUNT, MAPPING, POSITIVE, SEEDS, TEXT, WHOLE, may, part
 
@@ -85,7 +86,9 @@ def load_scenario_training(path: str | os.PathLike, need_data: bool = True) -> S
         if name == "tissue" or name.startswith("manipulator."):
             networks.append(name)
             if said != "weights":
-                fault(f"learn.{name}", f"must be weights: a network is learned as a whole (got {said!r})")
+                fault(
+                    f"learn.{name}", f"must be weights: a network is learned as a whole (got {shown(said)})"
+                )
         else:
             numbers[name] = told.bounds(f"learn.{name}", said)
     if len(networks) > 1:
@@ -98,7 +101,7 @@ def load_scenario_training(path: str | os.PathLike, need_data: bool = True) -> S
         fault("fit", "hold_out and check leave nothing to learn from")
     seeds = spec.get("simulated", {}).get("seeds", [0])
     if len(seeds) != 1:
-        fault("simulated.seeds", f"must be one number, as [1] (got {seeds!r})")
+        fault("simulated.seeds", f"must be one number, as [1] (got {shown(seeds)})")
     scenario = file.parent / spec["scenario"]
     data = file.parent / spec["data"]["path"] if "data" in spec else None
     told.needs("scenario", scenario)

@@ -150,6 +150,25 @@ def read_yaml(content: bytes, file: str) -> Document:
     return _Builder(file).document(read_text(content, file))
 
 
+def top_keys(content: bytes) -> Iterator[str]:
+    """Keys of the top-level mapping, as far as the file can be read; nothing is checked."""
+    depth = before = (
+        0  # how many collections are open, and how many keys and values of the top level came before
+    )
+    try:
+        for event in yaml.parse(read_text(content, ""), Loader=yaml.SafeLoader):
+            if isinstance(event, yaml.CollectionEndEvent):
+                depth -= 1
+            if depth == 1 and isinstance(event, yaml.NodeEvent):
+                before += 1
+                if before % 2 and isinstance(event, yaml.ScalarEvent):
+                    yield event.value
+            if isinstance(event, yaml.CollectionStartEvent):
+                depth += 1
+    except (TextError, yaml.YAMLError, ValueError, OverflowError):
+        return
+
+
 @dataclass
 class _Open:
     """A mapping or list that is being read."""

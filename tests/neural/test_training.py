@@ -1,5 +1,6 @@
 """Training: what is refused; that a fit learns, resumes bit for bit, and reads no combination well."""
 
+import errno
 import json
 import os
 from dataclasses import replace
@@ -10,6 +11,7 @@ import pytest
 import torch
 
 from neural import Manipulator
+from neural.checkpoints import Checkpoint
 from neural.errors import TrainingError
 from neural.fit_drugs import DrugFit, Plan, held_out_folds, run, training_rows
 from neural.scores import combination_scores, relative
@@ -223,15 +225,20 @@ def test_shipped_training_files_are_right():
             "space.components[1].reads.apoptosys",
             "apoptosis",
         ),
-        ("replicates: 2", "replicates: true", 4, "data.replicates", "must be a number"),
+        ("replicates: 2", "replicates: true", 4, "data.replicates", "must be a whole number"),
         ("name: two_drugs\n", "", 1, "name", "is missing"),
         ("killer: B", "killer: 3", 5, "drugs.killer", "data's name"),
+        ("replicates: 2", "replicates: 2.5", 4, "data.replicates", "must be a whole number"),
+        ("seed: ", "seed: 1000000000000000000000", 12, "fit.seed", "must be a whole number"),
+        ("name: two_drugs", "name: two_drugs\noutput: w.pkl", 4, "output", "a .safetensors file"),
+        ("name: two_drugs", "name: two_drugs\noutput: taken.safetensors", 4, "output", "is a folder"),
         ("training: 1", "training: 2", 1, "training", "training: 1"),
         ("path: ", "path: nowhere/", 4, "data.path", "no such file"),
     ],
 )
 def test_wrong_training_files_name_line_and_key(table, tmp_path, old, new, line, key, message):
     file = tmp_path / "t.yaml"
+    (tmp_path / "taken.safetensors").mkdir()
     file.write_text(training_text(table).replace(old, new))
     with pytest.raises(TrainingError) as caught:
         load_training(file)
@@ -244,6 +251,58 @@ def test_all_problems_come_at_once(table, tmp_path):
     with pytest.raises(TrainingError) as caught:
         load_training(file)
     assert [p[1] for p in caught.value.problems] == [9, 12]
+
+
+def test_what_a_message_quotes_is_short_and_prints(table, tmp_path):
+    file = tmp_path / "t.yaml"
+    text = training_text(table).replace("hours: 6", f"hours: {'z' * 3000}").replace("kind: m", 'kind: "\\em')
+    file.write_text(text.replace("manipulator\n", 'anipulator"\n'))
+    for _ in range(2):
+        with pytest.raises(TrainingError) as caught:
+            load_training(file)
+        messages = [message for *_, message in caught.value.problems]
+        assert all(len(m) < 200 and m.isprintable() for m in messages)
+        file.write_text(text.replace('"\\em', "m"))
+
+
+@pytest.mark.parametrize(
+    ("content", "line"),
+    [
+        (b"a: 1\nb: caf\xe9\n", 2),
+        (b"a: 1\nb: 2\0\n", 2),
+        (b"a: 1\n\nb: " + b"[" * 40 + b"]" * 40, 3),
+        (b"a: 1\n" * 300000, 1),
+        (b"a: 1\nb: '", 2),
+    ],
+)
+def test_what_is_no_text_of_ours_has_its_line(tmp_path, content, line):
+    file = tmp_path / "t.yaml"
+    file.write_bytes(content)
+    with pytest.raises(TrainingError) as caught:
+        load_training(file)
+    assert [p[1] for p in caught.value.problems] == [line]
+
+
+def test_a_damaged_checkpoint_is_refused_and_a_full_disk_keeps_the_one_before(tmp_path, monkeypatch):
+    kept = Checkpoint(tmp_path / "c", "mark", resume=True)
+    kept.write({"step": 1})
+    assert kept.read() == {"step": 1}
+
+    def full(self, content):
+        with open(self, "wb") as part:
+            part.write(content[:10])
+        raise OSError(errno.ENOSPC, "full")
+
+    with monkeypatch.context() as disk:
+        disk.setattr(Path, "write_bytes", full)
+        with pytest.raises(OSError, match="full"):
+            kept.write({"step": 2})
+    assert kept.read() == {"step": 1} and [p.name for p in tmp_path.iterdir()] == ["c"]
+    whole = (tmp_path / "c").read_bytes()
+    for damaged in (b"", whole[:-40], whole[:99] + bytes([whole[99] ^ 1]) + whole[100:]):
+        (tmp_path / "c").write_bytes(damaged)
+        with pytest.raises(TrainingError, match="damaged"):
+            kept.read()
 
 
 @pytest.mark.parametrize(

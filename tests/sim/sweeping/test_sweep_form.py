@@ -36,6 +36,24 @@ def file(tmp_path):
     return write
 
 
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda text: "\ufeff" + text,
+        lambda text: "# why\n" * 2000 + text,
+        lambda text: text.replace("\n", "\r"),
+        lambda text: text.replace("sweep:", '"sweep":'),
+        lambda text: "{" + ", ".join(text.strip().splitlines()).replace("over:, ", "over: {", 1).replace(
+            ", seeds", "}, seeds"
+        ) + "}",
+    ],
+)  # fmt: skip
+def test_a_sweep_is_known_by_its_key_however_it_is_written(file, written):
+    made = file()
+    made.write_bytes(written(GOOD).encode())
+    assert validated(made) == [f"{made}: 12 runs"]
+
+
 def test_every_combination_is_a_member(file):
     found = load_sweep(file())
     assert found.shape == (3, 2, 2) and len(found.members()) == 12
