@@ -178,7 +178,8 @@ class Tissue:
         further: affinities of types, springs and walls.
 
     Raises:
-        ValueError: if shapes do not fit or a position is not finite.
+        ValueError: if shapes do not fit, positions or pressure cannot be changed in place, or a position is not
+            finite.
     """
 
     def __init__(
@@ -200,6 +201,9 @@ class Tissue:
         n = positions.shape[0]
         if positions.shape != (n, 3) or any(a.shape != (n,) for a in (radii, repulsion, adhesion, pressure)):
             raise ValueError("positions must be (n, 3) and radii, repulsion and adhesion (n,)")
+        for name, array in (("positions", positions), ("pressure", pressure)):
+            if array.dtype != np.float64 or not array.flags.carray:
+                raise ValueError(f"{name} must be doubles in C order that may be changed (got {array.dtype})")
         if n and not np.isfinite(bounds(positions)).all():
             lost = int(np.argmin(np.isfinite(positions).all(axis=1)))
             raise ValueError(f"the position of cell {lost} is not finite")
@@ -360,5 +364,6 @@ def _packed(
     alike = n > 0 and all((a == a[0]).all() for a in (repulsion, adhesion))
     cells, strengths = np.empty((n, 4)), np.empty((1 if alike else n, 2))
     with threads_for(n, 50_000):
-        lay_out(n, positions, radii, repulsion, adhesion, order, cells, strengths)
+        given = (np.ascontiguousarray(a, np.float64) for a in (positions, radii, repulsion, adhesion))
+        lay_out(n, *given, order, cells, strengths)
     return cells, strengths

@@ -173,6 +173,14 @@ def test_a_tissue_at_rest_is_moved_in_few_long_steps(monkeypatch):
     assert len(calls) < 600  # PhysiCell: 6000
 
 
+def test_strengths_may_lie_in_any_order():
+    positions, table = hexagonal(30, 12.0, 2), np.linspace(7, 10, 90).reshape(30, 3)
+    others = positions.copy()
+    pressure = move(positions, *table.T, dims=2, dt=1.0)
+    assert np.array_equal(move(others, *table.T.copy(), dims=2, dt=1.0), pressure)
+    assert positions.tobytes() == others.tobytes()
+
+
 def test_what_makes_no_sense_is_refused():
     ones = np.ones(2)
     with pytest.raises(ValueError, match="cell 1 is not finite"):
@@ -181,6 +189,10 @@ def test_what_makes_no_sense_is_refused():
         move(np.zeros((2, 3)), ones, ones, ones, periodic=True)
     with pytest.raises(ValueError, match="must be"):
         move(np.zeros((2, 3)), np.ones(3), ones, ones)
+    with pytest.raises(ValueError, match="positions must be doubles in C order"):
+        move(np.zeros((3, 2)).T, ones, ones, ones)
+    with pytest.raises(ValueError, match="positions must be doubles in C order"):
+        move(np.zeros((2, 3), np.float32), ones, ones, ones)
     with pytest.raises(FloatingPointError, match="no step is short enough"):
         move(np.array([[0.0, 0, 0], [1, 0, 0]]), 8 * ones, np.array([np.nan, 1.0]), ones)
     assert move(np.empty((0, 3)), ones[:0], ones[:0], ones[:0]).shape == (0,)
