@@ -23,7 +23,7 @@ from scipy.integrate import solve_ivp
 from scipy.linalg import solve_banded
 from scipy.spatial import cKDTree
 from tissue_layers import attention, gradients, graphs
-from tissue_runs import by_layer, bytes_per_cell, hour
+from tissue_runs import by_layer, bytes_per_cell, hour, waves
 
 from mechanistic import jit
 from mechanistic.fields import Boundary, DiffusionSolver, Grid, exchange
@@ -313,6 +313,10 @@ def _rows(quick: bool, threads: int) -> Iterator[dict]:
     for dims in (2, 3):
         for n in counts:
             yield _hours(n, dims)
+    for what, then, after, before in waves(many, 3):
+        half = f"half of {many:.0e} cells {what}, 3-D"
+        yield _row(f"the step in which {half}", then, "s", "a step before it", before)
+        yield _row(f"the step after {half}", after, "s", "a step before it", before)
     if not quick:  # that of fewer cells is lost in what was in use before them
         for stored in (False, True):
             name = f"memory, 1e+06 cells with oxygen, 3-D, {'run and stored' if stored else 'stepped'}"

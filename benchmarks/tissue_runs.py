@@ -22,6 +22,8 @@ _BIOMODELS = _ROOT.parent / "shared" / "data" / "sbml" / "biomodels.tar.gz"
 _SPACING, _STEP, _LAYERS_STEP = 15.12, 6.0, 30.0
 #: layers in the order in which they are switched on
 LAYERS = ("", "pathway (BioModels 9)", "manipulator", "tissue layer")
+#: what half of the cells do in one step, and when that step ends [min]
+_WAVES = {"divide": 24.0, "die": 48.0, "are cleared away": 66.0}
 
 
 def simulation(n: int, dims: int, pathway: Path | None = None, layers: int = 0) -> Simulation:
@@ -95,6 +97,37 @@ def hour(n: int, dims: int, blocks: int, pathway: Path | None = None, layers: in
         ready.step(length)
         minutes += length
     return (time.perf_counter() - start) * 60.0 / minutes
+
+
+def waves(n: int, dims: int) -> Iterator[tuple[str, float, float, float]]:
+    """What half of n cells do in one step; wall seconds of that step, of the one after it and of one before it."""
+    # by what remains after half of them did it; those that died lyse all at once, and then all of them go
+    chance = math.log(2.0) / _STEP
+    acts = [
+        ("division", _WAVES["divide"], chance),
+        ("death", _WAVES["die"], chance),
+        ("lysis", _WAVES["are cleared away"] - _STEP, 100.0),
+        ("clearance", _WAVES["are cleared away"], 100.0),
+    ]
+    pulses = "".join(
+        f"  - {{from: clock.time, to: rate.{what}, cells: a, "
+        f"table: {{x: [{at - 1}, {at}, {at + 1}], y: [0, {rate}, 0]}}}}\n"
+        for what, at, rate in acts
+    )
+    text = scenario(n, dims).text.replace("division: 7e-4 /min", "division: 0 /min")
+    text = text.replace("apoptosis: 5e-5 /min", "apoptosis: 0 /min, lysis: 0 /min, clearance: 0 /min")
+    ready = Simulation(plan(Scenario.parse(f"{text}couplings:\n{pulses}", allow_outside=True)))
+    ready.populate()
+    seconds, cells = [], []
+    for _, length in ready.blocks(0.0, max(_WAVES.values()) + _STEP):
+        start = time.perf_counter()
+        ready.step(length)
+        seconds.append(time.perf_counter() - start)
+        cells.append(len(ready.state))
+    assert 1.4 * n < cells[-3] < 1.6 * n and 0.45 * cells[-3] < cells[-1] < 0.55 * cells[-3], cells
+    for what, at in _WAVES.items():
+        k = round(at / _STEP) - 1
+        yield what, seconds[k], seconds[k + 1], min(seconds[k - 2 : k])
 
 
 def bytes_per_cell(n: int, dims: int, stored: bool) -> float:
