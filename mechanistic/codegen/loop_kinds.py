@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ctypes
+import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 from types import FunctionType
 from typing import Any
 
@@ -35,6 +37,12 @@ def plain(value: Any) -> FunctionType | None:
     """The Python function behind a function of ours, or None."""
     value = getattr(value, "python", getattr(value, "py_func", value))
     return value if isinstance(value, FunctionType) else None
+
+
+@cache
+def source(thing: Any) -> str:
+    """The text of a function or module."""
+    return inspect.getsource(thing)
 
 
 @dataclass

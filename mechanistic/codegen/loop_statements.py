@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import inspect
 import textwrap
 from collections.abc import Callable, Sequence
 from types import FunctionType
@@ -23,6 +22,7 @@ from mechanistic.codegen.loop_kinds import (
     Value,
     elements,
     plain,
+    source,
     types,
 )  # fmt: skip
 
@@ -88,7 +88,7 @@ class Function(Calls):
         self, function: FunctionType, kinds: tuple, module: ir.Module, code: ir.Function, called: Callable
     ):
         super().__init__(function, module, code, called)
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
+        tree = ast.parse(textwrap.dedent(source(function))).body[0]
         assert isinstance(tree, ast.FunctionDef)
         first = self.builder.block
         self.exit = code.append_basic_block("exit")

@@ -25,7 +25,6 @@ calls.
 from __future__ import annotations
 
 import ctypes
-import inspect
 import platform
 import sys
 import threading
@@ -38,7 +37,7 @@ import numpy as np
 from mechanistic.codegen import loop_calls, loop_kinds, loop_statements, loop_values, machine
 from mechanistic.codegen._loop_threads import in_threads
 from mechanistic.codegen.loop_arguments import Given, flattened, packer
-from mechanistic.codegen.loop_kinds import Written, call_code, plain
+from mechanistic.codegen.loop_kinds import Written, call_code, plain, source
 from mechanistic.codegen.machine import Compiled
 from mechanistic.jit import threads
 
@@ -171,20 +170,20 @@ class shared:
 
 def stamp(function: Callable, kinds: tuple = ()) -> str:
     """What the machine code of `function` depends on: its source, that of all it calls, and their constants."""
-    said = [platform.python_version(), *(inspect.getsource(m) for m in _TRANSLATOR)]
+    said = [platform.python_version(), *(source(m) for m in _TRANSLATOR)]
     waiting, seen = [function, *(k[1] for k in kinds if k[0] == "function")], set()
     while waiting:
         one = plain(waiting.pop(0))
         if one is None or one in seen:
             continue
         seen.add(one)
-        said += [one.__module__, inspect.getsource(one)]
+        said += [one.__module__, source(one)]
         for name in sorted(one.__code__.co_names):
             value = one.__globals__.get(name)
             if isinstance(value, (bool, int, float, np.number)):
                 said.append(f"{name} = {value!r}")
             elif isinstance(value, Written):
-                said += [inspect.getsource(sys.modules[value.write.__module__]), repr(value.given)]
+                said += [source(sys.modules[value.write.__module__]), repr(value.given)]
             elif value is not None:
                 waiting.append(value)
     return "\0".join([*said, repr([k for k in kinds if k[0] != "function"])])
