@@ -13,7 +13,6 @@ by `--page`.
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +22,7 @@ import torch
 from faith_families import problems
 from faith_scores import NULL_RATIO, Kept, tables, values
 from faith_verdicts import judged
+from table import show
 
 FAMILIES = ("dynamics", "network", "pathway", "tissue", "forces")
 #: noise and number of trajectories
@@ -109,15 +109,8 @@ def main() -> None:
             groups[key] = found
             yield key, found
 
-    found = []
-    for row in rows(gathered()):
-        found.append(row)
-        if not options.json:
-            peer = f"   (knock-out and rerun {row['peer_value']:.3f})" if "peer" in row else ""
-            print(f"{row['value']:8.3f}  {row['name']}{peer}", flush=True)
-    if options.json:
-        print(json.dumps(found, indent=1))
-    else:
+    show(rows(gathered()), options.json, 70)
+    if not options.json:
         print(f"{time.process_time() - began:.0f} s of one processor")
     if options.page is not None:
         text = options.page.read_text(encoding="utf-8")

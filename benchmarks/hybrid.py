@@ -13,7 +13,6 @@ that is missing.
 from __future__ import annotations
 
 import argparse
-import json
 import os
 import sys
 import tarfile
@@ -28,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import hybrid_recovery as recovery
 import numpy as np
 import torch
+from table import show
 
 from mechanistic import jit, load_model
 from sim.hybrid import Hybrid, Joint, Rate
@@ -273,17 +273,7 @@ def main() -> None:
     given = parser.parse_args()
     torch.set_num_threads(1)
     jit.set_threads(1)
-    found = []
-    for row in rows(given.quick):
-        found.append(row)
-        if not given.json:
-            peer = (
-                f"  {row['peer']} {row['peer_value']:.4g}, ratio {row['ratio']:.2f}" if "peer" in row else ""
-            )
-            errors = f"  error {row['error']:.1e}, {row['peer_error']:.1e}" if "error" in row else ""
-            print(f"{row['name']}: {row['value']:.4g} {row['unit']}{peer}{errors}", flush=True)
-    if given.json:
-        print(json.dumps(found))
+    show(rows(given.quick), given.json, 60)
 
 
 if __name__ == "__main__":

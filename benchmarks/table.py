@@ -13,9 +13,9 @@ def show(rows: Iterable[dict], as_json: bool, width: int) -> None:
         return
     for row in rows:
         error = f"  error {row['error']:.1e}" if "error" in row else ""
-        print(f"{row['name']:<{width}} {row['value']:>10.3g} {row['unit']}{error}", flush=True)
+        print(f"{row['name']:<{width}} {row['value']:>10.4g} {row['unit']}{error}", flush=True)
         if "peer" in row:
             error = f", error {row['peer_error']:.1e}" if "peer_error" in row else ""
             print(
-                f"{'':4}{row['ratio']:.3g} times {row['peer']} ({row['peer_value']:.3g}{error})", flush=True
+                f"{'':4}{row['ratio']:.3g} times {row['peer']} ({row['peer_value']:.4g}{error})", flush=True
             )

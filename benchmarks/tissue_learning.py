@@ -13,7 +13,6 @@ is a straight line in the true signal's mean over the neighbours, fitted to the 
 from __future__ import annotations
 
 import argparse
-import json
 import os
 from collections.abc import Callable, Iterator
 
@@ -22,6 +21,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 import numpy as np
 import torch
 from scipy.interpolate import CubicSpline
+from table import show
 from tissue_truth import REACH, Truth, delta_notch, excitable, pair_force, pursuit, relay
 
 from neural.tissue.factored import FactoredLaw, Hearing, rk4
@@ -182,13 +182,7 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="fewer seeds and tissues, under a minute")
     options = parser.parse_args()
     torch.set_num_threads(1)
-    if options.json:
-        print(json.dumps(list(_rows(options.quick)), indent=1))
-        return
-    for row in _rows(options.quick):
-        print(f"{row['name']:<70} {row['value']:>10.5g} {row['unit']}", flush=True)
-        if "peer" in row:
-            print(f"{'':4}{row['peer']}: {row['peer_value']:.4g}")
+    show(_rows(options.quick), options.json, 82)
 
 
 if __name__ == "__main__":
