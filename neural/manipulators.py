@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neural import weights
-from neural.errors import WeightsError
+from neural.members import all_members, one_member
 from neural.threads import one_thread
 
 if TYPE_CHECKING:
@@ -57,8 +57,8 @@ class Manipulator(weights.Weighted):
         self.message_names: list[str] = card.message_names
         self.decoder_names: list[str] = card.decoder_names
         self._tensors = dict(tensors)
-        self._dynamics, self._decoders = _build(card, tensors, file)
-        self._reference = _build(card, _member(tensors, 0), file, members=1)
+        self._dynamics, self._decoders = all_members(card, tensors, file)
+        self._reference = one_member(card, tensors, 0, file)
         self._by_fold: dict[int, tuple[DrugDynamics, RateDecoders]] = {}
 
     def save(self, path: str | os.PathLike, card: dict[str, Any] | None = None) -> str:
@@ -91,8 +91,8 @@ class Manipulator(weights.Weighted):
         still._tensors = {
             k: np.zeros_like(v) if k.endswith(".scale") else v for k, v in self._tensors.items()
         }
-        still._dynamics, still._decoders = _build(self.card, still._tensors, "<memory>")
-        still._reference = _build(self.card, _member(still._tensors, 0), "<memory>", members=1)
+        still._dynamics, still._decoders = all_members(self.card, still._tensors)
+        still._reference = one_member(self.card, still._tensors, 0)
         still._by_fold = {}
         return still
 
@@ -142,8 +142,7 @@ class Manipulator(weights.Weighted):
 
     def _of_fold(self, fold: int) -> tuple[DrugDynamics, RateDecoders]:
         if fold not in self._by_fold:
-            own = _member(self._tensors, 1 + fold)
-            self._by_fold[fold] = _build(self.card, own, "<memory>", members=1)
+            self._by_fold[fold] = one_member(self.card, self._tensors, 1 + fold)
         return self._by_fold[fold]
 
     def decode(self, ur: np.ndarray, conditions: np.ndarray, message: np.ndarray) -> dict[str, np.ndarray]:
@@ -367,49 +366,3 @@ def _spread(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Mean and 90 % range of an ensemble (T, member, n, k), each (n, T, k)."""
     mean, sd = np.swapaxes(values.mean(1), 0, 1), np.swapaxes(values.std(1), 0, 1)
     return mean, mean - _NORMAL_90 * sd, mean + _NORMAL_90 * sd
-
-
-def _member(tensors: Mapping[str, np.ndarray], k: int) -> dict[str, np.ndarray]:
-    """The tensors of one member, 0 for the reference, as an ensemble of one."""
-    shared = (".scale", ".pattern")
-    return {
-        name: v if name.endswith(shared) or not name.startswith(("dynamics.", "decoders.")) else v[k : k + 1]
-        for name, v in tensors.items()
-    }
-
-
-def _build(
-    card: weights.Card, tensors: Mapping[str, np.ndarray], file: object, members: int | None = None
-) -> tuple[DrugDynamics, RateDecoders]:
-    import torch
-
-    from neural.decoders import RATES, RateDecoders
-    from neural.dynamics import DrugDynamics
-
-    a = card.architecture
-    if card.decoder_names != list(RATES):
-        raise WeightsError(file, f"decoders must be {', '.join(RATES)} (got {', '.join(card.decoder_names)})")
-    try:
-        k = int(a["members"]) if members is None else members
-        dynamics = DrugDynamics(
-            k,
-            len(card.condition_names),
-            card.dimension,
-            len(card.message_names),
-            int(a["hidden"]),
-            float(a["residual"]),
-            float(a.get("power", 1.0)),
-        ).double()
-        decoders = RateDecoders(k, a["pattern"]).double()
-        for part, module in (("dynamics", dynamics), ("decoders", decoders)):
-            own = {
-                key.split(".", 1)[1]: torch.tensor(v)
-                for key, v in tensors.items()
-                if key.startswith(part + ".")
-            }
-            if part == "decoders":  # weights of one laboratory say nothing of others
-                own.setdefault("factor", torch.ones(k, len(RATES)))
-            module.load_state_dict(own, strict=True)
-    except (KeyError, TypeError, ValueError, RuntimeError) as error:
-        raise WeightsError(file, f"the tensors do not fit the card's architecture ({error})") from None
-    return dynamics.requires_grad_(False), decoders.requires_grad_(False)
