@@ -24,21 +24,30 @@ _PARTS = [(ctypes.c_size_t * 1)(count) for count in range(_MOST_PARTS + 1)]
 
 def in_threads(address: int, words: ctypes.Array, rows: int) -> None:
     """Calls the machine code at `address`, `void f(words, first, end)`, for parts of the rows."""
-    run, (code, piece) = _runner(), _piece()
+    (run, count), (code, piece) = _numba(), _piece()
     assert code
     parts = min(rows, _MOST_PARTS)
     data = struct.pack("=4q", address, ctypes.addressof(words), rows, parts)
-    run(piece, _FROM_0, _PARTS[parts], _BY_1, data, 0, 1, threads())
+    run(piece, _FROM_0, _PARTS[parts], _BY_1, data, 0, 1, count())
+
+
+def many() -> bool:
+    """Whether there is more than one thread; as `mechanistic.jit.threads`, at a fourth of its time."""
+    return _numba()[1]() > 1
 
 
 @cache
-def _runner() -> Callable[..., None]:
-    threads()  # starts them, after which LLVM knows their entry by name
-    kind = ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 5, *[ctypes.c_size_t] * 3)
-    address = llvm.address_of_symbol("numba_parallel_for")
-    if not address:
+def _numba() -> tuple[Callable[..., None], Callable[[], int]]:
+    """What runs pieces in Numba's threads, and how many they are."""
+    threads()  # starts them, after which LLVM knows their functions by name
+    kinds = (
+        ctypes.CFUNCTYPE(None, *[ctypes.c_void_p] * 5, *[ctypes.c_size_t] * 3),
+        ctypes.PYFUNCTYPE(ctypes.c_int),
+    )
+    run, count = (llvm.address_of_symbol(name) for name in ("numba_parallel_for", "get_num_threads"))
+    if not (run and count):
         raise ImportError("this release of Numba keeps its threads to its own kernels: install another")
-    return kind(address)
+    return kinds[0](run), kinds[1](count)
 
 
 @cache

@@ -9,6 +9,7 @@ from types import FunctionType
 from typing import Any
 
 import numpy as np
+from numpy import ndarray
 
 from mechanistic.codegen.loop_kinds import Kind, types
 
@@ -42,16 +43,17 @@ def flattened(arguments: Iterable[Any]) -> tuple[tuple[Kind, ...], list[int | fl
     kinds: list[Kind] = []
     words: list[int | float] = []
     for value in arguments:
-        if isinstance(value, np.ndarray):
-            known = _ARRAYS.get(value.dtype.char)
+        kind = type(value)
+        if kind is ndarray or isinstance(value, ndarray):
+            shape, known = value.shape, _ARRAYS.get(value.dtype.char)
             if known is None or not value.flags.c_contiguous:
                 raise TypeError(
                     f"an array must be in C order, of doubles, whole numbers or truths (got {value.dtype})"
                 )
-            kinds.append(known[value.ndim])
+            kinds.append(known[len(shape)])
             words.append(_field(id(value) + _FIELDS).value or 0)
-            words += value.shape
-        elif isinstance(value, Given):
+            words += shape
+        elif kind is Given:
             kinds += value.kinds
             words += value.words
         elif isinstance(value, float):

@@ -35,11 +35,10 @@ from typing import Any
 import numpy as np
 
 from mechanistic.codegen import loop_calls, loop_kinds, loop_statements, loop_values, machine
-from mechanistic.codegen._loop_threads import in_threads
+from mechanistic.codegen._loop_threads import in_threads, many
 from mechanistic.codegen.loop_arguments import Given, flattened, packer
 from mechanistic.codegen.loop_kinds import Written, call_code, plain, source
 from mechanistic.codegen.machine import Compiled
-from mechanistic.jit import threads
 
 __all__ = ["Given", "Written", "call_code", "compiled", "shared", "stamp"]
 
@@ -103,7 +102,7 @@ class Call:
         self._many = None if rows < 2 else partial(made.share, rows, ctypes.create_string_buffer(given))
 
     def __call__(self) -> None:
-        if self._many is None or threads() == 1:
+        if self._many is None or not many():
             self.alone()
         else:
             self._many()
@@ -141,7 +140,7 @@ class shared:
 
     def __call__(self, rows: int, *arguments: Any) -> None:
         made, given = self._for(arguments)
-        if rows < 2 or threads() == 1:
+        if rows < 2 or not many():
             made.run(given, 0, rows)
         else:
             made.share(rows, ctypes.create_string_buffer(given))

@@ -127,7 +127,7 @@ def test_rows_in_threads_give_what_python_gives(kind, count):
 def test_threads_that_numba_does_not_lend_are_told_of(monkeypatch):
     monkeypatch.setattr(_loop_threads.llvm, "address_of_symbol", lambda _name: None)
     with pytest.raises(ImportError, match="Numba"):
-        _loop_threads._runner.__wrapped__()
+        _loop_threads._numba.__wrapped__()
 
 
 def test_single_precision_with_double_is_double():
