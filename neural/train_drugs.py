@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -17,11 +16,11 @@ from neural.decoders import MEANING, RATES, UNIT
 from neural.fit_drugs import DrugFit, Fitted, Plan, run
 from neural.manipulators import Manipulator
 from neural.population import CHANNELS, EPSILON
+from neural.progress import Progress
 from neural.scores import by_experiment, combination_scores
 from neural.uncertainty import conformal_quantile, coverage
 from neural.wells import Wells, read_wells
 
-Progress = Callable[[int, int, str], None]
 _FLOOR = (0.1, 0.3, 0.3)
 # longest rk4 step of the weights in use [min]; the fit may step longer
 _STEP_IN_USE = 60.0

@@ -11,10 +11,10 @@ import numpy as np
 from neural.descriptions import likeness, read_descriptions
 from neural.perturbation import predict_responses
 from neural.perturbation_model import PerturbationModel
+from neural.progress import Progress
 from neural.tables import Table, read_measurements
 from neural.uncertainty import coverage
 
-Progress = Callable[[int, int, str], None]
 _FOLDS = 10
 _RIDGE = 0.3
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from neural import transport, weights
 from neural.checkpoints import Checkpoint, sorted_text
 from neural.flow import FlowFit, LinearDrift, Matched, fine_tune, push
 from neural.predict import bounds, read_conditions
+from neural.progress import Progress
 from neural.representations import PrincipalComponents
 from neural.tables import read_measurements
 from neural.transport_model import TransportModel, model_tensors, space_tensors
@@ -24,7 +24,6 @@ from neural.vector_fields import MLPField
 if TYPE_CHECKING:
     import pandas
 
-Progress = Callable[[int, int, str], None]
 _MOST_CELLS = 1000
 _EVERY = 25
 _RELAXATION = 0.4

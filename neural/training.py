@@ -12,13 +12,14 @@ scores beside their controls.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from neural.errors import TrainingError
+from neural.progress import Progress
 from neural.training_file import TrainingFile
 from neural.training_keys import (
     SCHEMA,
@@ -27,7 +28,6 @@ from neural.training_keys import (
     check_representation,
 )
 
-Progress = Callable[[int, int, str], None]
 #: kind of training -> module and function that fits it and writes the weights
 TRAINERS = {
     "manipulator": "neural.train_drugs:train_manipulator",

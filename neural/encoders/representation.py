@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +13,7 @@ from neural import weights
 from neural.encoders.linear import LinearModel
 from neural.encoders.modalities import Modality, checked
 from neural.errors import WeightsError
+from neural.progress import Progress
 from neural.representations import Space
 from neural.threads import one_thread
 
@@ -58,7 +59,7 @@ class Representation:
         states: Sequence[str] | None = None,
         provenance: str = "",
         seed: int = 0,
-        progress: Callable[[int, int, str], None] | None = None,
+        progress: Progress | None = None,
         **options: Any,
     ) -> Representation:
         """Fit a space of `dimension` components to cells.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,9 +15,9 @@ from neural.encoders.modalities import Modality
 from neural.encoders.pooling import neighbours_within, pooled, pooled_names
 from neural.encoders.representation import Representation
 from neural.encoders.scores import held_out_scores
+from neural.progress import Progress
 from neural.tables import Table, read_measurements
 
-Progress = Callable[[int, int, str], None]
 _HOLD_OUT = 0.2
 _OPTIONS = ("hidden", "layers", "epochs", "rate")
 

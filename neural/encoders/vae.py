@@ -10,7 +10,7 @@ all modalities goes with that of each alone.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from torch import nn
 from neural.checkpoints import Checkpoint, draw_on, drawn
 from neural.encoders.linear import scales_of, tensors_of
 from neural.encoders.modalities import Modality, Scale, measured
+from neural.progress import Progress
 
 _CLIP = 10.0  # of standardised inputs: one odd value must not decide where a cell lies
 _LOG_PRECISION = 8.0  # an expert may be as sure as exp(8) of a prior's 1
@@ -112,7 +113,7 @@ class VariationalModel:
         epochs: int = 400,
         rate: float = 2e-3,
         seed: int = 0,
-        progress: Callable[[int, int, str], None] | None = None,
+        progress: Progress | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> VariationalModel:
         """Fit to cells; a tenth of them, chosen by the seed, decides when to stop.

@@ -13,12 +13,13 @@ plain means, which do not favour them, are scored too.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from neural import weights
+from neural.progress import Progress
 
 Array = np.ndarray
 #: messages that a model may use
@@ -157,7 +158,7 @@ def cross_validated(
     seed: int = 0,
     near: float = 20.0,
     shuffles: int = 3,
-    progress: Callable[[int, int, str], None] | None = None,
+    progress: Progress | None = None,
 ) -> dict[str, dict[str, float]]:
     """R² over left-out blocks, mean over genes, of each model, and its `gain` over type and region.
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import torch
 
 from neural import weights
+from neural.progress import Progress
 from neural.tissue.fit_contact import fit, graphs, scores
-
-Progress = Callable[[int, int, str], None]
 
 
 def train_tissue(spec: dict[str, Any], output: Path, progress: Progress | None) -> dict[str, Any]:

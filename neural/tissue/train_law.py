@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +11,12 @@ import torch
 
 from neural import weights
 from neural.errors import WeightsError
+from neural.progress import Progress
 from neural.tissue.factored import FactoredLaw, Hearing, rk4
 from neural.tissue.fit_law import FittedLaw, Tracks, fit_law
 from neural.tissue.graph import Rows
 from neural.tissue.reading import effect, ranking
 from neural.tissue.tracks import tracks_of, truths_of
-
-Progress = Callable[[int, int, str], None]
 
 
 def train_law(

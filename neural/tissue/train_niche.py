@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from neural import weights
+from neural.progress import Progress
 from neural.tables import read_measurements
 from neural.tissue.niche import Sample, cross_validated, fit_niche
-
-Progress = Callable[[int, int, str], None]
 
 
 def train_niche(

@@ -10,7 +10,6 @@ from __future__ import annotations
 import csv
 import hashlib
 import os
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ from mechanistic.errors import IntegrationError, ModelError
 from neural import weights as files
 from neural.cards import as_markdown
 from neural.errors import TrainingError, WeightsError
+from neural.progress import Progress
 from sim.errors import ScenarioError
 from sim.fitting.objective import Objective, Study
 from sim.fitting.parts import Experiment, Measurement, Observable, Parameter, Period
@@ -33,7 +33,6 @@ from sim.hybrid.structure import find_structure
 from sim.hybrid.system import Hybrid
 from sim.hybrid.train_file import HybridTraining, load_hybrid_training
 
-Progress = Callable[[int, int, str], None]
 _SETTINGS = Settings(rtol=1e-6, atol=1e-10)
 
 

@@ -13,7 +13,6 @@ import json
 import math
 import os
 import tempfile
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,6 +24,7 @@ from neural import weights
 from neural.cards import as_markdown
 from neural.checkpoints import Checkpoint, sorted_text
 from neural.errors import TrainingError
+from neural.progress import Progress
 from neural.tables import read_measurements
 from neural.threads import one_thread
 from neural.tissue.tracks import frames_of
@@ -35,7 +35,6 @@ from sim.learning.simulated_tracks import tracks_of_runs
 from sim.scenario import Scenario
 from sim.twin import Twin, TwinState, learned_key
 
-Progress = Callable[[int, int, str], None]
 _BETWEEN_CHECKPOINTS = 5
 
 

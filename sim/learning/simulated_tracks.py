@@ -14,20 +14,19 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from neural.errors import TrainingError
+from neural.progress import Progress
 from sim.errors import ScenarioError
 from sim.scenario.units import UnitError
 
 if TYPE_CHECKING:
     from sim.simulation import Simulation
-
-Progress = Callable[[int, int, str], None]
 
 
 def train_on_simulated(
