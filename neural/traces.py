@@ -5,7 +5,8 @@ over time and channels is that of stationary dynamics, a sum of few shapes (`neu
 drawn to that of all. How far channels are believed to know of each other, how alike treatments' dynamics are, and
 whether a share of the covariance is taken as sampled (cells that change for good, reporters that drift) is chosen by
 cross-validation over tracks, for each channel and each range of horizons: the next frame asks for other than the next
-hour.
+hour. What such a forecast misses for being linear is added, as far as left-out tracks say that it holds
+(`neural.traces_windows`).
 """
 
 from __future__ import annotations
@@ -16,14 +17,20 @@ from itertools import pairwise, product
 import numpy as np
 
 from neural.autocovariance import autocovariance, smooth_covariance, whole
+from neural.traces_windows import PENALTIES, Windows, expected
 from neural.uncertainty import conformal_quantile
 
 _FOLDS = 5
 #: (share of what channels know of each other, share sampled, tracks that all treatments' dynamics are worth) tried
 CHOICES = tuple(product((0.0, 0.5, 1.0), (0.0, 0.2), (50.0, 200.0)))
-# further tracks that the common mean is worth, and frames on each side over which means are taken
-_SHRINK, _REACH = 30.0, 7
-_JITTER = 1e-6
+#: taken unless another is better on left-out tracks by so many standard errors; corrections are to this one
+USUAL, _SURE = (0.5, 0.0, 200.0), 2.0
+# share of a correction that is believed in before left-out tracks are asked, and its spread: of the share for all
+# horizons about that, and of the share for some horizons about the one for all
+_SHARE, _DOUBT, _DOUBT_BETWEEN = 0.5, 0.3, 0.2
+# further tracks that the common mean is worth; means are taken over such a part of the track on each side
+_SHRINK, _REACH = 30.0, 1 / 8
+_JITTER, _TINY = 1e-6, 1e-30
 # horizons [frames] at which the choice may change
 _HORIZONS = (1, 3, 10, 30, 100, 300, 1000)
 
@@ -44,7 +51,7 @@ def treatment_means(tracks: np.ndarray, label: np.ndarray, shrink: float = _SHRI
 
 def _smoothed(track: np.ndarray) -> np.ndarray:
     frame = np.arange(len(track))
-    reach = np.minimum(np.minimum(_REACH, frame // 3), len(track) - 1 - frame)
+    reach = np.minimum(np.minimum(int(_REACH * len(track)), frame // 3), len(track) - 1 - frame)
     total = np.r_[np.zeros((1, track.shape[1])), np.cumsum(track, 0)]
     return (total[frame + reach + 1] - total[frame - reach]) / (2 * reach + 1)[:, None]
 
@@ -54,7 +61,7 @@ class _Dynamics:
 
     def __init__(self, tracks: np.ndarray, label: np.ndarray):
         self.means = treatment_means(tracks, label)
-        centred = tracks - np.array([self.means[one] for one in label])
+        centred = tracks - expected(self.means, label)
         self._flat = centred.transpose(0, 2, 1).reshape(len(tracks), -1)
         self._common = autocovariance(centred)
         self._own = {
@@ -84,17 +91,22 @@ class _Dynamics:
     def forecast(self, past: np.ndarray, label: np.ndarray, choice: tuple) -> np.ndarray:
         """Frames (m, T - P, channel) after `past` (m, P, channel)."""
         seen, channels = past.shape[1:]
-        expected = np.array([self.means.get(one, self.means[None]) for one in label])
-        off = (past - expected[:, :seen]).transpose(0, 2, 1).reshape(len(past), -1)
-        out = expected[:, seen:].copy()
+        usual = expected(self.means, label)
+        off = (past - usual[:, :seen]).transpose(0, 2, 1).reshape(len(past), channels * seen)
+        out = usual[:, seen:].copy()
         for one in np.unique(label):
             mine = label == one
             covariance = self.covariance(one, choice)
             known = covariance[:, :seen, :, :seen].reshape(channels * seen, -1)
-            known = known + _JITTER * np.trace(known) / len(known) * np.eye(len(known))
+            known = known + max(_JITTER * np.trace(known) / len(known), _TINY) * np.eye(len(known))
             gain = np.linalg.solve(known, covariance[:, :seen, :, seen:].reshape(channels * seen, -1))
             out[mine] += (off[mine] @ gain).reshape(int(mine.sum()), channels, -1).transpose(0, 2, 1)
         return out
+
+    def windows(self, tracks: np.ndarray, label: np.ndarray, seen: int) -> Windows:
+        """Corrections to forecasts by the usual choice, from the tracks that these dynamics were fitted to."""
+        usual = {one: self.covariance(one, USUAL) for one in np.unique(label)}
+        return Windows(tracks, label, self.means, usual, seen)
 
 
 def forecast(
@@ -108,8 +120,10 @@ def forecast(
     """The frames (m, T - P, channel) that follow `past` (m, P, channel), and half-widths of their intervals.
 
     Args:
-        tracks: (n, T, channel) whole tracks; label: (n,) their treatments.
-        past: (m, P, channel) with P < T; label_past: (m,) treatments, new ones among them allowed.
+        tracks: (n, T, channel) whole tracks; label: (n,) their treatments. Gaps (NaN) are filled by straight lines, and
+            tracks without a number in some channel are left out.
+        past: (m, P, channel) with P < T; label_past: (m,) treatments, new ones among them allowed. A channel without
+            a number is taken at the treatment's mean.
         level: of the intervals, conformal over left-out tracks, for each frame and channel.
         seed: of the folds.
 
@@ -117,13 +131,30 @@ def forecast(
         mean (m, T - P, channel) and half-width (T - P, channel).
 
     Raises:
-        ValueError: `past` is as long as the tracks, channels differ, or there are fewer tracks than folds.
+        ValueError: `past` is as long as the tracks, channels differ, or fewer than two tracks have numbers.
     """
     seen = past.shape[1]
     if seen >= tracks.shape[1] or past.shape[2] != tracks.shape[2]:
         raise ValueError(f"past {past.shape} leaves nothing to foretell of tracks {tracks.shape}")
+    tracks, past = filled(tracks), filled(past)
+    whole = np.isfinite(tracks).all((1, 2))
+    tracks, label = tracks[whole], label[whole]
     chosen = choose(tracks, label, seen, level, seed)
+    means = treatment_means(tracks, label)
+    usual = expected(means, label_past)[:, :seen]
+    past = np.where(np.isfinite(past), past, usual)
     return continued(tracks, label, past, label_past, chosen), chosen.width
+
+
+def filled(tracks: np.ndarray) -> np.ndarray:
+    """Tracks (n, T, channel) whose gaps are straight lines, and ends the nearest number; channels of none stay NaN."""
+    out, frame = np.array(tracks, float), np.arange(tracks.shape[1])
+    out[~np.isfinite(out)] = np.nan
+    for i, c in np.argwhere(np.isnan(out).any(1)):
+        known = np.isfinite(out[i, :, c])
+        if known.any():
+            out[i, :, c] = np.interp(frame, frame[known], out[i, known, c])
+    return out
 
 
 @dataclass(frozen=True)
@@ -133,35 +164,83 @@ class Chosen:
     Attributes:
         edges: (range + 1,) of horizons [frames].
         best: (range, channel, 3) the choice, in the form of `CHOICES`.
+        share: (penalty, range, channel) of each correction that is added.
         width: (T - P, channel) half-width of intervals.
     """
 
     edges: np.ndarray
     best: np.ndarray
+    share: np.ndarray
     width: np.ndarray
 
 
 def choose(tracks: np.ndarray, label: np.ndarray, seen: int, level: float = 0.9, seed: int = 0) -> Chosen:
-    """By cross-validation over `tracks` (n, T, channel), of which the first `seen` frames are known."""
-    if len(tracks) < 2 * _FOLDS:
-        raise ValueError(f"{len(tracks)} tracks are too few to choose on; {2 * _FOLDS} are needed")
-    fold = np.random.default_rng(seed).permutation(len(tracks)) % _FOLDS
+    """By cross-validation over `tracks` (n, T, channel), of which the first `seen` frames are known.
+
+    Below twice as many tracks as folds, each is left out alone.
+    """
+    if len(tracks) < 2:
+        raise ValueError(f"{len(tracks)} tracks are too few to choose on; 2 are needed")
+    folds = _FOLDS if len(tracks) >= 2 * _FOLDS else len(tracks)
+    fold = np.random.default_rng(seed).permutation(len(tracks)) % folds
     off = np.empty((len(CHOICES), *tracks[:, seen:].shape))
-    for k in range(_FOLDS):
+    more = np.empty((len(PENALTIES), *off.shape[1:]))
+    for k in range(folds):
         out = fold == k
         dynamics = _Dynamics(tracks[~out], label[~out])
         for i, choice in enumerate(CHOICES):
-            guess = dynamics.forecast(tracks[out, :seen], label[out], choice)
-            off[i, out] = np.abs(guess - tracks[out, seen:])
+            off[i, out] = tracks[out, seen:] - dynamics.forecast(tracks[out, :seen], label[out], choice)
+        windows = dynamics.windows(tracks[~out], label[~out], seen)
+        more[:, out] = windows.corrections(tracks[out, :seen], label[out])
     ahead, channels = tracks.shape[1] - seen, tracks.shape[2]
     edges = [0, *(h for h in _HORIZONS if h < ahead), ahead]
     best, width = np.empty((len(edges) - 1, channels, 3)), np.empty((ahead, channels))
+    left = np.empty(more.shape[1:])
     for (r, (start, stop)), c in product(enumerate(pairwise(edges)), range(channels)):
-        found = int(np.argmin((off[:, :, start:stop, c] ** 2).mean((1, 2))))
+        found = _best((off[:, :, start:stop, c] ** 2).mean(2))
         best[r, c] = CHOICES[found]
-        for h in range(start, stop):
-            width[h, c] = conformal_quantile(off[found, :, h, c], level)
-    return Chosen(np.array(edges), best, width)
+        left[:, start:stop, c] = off[found, :, start:stop, c]
+    share = np.stack([_shares(left[..., c], more[..., c], edges) for c in range(channels)], 2)
+    for h, c in product(range(ahead), range(channels)):
+        added = share[:, np.searchsorted(edges, h, "right") - 1, c] @ more[:, :, h, c]
+        width[h, c] = conformal_quantile(np.abs(left[:, h, c] - added), level)
+    return Chosen(np.array(edges), best, share, width)
+
+
+def _best(loss: np.ndarray) -> int:
+    """Which of CHOICES, by losses (choice, track): the usual one unless the least is surely less."""
+    usual, least = CHOICES.index(USUAL), int(np.argmin(loss.mean(1)))
+    gain = loss[usual] - loss[least]
+    return least if gain.mean() > _SURE * gain.std() / np.sqrt(len(gain)) else usual
+
+
+def _shares(off: np.ndarray, more: np.ndarray, edges: list[int]) -> np.ndarray:
+    """(penalty, range) of corrections `more` (penalty, track, frame) to be taken off errors `off`; all of one penalty.
+
+    The share at each range of horizons is drawn to that at all of them, and this to the usual one.
+    """
+    size = np.sqrt((off**2).mean(0)) + _TINY
+    shares, losses = np.empty((len(more), len(edges) - 1)), np.empty(len(more))
+    for p, one in enumerate(more):
+        common = _share(off / size, one / size, _SHARE, _DOUBT)
+        ranges = [slice(*pair) for pair in pairwise(edges)]
+        shares[p] = [np.clip(_share(off[:, r], one[:, r], common, _DOUBT_BETWEEN), 0, 1) for r in ranges]
+        losses[p] = ((off - np.repeat(shares[p], np.diff(edges)) * one) ** 2).sum()
+    return np.where(np.arange(len(more))[:, None] == np.argmin(losses), shares, 0.0)
+
+
+def _share(off: np.ndarray, more: np.ndarray, usual: float, doubt: float) -> float:
+    """Share of corrections `more` (track, frame) that takes most off errors `off`, drawn to the usual share.
+
+    Its own error is that of a regression through the origin with tracks as units.
+    """
+    along, size = (off * more).sum(1), (more**2).sum(1)
+    if size.sum() <= 0:
+        return usual
+    found = along.sum() / size.sum()
+    error = np.sqrt(((along - found * size) ** 2).sum()) / size.sum()
+    firm = error**2 / (error**2 + doubt**2)
+    return float(firm * usual + (1 - firm) * found)
 
 
 def continued(
@@ -170,9 +249,11 @@ def continued(
     """The frames (m, T - P, channel) after `past`, with each range of horizons by its choice."""
     mean = np.empty((len(past), tracks.shape[1] - past.shape[1], tracks.shape[2]))
     dynamics, forecasts = _Dynamics(tracks, label), {}
+    more = dynamics.windows(tracks, label, past.shape[1]).corrections(past, label_past)
     for (r, (start, stop)), c in product(enumerate(pairwise(chosen.edges)), range(tracks.shape[2])):
         best = tuple(map(float, chosen.best[r, c]))
         if best not in forecasts:
             forecasts[best] = dynamics.forecast(past, label_past, best)
-        mean[:, start:stop, c] = forecasts[best][:, start:stop, c]
+        added = np.tensordot(chosen.share[:, r, c], more[:, :, start:stop, c], 1)
+        mean[:, start:stop, c] = forecasts[best][:, start:stop, c] + added
     return mean

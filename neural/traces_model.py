@@ -35,10 +35,11 @@ class TracesModel(weights.Weighted):
             self.channels: list[str] = card.decoder_names
             self._tracks = np.asarray(tensors["tracks"], float)
             self._label = np.array(self.treatments)[tensors["label"]]
-            self._chosen = Chosen(tensors["edges"], tensors["best"], tensors["width"])
+            self._chosen = Chosen(*(tensors[name] for name in ("edges", "best", "share", "width")))
             self.ahead = self._tracks.shape[1] - self.given
             fits = self._chosen.width.shape == (self.ahead, len(self.channels))
-            fits &= self._chosen.best.shape == (len(self._chosen.edges) - 1, len(self.channels), 3)
+            ranges = (len(self._chosen.edges) - 1, len(self.channels))
+            fits &= self._chosen.best.shape == (*ranges, 3) and self._chosen.share.shape[1:] == ranges
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise WeightsError(file, f"the tensors do not fit the card's architecture ({error})") from None
         if not fits:

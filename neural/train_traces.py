@@ -47,6 +47,7 @@ def train_traces(
         "label": np.array([treatments.index(t) for t in label]),
         "edges": chosen.edges,
         "best": chosen.best,
+        "share": chosen.share,
         "width": chosen.width,
     }
     card = {

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from neural.autocovariance import autocovariance, smooth_covariance, whole
-from neural.traces import forecast, treatment_means
+from neural.traces import filled, forecast, treatment_means
 
 FRAMES, SEEN = 40, 20
 
@@ -72,7 +72,7 @@ def test_treatments_are_drawn_to_the_common_mean():
     x, label = tracks(40, 3)
     free, drawn = treatment_means(x, label, 0.0), treatment_means(x, label, 1e9)
     np.testing.assert_allclose(free["a"][0], x[label == "a"].mean(0)[0])
-    np.testing.assert_allclose(free["a"][20], x[label == "a"].mean(0)[14:27].mean(0))
+    np.testing.assert_allclose(free["a"][20], x[label == "a"].mean(0)[15:26].mean(0))
     np.testing.assert_allclose(drawn["a"], drawn[None], atol=1e-6)
     np.testing.assert_allclose(drawn[None][-1], x.mean(0)[-1])
 
@@ -88,4 +88,58 @@ def test_what_is_refused():
     with pytest.raises(ValueError, match="nothing to foretell"):
         forecast(train, label, train, label)
     with pytest.raises(ValueError, match="too few"):
-        forecast(train[:6], label[:6], train[:, :SEEN], label)
+        forecast(train[:1], label[:1], train[:, :SEEN], label)
+
+
+@pytest.mark.parametrize(
+    "shape",
+    [
+        "one channel",
+        "two tracks",
+        "each its own treatment",
+        "constant",
+        "one frame ahead",
+        "one frame known",
+        "none asked",
+    ],
+)
+def test_other_shapes_of_data(shape):
+    train, label = tracks(24, 6)
+    past, asked = train[:4, :SEEN] + 0.1, label[:4]
+    if shape == "one channel":
+        train, past = train[..., :1], past[..., :1]
+    elif shape == "two tracks":
+        train, label = train[:2], label[:2]
+    elif shape == "each its own treatment":
+        label, asked = np.arange(24), np.arange(20, 24)
+    elif shape == "constant":
+        train, past = np.ones_like(train), np.ones_like(past)
+    elif shape == "one frame ahead":
+        train = train[:, : SEEN + 1]
+    elif shape == "one frame known":
+        past = past[:, :1]
+    else:
+        past, asked = past[:0], asked[:0]
+    mean, width = forecast(train, label, past, asked)
+    assert mean.shape == (len(past), train.shape[1] - past.shape[1], train.shape[2])
+    assert np.isfinite(mean).all()
+    assert np.isfinite(width).all()
+    assert (np.abs(mean) < 5).all()
+    if shape == "constant":
+        np.testing.assert_allclose(mean, 1.0)
+
+
+def test_gaps_are_filled_and_cost_little():
+    train, label = tracks(60, 7)
+    past, asked = train[:10, :SEEN].copy(), label[:10]
+    whole, _ = forecast(train, label, past, asked)
+    rng = np.random.default_rng(8)
+    train[rng.random(train.shape) < 0.03] = np.nan
+    train[0, :, 1] = np.nan
+    past[rng.random(past.shape) < 0.03] = np.nan
+    past[9] = np.nan
+    mean, _ = forecast(train, label, past, asked)
+    assert np.isfinite(mean).all()
+    assert np.abs(mean - whole)[:9].mean() < 0.1
+    line = filled(np.array([[[0.0], [np.nan], [2.0], [np.nan]]]))
+    np.testing.assert_allclose(line[0, :, 0], [0, 1, 2, 2])
