@@ -81,7 +81,7 @@ def lists_within(
     begin, counts, indices = (np.empty(size, np.int32) for size in (n, n, 0))
     with threads_for(n):
         for order, block, begins, ends, found in _search(
-            positions, reaches, 0.0, lengths, dims, counts, _FEW
+            positions, reaches, 0.0, lengths, dims, counts, _FEW, _WINDOWS
         ):
             here, done = int((ends - begins).sum()), min((block + _FEW) * _BLOCK, n)
             if total + here + LANES > indices.size:
