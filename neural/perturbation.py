@@ -7,15 +7,17 @@ training rows, which leaves out whole drugs when drugs never seen are asked for,
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
-from neural.profiles import Choice, Drugs, Fit, without
+from neural.profiles import Axes, Choice, Drugs, Fit, without
 from neural.uncertainty import conformal_quantile
 
 _FOLDS = 10
+# drugs that are left out at most, and rounds in which values that were not measured are filled in
+_LEFT_OUT = 24
+_FILLS = 3
 
 # tried one after the other, each with those before it as chosen
 _TRIED: dict[str, tuple[float, ...]] = {
@@ -51,34 +53,55 @@ def amounts(doses: np.ndarray, known: np.ndarray, power: float) -> np.ndarray:
     return np.where(size > 0, np.where(size > 0, size / typical, 1.0) ** power, 0.0)
 
 
-def _folds(doses: np.ndarray, unseen: bool) -> Iterator[np.ndarray]:
-    """Rows to leave out together: those of each drug, or every tenth one."""
+def _folds(doses: np.ndarray, unseen: bool) -> list[np.ndarray]:
+    """Rows to leave out together: those of each drug (of at most `_LEFT_OUT`, evenly chosen), or every tenth one."""
     if unseen:
-        for column in doses.T:
-            rows = column != 0
-            if rows.any() and not rows.all():
-                yield rows
-    else:
-        count = min(_FOLDS, len(doses)) if len(doses) > 2 * _FOLDS + 10 else len(doses)
-        for k in range(count):
-            yield np.arange(len(doses)) % count == k
+        rows = [r for r in (doses != 0).T if r.any() and not r.all()]
+        if rows:
+            return [rows[k] for k in np.unique(np.linspace(0, len(rows) - 1, _LEFT_OUT).round().astype(int))]
+    count = min(_FOLDS, len(doses)) if len(doses) > 2 * _FOLDS + 10 else len(doses)
+    return [np.arange(len(doses)) % count == k for k in range(count)]
 
 
-def _held_out(
-    doses: np.ndarray, response: np.ndarray, drugs: Drugs, choice: Choice, unseen: bool, sizes: np.ndarray
-) -> tuple[np.ndarray, np.ndarray]:
-    """Errors (k, node) of rows left out, and their spreads (k,); spreads of profiles are those of all rows.
+class _HeldOut:
+    """Errors of rows left out."""
 
-    Of a drug that is left out nothing but its strength and description is used.
-    """
-    errors, spreads = [], []
-    given = amounts(doses, doses, choice.dose)
-    for out in _folds(doses, unseen):
-        rest = without(sizes, np.any(given[~out] > 0, axis=0), drugs, choice)
-        fit = Fit.to(given[~out], response[~out], drugs, choice, rest)
-        errors.append(response[out] - fit.predict(given[out]))
-        spreads.append(fit.spread(given[out]))
-    return np.concatenate(errors), np.concatenate(spreads)
+    def __init__(self, doses: np.ndarray, response: np.ndarray, drugs: Drugs, unseen: bool):
+        self.doses, self.response, self.drugs = doses, _filled(doses, response), drugs
+        self.missing = np.isnan(response)
+        self.folds = _folds(doses, unseen)
+        self._axes: dict[float, list[Axes]] = {}
+
+    def __call__(self, choice: Choice, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Errors (k, node) of rows left out, and their spreads (k,); spreads of profiles are those of all rows.
+
+        Errors of what was not measured are NaN. Of a drug that is left out nothing but its strength and description is
+        used.
+        """
+        errors, spreads = [], []
+        given = amounts(self.doses, self.doses, choice.dose)
+        if choice.dose not in self._axes:
+            self._axes[choice.dose] = [Axes.of(given[~out], self.response[~out]) for out in self.folds]
+        for out, axes in zip(self.folds, self._axes[choice.dose], strict=True):
+            rest = without(sizes, np.any(given[~out] > 0, axis=0), self.drugs, choice)
+            fit = Fit.to(given[~out], self.response[~out], self.drugs, choice, rest, axes)
+            off = self.response[out] - fit.predict(given[out])
+            errors.append(np.where(self.missing[out], np.nan, off))
+            spreads.append(fit.spread(given[out]))
+        return np.concatenate(errors), np.concatenate(spreads)
+
+
+def _filled(doses: np.ndarray, response: np.ndarray) -> np.ndarray:
+    """Responses (n, node) in which what was not measured is as the rest foretells."""
+    missing = np.isnan(response)
+    out = np.where(missing, 0.0, response)
+    if missing.any():
+        drugs, choice = Drugs(strengths(doses)), Choice()
+        given, sizes = amounts(doses, doses, choice.dose), None
+        for _ in range(_FILLS):
+            fit = Fit.to(given, out, drugs, choice, sizes)
+            sizes, out = fit.sizes, np.where(missing, fit.predict(given), response)
+    return out
 
 
 def predict_responses(
@@ -91,20 +114,29 @@ def predict_responses(
     """Responses to `asked`, with the half-width of their intervals.
 
     Args:
-        given: (n, drug) doses, 0 where a drug is not given; response: (n, node), 0 without drugs.
+        given: (n, drug) doses, 0 where a drug is not given; response: (n, node), 0 without drugs, NaN where it was
+            not measured.
         asked: (m, drug) doses; drugs that no row of `given` has are allowed.
         level: of the intervals, conformal over the read-outs of left-out training rows.
         likeness: (drug, drug) of drugs' descriptions (`neural.descriptions`), 1 on the diagonal, where there are any.
 
     Returns:
-        mean (m, node) and half-width (m, node).
+        mean (m, node) and half-width (m, node); NaN of read-outs that were never measured.
 
     Raises:
-        ValueError: arrays that do not fit each other, or fewer than three training rows.
+        ValueError: arrays that do not fit each other, doses that are not numbers, or fewer than three training rows.
     """
     u, y, new = np.asarray(given, float), np.asarray(response, float), np.asarray(asked, float)
     if len(u) != len(y) or u.shape[1] != new.shape[1] or len(u) < 3:
         raise ValueError(f"conditions {u.shape}, responses {y.shape} and asked {new.shape} do not fit")
+    if not (np.isfinite(u).all() and np.isfinite(new).all()):
+        raise ValueError("doses must be finite numbers; where a drug was not given its dose is 0")
+    measured = np.isfinite(y).any(0)
+    if not measured.all():
+        mean, half = np.full((2, len(new), y.shape[1]), np.nan)
+        if measured.any():
+            mean[:, measured], half[:, measured] = predict_responses(u, y[:, measured], new, level, likeness)
+        return mean, half
     drugs = Drugs(strengths(u, new), likeness)
     unseen = bool(((new != 0).any(0) & ~(u != 0).any(0)).any())
     found = calibrate(u, y, drugs, unseen, level)
@@ -128,7 +160,8 @@ class Calibration:
 
     def fit(self, doses: np.ndarray, response: np.ndarray, drugs: Drugs) -> Fit:
         """To all training rows."""
-        return Fit.to(amounts(doses, doses, self.choice.dose), response, drugs, self.choice, self.sizes)
+        given = amounts(doses, doses, self.choice.dose)
+        return Fit.to(given, _filled(doses, response), drugs, self.choice, self.sizes)
 
     def predict(
         self, doses: np.ndarray, response: np.ndarray, drugs: Drugs, asked: np.ndarray
@@ -142,9 +175,10 @@ def calibrate(
     doses: np.ndarray, response: np.ndarray, drugs: Drugs, unseen: bool, level: float = 0.9
 ) -> Calibration:
     """Choose by cross-validation, which leaves out whole drugs if drugs are asked for that no row has (`unseen`)."""
-    choice = Choice()
+    choice, held_out = Choice(), _HeldOut(doses, response, drugs, unseen)
+    response = held_out.response
     sizes = Fit.to(amounts(doses, doses, choice.dose), response, drugs, choice).sizes
-    off, spread = np.empty(0), np.empty(0)
+    off, spread = np.empty((0, 0)), np.empty(0)
     for name, values in _TRIED.items():
         if name == "power" and not ((doses != 0).sum(1) > 1).any():
             continue  # drugs given alone say nothing of how drugs join
@@ -158,9 +192,10 @@ def calibrate(
             found = sizes
             if name in _OF_SPREADS and one != choice:
                 found = Fit.to(amounts(doses, doses, one.dose), response, drugs, one).sizes
-            errors, sure = _held_out(doses, response, drugs, one, unseen, found)
-            tried.append((float((errors**2).mean()), one, found, errors, sure))
+            errors, sure = held_out(one, found)
+            tried.append((float(np.nanmean(errors**2)), one, found, errors, sure))
         _, choice, sizes, off, spread = min(tried, key=lambda t: t[0])
-    node = np.sqrt((off**2).mean(0) + (off**2).mean()) + 1e-300
+    typical = float(np.nanmean(off**2))
+    node = np.sqrt(np.nanmean(np.r_[off**2, np.full((1, off.shape[1]), typical)], axis=0) + typical) + 1e-300
     width = conformal_quantile(np.abs(off) / spread[:, None] / node, level)
     return Calibration(choice, sizes, node, width)

@@ -24,8 +24,11 @@ _TAILS = 12.0
 # share of read-outs' covariance that is taken as independent, and of their noise that is taken as alike
 _INDEPENDENT = 0.9
 _ALIKE_NOISE = 0.4
-# log of a drug's own spread: beforehand, beside strength to the power 0.5, and how far drugs depart from that
-_SPREAD, _SLOPE, _DEPARTS = -1.0, 0.5, 0.7
+# read-outs, beyond which each is its own direction
+_MANY = 600
+# log of a drug's own spread, over the typical size of what one drug does: beforehand, beside strength to the power 0.5,
+# and how far drugs depart from that; how far any log may lie from where it lay beforehand
+_SPREAD, _SLOPE, _DEPARTS, _FAR = 0.0, 0.5, 0.7, 12.0
 
 
 @dataclass(frozen=True)
@@ -87,29 +90,75 @@ def middle(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
 
 
 @dataclass(frozen=True)
-class _Axes:
-    """Directions of the read-outs in which signal and noise are both independent; noise has variance 1 in each."""
+class Axes:
+    """Directions of the read-outs in which signal and noise are both independent; noise has variance 1 in each.
 
+    Very many read-outs are each their own direction; `into` and `back` are then one factor to each.
+
+    Attributes:
+        size: typical size of what one drug does.
+        signal: (node,) variance of the signal in each direction, those of the read-outs having the mean 1.
+        into, back: from read-outs to directions, and back; noise: (node,) variance of each read-out's, of mean 1.
+    """
+
+    size: float
     signal: np.ndarray
     into: np.ndarray
     back: np.ndarray
     noise: np.ndarray
 
     @classmethod
-    def of(cls, given: np.ndarray, response: np.ndarray) -> _Axes:
-        from scipy.linalg import eigh
-
+    def of(cls, given: np.ndarray, response: np.ndarray) -> Axes:
+        """Found in rows' amounts (n, drug) and their responses (n, node)."""
         left = response - given @ (np.linalg.pinv(given) @ response)
         noise = (left**2).mean(0)
         noise = (1 - _ALIKE_NOISE) * noise + _ALIKE_NOISE * noise.mean()
         # rows that fit themselves, one to a drug, say nothing of the noise
         noise = noise / noise.mean() if noise.mean() > 1e-12 * (response**2).mean() else np.ones_like(noise)
         scaled = response / np.sqrt(np.maximum((given > 0).sum(1, keepdims=True), 1))
-        covariance = scaled.T @ scaled
-        covariance = (1 - _INDEPENDENT) * covariance + _INDEPENDENT * np.diag(np.diag(covariance))
-        covariance /= max(np.trace(covariance) / len(covariance), 1e-300)
-        signal, into = eigh(covariance, np.diag(noise))
-        return cls(np.maximum(signal, 1e-4 * signal.max()), into, np.linalg.inv(into), noise)
+        of_each = (scaled**2).mean(0)
+        mean = float(of_each.mean()) or 1.0
+        if response.shape[1] > _MANY:
+            signal, into = of_each / mean / noise, 1 / np.sqrt(noise)
+            back = 1 / into
+        else:
+            from scipy.linalg import eigh
+
+            covariance = scaled.T @ scaled / (mean * len(scaled))
+            covariance = (1 - _INDEPENDENT) * covariance + _INDEPENDENT * np.diag(np.diag(covariance))
+            signal, into = eigh(covariance, np.diag(noise))
+            back = np.linalg.inv(into)
+        return cls(mean**0.5, np.maximum(signal, max(1e-4 * signal.max(), 1e-12)), into, back, noise)
+
+    def of_nodes(self, values: np.ndarray) -> np.ndarray:
+        """Values (n, node) of read-outs, in these directions."""
+        return values * self.into if self.into.ndim == 1 else values @ self.into
+
+    def to_nodes(self, values: np.ndarray) -> np.ndarray:
+        """Values (n, node) in these directions, of read-outs."""
+        return values * self.back if self.back.ndim == 1 else values @ self.back
+
+
+class _Rows:
+    """Rows turned so that only the first few, one to a drug and one to what all share, hold any signal.
+
+    Attributes:
+        amounts: (few, drug); ones: (few,) of what all rows share.
+        others: how many rows hold noise alone.
+    """
+
+    def __init__(self, given: np.ndarray):
+        self._basis, upper = np.linalg.qr(np.c_[given, np.ones(len(given))])
+        self.amounts, self.ones = upper[:, :-1], upper[:, -1]
+        self.others = len(given) - len(upper)
+
+    def turned(self, values: np.ndarray) -> np.ndarray:
+        """(few, node) of values (n, node)."""
+        return self._basis.T @ values
+
+    def kernel(self, between: np.ndarray, shared: float) -> np.ndarray:
+        """(few, few) covariance of the signal, where that of drugs is (drug, drug) and of what all share one number."""
+        return self.amounts @ between @ self.amounts.T + shared * np.outer(self.ones, self.ones)
 
 
 class _Evidence:
@@ -118,13 +167,16 @@ class _Evidence:
     These are x = [noise, own, its slope with log strength, common, control, departure of each drug].
     """
 
-    def __init__(self, given: np.ndarray, targets: np.ndarray, axes: _Axes, drugs: Drugs, choice: Choice):
-        self.given, self.targets, self.signal = given, targets, axes.signal
+    def __init__(self, rows: _Rows, targets: np.ndarray, axes: Axes, drugs: Drugs, choice: Choice):
+        self.rows, self.targets, self.signal = rows, rows.turned(targets), axes.signal
+        self.unit = axes.size**2
+        self.left = max(float((targets**2).sum() - (self.targets**2).sum()), 0.0)
         self.log_strength = np.log(drugs.strength)
         weight = drugs.strength**choice.strength
         self.together, self.alike = np.outer(weight, weight), drugs.alike(choice.alike)
         free = len(weight)
-        self.centre = np.r_[_SPREAD - 0.5, _SPREAD, _SLOPE, _SPREAD - 0.5, _SPREAD - 1.0, np.zeros(free)]
+        own = _SPREAD + np.log(axes.size)
+        self.centre = np.r_[own - 0.5, own, _SLOPE, own - 0.5, own - 1.0, np.zeros(free)]
         self.trust = np.diag(np.r_[0.0, 1.0, 4.0, 1.0, 1.0, np.ones(free)])
         self.trust[5:, 5:] = np.linalg.inv(self.alike)
 
@@ -136,24 +188,26 @@ class _Evidence:
     def __call__(self, x: np.ndarray) -> tuple[float, np.ndarray]:
         own, common, control = self.own(x), np.exp(2 * x[3]) * self.together, np.exp(2 * x[4])
         noise = np.exp(2 * x[0])
-        values, vectors = np.linalg.eigh(self.given @ (own + common) @ self.given.T + control)
+        values, vectors = np.linalg.eigh(self.rows.kernel(own + common, control))
         variance = np.maximum(values, 0.0)[:, None] * self.signal + noise
         turned = vectors.T @ self.targets
         scaled = turned / variance
         by_kernel = np.diag((self.signal / variance).sum(1)) - (scaled * self.signal) @ scaled.T
         by_kernel = 0.5 * vectors @ by_kernel @ vectors.T
-        by_drug = self.given.T @ by_kernel @ self.given
+        by_drug = self.rows.amounts.T @ by_kernel @ self.rows.amounts
         by_own = (by_drug * own).sum(1)
+        alone = self.rows.others * len(self.signal)
         slope = np.r_[
-            noise * ((1 / variance).sum() - (scaled**2).sum()),
+            noise * ((1 / variance).sum() - (scaled**2).sum()) + alone - self.left / noise,
             2 * by_own.sum(),
             2 * (by_own * self.log_strength).sum(),
             2 * (by_drug * common).sum(),
-            2 * control * by_kernel.sum(),
+            2 * control * self.rows.ones @ by_kernel @ self.rows.ones,
             2 * _DEPARTS * by_own,
         ]
         away = x - self.centre
-        cost = 0.5 * (np.log(variance) + turned * scaled).sum() + 0.5 * away @ self.trust @ away
+        cost = 0.5 * (np.log(variance / self.unit) + turned * scaled).sum() + 0.5 * away @ self.trust @ away
+        cost += 0.5 * (alone * np.log(noise / self.unit) + self.left / noise)
         return float(cost), slope + self.trust @ away
 
 
@@ -180,7 +234,7 @@ class Fit:
     control: np.ndarray
     choice: Choice
     sizes: np.ndarray
-    _given: np.ndarray
+    _rows: _Rows
     _between: np.ndarray
     _shared: float
     _noise: float
@@ -194,27 +248,31 @@ class Fit:
         drugs: Drugs,
         choice: Choice,
         sizes: np.ndarray | None = None,
+        axes: Axes | None = None,
     ) -> Fit:
-        """Fit to amounts `given` (n, drug) and `response` (n, node); spreads are found unless `sizes` says them."""
-        axes = _Axes.of(given, response)
-        evidence = _Evidence(given, response @ axes.into, axes, drugs, choice)
+        """Fit to amounts `given` (n, drug) and `response` (n, node); spreads and axes are found unless given."""
+        axes = Axes.of(given, response) if axes is None else axes
+        rows = _Rows(given)
+        evidence = _Evidence(rows, axes.of_nodes(response), axes, drugs, choice)
         if sizes is None:
             from scipy.optimize import minimize
 
             options = {"maxiter": 60, "ftol": 1e-5}
-            sizes = minimize(evidence, evidence.centre, jac=True, method="L-BFGS-B", options=options).x
+            bounds = [(c - _FAR, c + _FAR) for c in evidence.centre]
+            start = evidence.centre
+            sizes = minimize(evidence, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
         assert sizes is not None
         shared, noise = np.exp(2 * sizes[4]), np.exp(2 * sizes[0])
         own, common = evidence.own(sizes), np.exp(2 * sizes[3])
         between = own + common * evidence.together
-        kernel = given @ between @ given.T + shared
+        kernel = rows.kernel(between, shared)
         values, vectors = np.linalg.eigh(kernel)
         gain = axes.signal / (np.maximum(values, 0.0)[:, None] * axes.signal + noise)
         off = np.sqrt(noise * axes.noise)
         target, inner, profiles, control = response, np.zeros(0), np.zeros(0), np.zeros(0)
         for _ in range(_ROUNDS):
-            inner = vectors @ (vectors.T @ (target @ axes.into) * gain) @ axes.back
-            profiles, control = between @ given.T @ inner, shared * inner.sum(0)
+            inner = axes.to_nodes(vectors @ (vectors.T @ axes.of_nodes(rows.turned(target)) * gain))
+            profiles, control = between @ rows.amounts.T @ inner, shared * rows.ones @ inner
             left = response - joined(given, profiles, choice.power) - control
             # what joining takes away is given back to the rows; what is far off is drawn in
             target = given @ profiles + control + left / (1 + (left / off) ** 2 / _TAILS)
@@ -222,13 +280,13 @@ class Fit:
         if choice.middle and seen.any() and not seen.all():
             weight = drugs.strength**choice.strength
             towards = middle(profiles[seen] / weight[seen, None], (weight / np.sqrt(np.diag(own)))[seen])
-            towards -= common * weight @ given.T @ inner
+            towards -= common * weight @ rows.amounts.T @ inner
             # of the common part a drug's own, known by likeness to others, already holds some
             known = own[np.ix_(~seen, seen)] @ np.linalg.solve(own[np.ix_(seen, seen)], weight[seen])
             profiles[~seen] += choice.middle * np.outer(weight[~seen] - known, towards)
-        typical = noise / axes.signal.mean()
-        inverse = np.linalg.inv(kernel + typical * np.eye(len(given)))
-        return cls(profiles, control, choice, sizes, given, between, float(shared), float(typical), inverse)
+        typical = max(noise / axes.signal.mean(), 1e-10 * np.trace(kernel))
+        inverse = np.linalg.inv(kernel + typical * np.eye(len(kernel)))
+        return cls(profiles, control, choice, sizes, rows, between, float(shared), float(typical), inverse)
 
     @property
     def noise(self) -> float:
@@ -241,7 +299,7 @@ class Fit:
 
     def covariance(self, given: np.ndarray) -> np.ndarray:
         """(m, m) of what is not known of the drugs in these conditions."""
-        cross = given @ self._between @ self._given.T + self._shared
+        cross = given @ self._between @ self._rows.amounts.T + self._shared * self._rows.ones
         return given @ self._between @ given.T + self._shared - cross @ self._inverse @ cross.T
 
     def spread(self, given: np.ndarray) -> np.ndarray:

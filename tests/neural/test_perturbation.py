@@ -71,3 +71,56 @@ def test_what_is_refused():
     u, y, pairs, _ = experiment()
     with pytest.raises(ValueError, match="do not fit"):
         predict_responses(u, y[1:], pairs)
+    with pytest.raises(ValueError, match="its dose is 0"):
+        predict_responses(np.where(u == 0, np.nan, u), y, pairs)
+
+
+def test_values_that_were_not_measured_are_left_out():
+    u, y, pairs, truth = experiment(seed=2)
+    gaps = np.where(np.random.default_rng(3).random(y.shape) < 0.1, np.nan, y)
+    gaps[:, 4] = np.nan
+    guess, width = predict_responses(u, gaps, pairs)
+    assert np.isnan(guess[:, 4]).all() and np.isnan(width[:, 4]).all()
+    rest = np.arange(NODES) != 4
+    full = predict_responses(u, y, pairs)[0]
+    error, best = ((p[:, rest] - truth[:, rest]) ** 2 for p in (guess, full))
+    assert error.mean() < 1.5 * best.mean()
+    assert (np.abs(guess - truth)[:, rest] <= width[:, rest]).mean() > 0.8
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize(
+    ("given", "asked", "nodes"),
+    [
+        (np.repeat(np.eye(4), 2, 0), np.ones((2, 4)), 1),
+        (np.array([[1.0], [2.0], [1.0]]), np.array([[1.5]]), 5),
+        (np.array([[1.0, 0], [2.0, 0], [1.0, 0]]), np.array([[1.5, 1.0]]), 5),
+        (np.array([[1.0, 1, 0], [0, 1, 1], [1, 0, 1]]), np.eye(3), 5),
+        (np.zeros((4, 3)), np.eye(3), 5),
+        (np.repeat(np.eye(4), 2, 0), np.zeros((0, 4)), 5),
+        (np.repeat(np.eye(4), 2, 0), np.ones((1, 4)), 700),
+    ],
+    ids=[
+        "one read-out",
+        "one drug",
+        "one drug, then another",
+        "pairs alone",
+        "controls alone",
+        "none",
+        "many",
+    ],
+)
+def test_small_tables_and_odd_ones_give_numbers(given, asked, nodes):
+    response = np.random.default_rng(0).normal(size=(len(given), nodes))
+    for y in (response, np.zeros_like(response), given @ np.ones((given.shape[1], nodes))):
+        guess, width = predict_responses(given, y, asked)
+        assert guess.shape == width.shape == (len(asked), nodes)
+        assert np.isfinite(guess).all() and np.isfinite(width).all()
+
+
+def test_units_of_responses_do_not_matter():
+    u, y, pairs, _ = experiment(seed=3)
+    guess, width = predict_responses(u, y, pairs)
+    others = predict_responses(u, 1000 * y, pairs)
+    np.testing.assert_allclose(others[0], 1000 * guess, rtol=1e-4, atol=1e-2 * np.abs(guess).mean())
+    np.testing.assert_allclose(others[1], 1000 * width, rtol=1e-3)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from neural.perturbation import calibrate, strengths
-from neural.profiles import Choice, Drugs, Fit, _Axes, _Evidence, middle
+from neural.profiles import Axes, Choice, Drugs, Fit, _Evidence, _Rows, middle
 
 DRUGS, NODES = 6, 40
 RNG = np.random.default_rng(0)
@@ -25,9 +25,9 @@ def drugs(likeness=None):
 @pytest.mark.parametrize("likeness", [None, 0.5 * np.eye(DRUGS) + 0.5])
 def test_the_slope_of_the_evidence_is_its_slope(likeness):
     response = measured(SINGLES)
-    axes = _Axes.of(SINGLES, response)
+    axes = Axes.of(SINGLES, response)
     known = Drugs(np.linspace(0.5, 2.0, DRUGS), likeness)
-    evidence = _Evidence(SINGLES, response @ axes.into, axes, known, Choice(alike=0.6))
+    evidence = _Evidence(_Rows(SINGLES), axes.of_nodes(response), axes, known, Choice(alike=0.6))
     x = evidence.centre + 0.2 * np.random.default_rng(2).normal(size=len(evidence.centre))
     _, slope = evidence(x)
     for i in range(len(x)):
