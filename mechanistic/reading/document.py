@@ -55,7 +55,13 @@ class Document:
             raise self.problems.refuse(f"{got} is not known (levels 1 to 3 are read)", root.line, "level")
         if not root.namespace.startswith(_CORE):
             raise self.problems.refuse(f"not an SBML namespace: {shown(root.namespace)}", root.line, "sbml")
-        return int(texts[0]), int(texts[1])
+        level, version = int(texts[0]), int(texts[1])
+        if root.namespace != (own := _namespace(level, version)):
+            message = (
+                f"the namespace of level {level} version {version} is {own} (got {shown(root.namespace)})"
+            )
+            raise self.problems.refuse(message, root.line, "sbml")
+        return level, version
 
     def _packages(self, root: Element, namespaces: dict[str, str]) -> None:
         for prefix, uri in namespaces.items():
@@ -365,3 +371,9 @@ def _constant(tree) -> float | None:
     if isinstance(tree, list) and tree[0] == "-" and len(tree) == 2 and isinstance(tree[1], float):
         return -tree[1]
     return tree if isinstance(tree, float) else None
+
+
+def _namespace(level: int, version: int) -> str:
+    """The one namespace of a level and version, whose rules the file says that it follows."""
+    of_version = f"/version{version}" if (level, version) != (2, 1) else ""
+    return f"{_CORE}{level}{of_version}{'/core' if level == 3 else ''}"

@@ -23,7 +23,10 @@ def digest(run_store: RunStore) -> None:
 def report(run_store: RunStore) -> None:
     """Write the self-contained HTML report of a run."""
     from sim.report import write_report
+    from sim.store.verify import verify
 
+    # what is missing would be read as empty, and drawn so
+    verify(run_store)
     typer.echo(write_report(run_store))
 
 

@@ -90,6 +90,8 @@ def test_all_faults_come_together_in_file_order():
         ("<times/>", "<divide/><cn>2</cn>", "R1", "takes 2 arguments"),
         ("<times/>", "<bessel/>", "R1.bessel", "subset"),
         ('level="3"', 'level="99"', "level", "not known"),
+        ('level="3"', 'level="2"', "sbml", "the namespace of level 2"),
+        ("level3/version", "level4/version", "sbml", "the namespace of level 3"),
         ('id="m"', 'id="m" conversionFactor="nocf"', "m", "nocf"),
     ],
 )

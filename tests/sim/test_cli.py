@@ -74,6 +74,12 @@ def test_run_writes_a_store_and_says_where(cellweave, file, tmp_path):
     assert forced.code == 0 and forced.err == ""
     assert cellweave("digest", tmp_path / "run.zarr").out == first.out
 
+    missing = next((tmp_path / "run.zarr" / "lineage" / "cell").glob("c*/0"), None)
+    missing = missing or next((tmp_path / "run.zarr" / "lineage" / "cell").glob("c.*"))
+    missing.unlink()
+    drawn = cellweave("report", tmp_path / "run.zarr")
+    assert drawn.code == 2 and "lineage/cell" in drawn.err and "missing" in drawn.err
+
 
 def test_every_error_of_a_file_is_one_line_with_its_place(cellweave, bad, tmp_path):
     for command in (("validate", bad), ("run", bad, "-o", tmp_path / "run.zarr"), ("describe", bad)):
