@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neural import weights
+from neural.blocks import in_blocks
 from neural.members import all_members, one_member
 from neural.threads import one_thread
 
@@ -31,7 +32,6 @@ if TYPE_CHECKING:
     from neural.dynamics import DrugDynamics
     from neural.population import Monolayer
 
-BLOCK = 1024
 _NORMAL_90 = 1.6448536269514722
 
 
@@ -344,17 +344,8 @@ class Manipulator(weights.Weighted):
         for name, array, k in zip(("ur", "conditions", "message"), arrays, wanted, strict=True):
             if array.shape != (n, k):
                 raise ValueError(f"{name} must have shape ({n}, {k}), got {array.shape}")
-        out = np.empty((n, width))
         with one_thread(), torch.no_grad():
-            for start in range(0, n, BLOCK):
-                stop = min(start + BLOCK, n)
-                padded = []
-                for array in arrays:
-                    block = torch.zeros(BLOCK, array.shape[1], dtype=torch.float64)
-                    block[: stop - start] = torch.from_numpy(array[start:stop])
-                    padded.append(block)
-                out[start:stop] = function(*padded)[: stop - start].numpy()
-        return out
+            return in_blocks(lambda *b: function(*map(torch.from_numpy, b)).numpy(), width, *arrays)
 
 
 def _column(value: np.ndarray | float | None, n: int) -> np.ndarray:

@@ -8,14 +8,13 @@ from typing import Any
 import numpy as np
 
 from neural import transport, weights
+from neural.blocks import in_blocks
 from neural.errors import WeightsError
 from neural.flow import LinearDrift, push, wander
 from neural.threads import one_thread
 from neural.uncertainty import value_of_measuring
 from neural.vector_fields import MLPField
 
-#: rows that go through the network together, always so many: a cell's bits do not depend on the others
-BLOCK = 1024
 _STEPS = 40
 
 
@@ -116,11 +115,9 @@ class TransportModel(weights.Weighted):
             end = float(start) + length
             inner = [float(e) for e in self.drift.edges if start < e < end]
             for a, b in zip([float(start), *inner], [*inner, end], strict=True):
-                for first in range(0, len(rows), BLOCK):
-                    part = rows[first : first + BLOCK]
-                    block = np.zeros((BLOCK, out.shape[1]))
-                    block[: len(part)] = out[part]
-                    out[part] = self._runge_kutta(block, a, b)[: len(part)]
+                out[rows] = in_blocks(
+                    lambda block, a=a, b=b: self._runge_kutta(block, a, b), out.shape[1], out[rows]
+                )
         return out
 
     def _runge_kutta(self, block: np.ndarray, start: float, end: float) -> np.ndarray:

@@ -10,7 +10,7 @@ import numpy as np
 
 from sim.core.process import Process
 from sim.core.quantity import Quantity
-from sim.processes.representation import place_in
+from sim.processes.representation import begin_at, place_in
 
 #: minutes in each unit that snapshots may be told in
 MINUTES = {"min": 1.0, "h": 60.0, "day": 1440.0}
@@ -63,15 +63,11 @@ class FlowProcess(Process):
         self.model = TransportModel.load(self.settings.weights)
 
     def initialise(self, state, rows) -> None:
-        for code, name in self.settings.initial.items():
-            mine = rows[state["cell.type"][rows] == code]
-            if name is not None:
-                state[self.block][mine] = self.settings.card.raw["space"]["reference_states"][name]
-            else:
-                first = self.model.snapshots[0]
-                drawn = self.streams.uniforms(self.name, 0, state.ids[mine])[:, 0]
-                state[self.block][mine] = first[np.minimum((drawn * len(first)).astype(int), len(first) - 1)]
-            state[self.clock][mine] = 0.0
+        begin_at(self.settings.initial, self.settings.card, state, rows)
+        drawn = [code for code, name in self.settings.initial.items() if name is None]
+        mine = rows[np.isin(state["cell.type"][rows], drawn)]
+        first, u = self.model.snapshots[0], self.streams.uniforms(self.name, 0, state.ids[mine])[:, 0]
+        state[self.block][mine] = first[np.minimum((u * len(first)).astype(int), len(first) - 1)]
 
     def advance(self, state, signals, dt: float) -> None:
         rows = np.flatnonzero(self.members(state) & (signals["cell.living"] > 0))

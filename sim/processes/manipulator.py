@@ -10,7 +10,7 @@ import numpy as np
 
 from sim.core.process import Process
 from sim.core.quantity import Quantity
-from sim.processes.representation import place_in
+from sim.processes.representation import begin_at, place_in
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,7 @@ class ManipulatorProcess(Process):
         self.network = Manipulator.load(self.settings.weights)
 
     def initialise(self, state, rows) -> None:
-        for code, name in self.settings.initial.items():
-            mine = rows[state["cell.type"][rows] == code]
-            state[self.block][mine] = self.network.initial(name)
+        begin_at(self.settings.initial, self.settings.card, state, rows)
 
     def advance(self, state, signals, dt: float) -> None:
         rows = np.flatnonzero(self.members(state) & (signals["cell.living"] > 0))

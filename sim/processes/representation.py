@@ -11,9 +11,7 @@ import numpy as np
 
 from sim.core.process import Process
 from sim.core.quantity import Quantity, Role, aggregate_of, component_of
-
-#: cells that are encoded together; always so many, padded, so that a cell's bits do not depend on the others
-_BLOCK = 1024
+from sim.core.state import State
 
 
 @dataclass(frozen=True)
@@ -41,6 +39,14 @@ def place_in(space: str, card: Any, role: Role = "state") -> Quantity:
     """Where each cell lies in a space, `ur.<space>`, as the card of weights says it."""
     what = f"representation in {space}"
     return Quantity(f"ur.{space}", "1", what, role, width=card.dimension, labels=tuple(card.labels))
+
+
+def begin_at(initial: Mapping[int, str | None], card: Any, state: State, rows: np.ndarray) -> None:
+    """Cells begin in the reference state that `initial` names for their type's code."""
+    for code, name in initial.items():
+        if name is not None:
+            mine = rows[state["cell.type"][rows] == code]
+            state[f"ur.{card.space}"][mine] = card.raw["space"]["reference_states"][name]
 
 
 class RepresentationProcess(Process):
@@ -79,9 +85,7 @@ class RepresentationProcess(Process):
 
     def initialise(self, state, rows) -> None:
         if self.states:
-            for code, name in self.settings.initial.items():
-                mine = rows[state["cell.type"][rows] == code]
-                state[self.block][mine] = self.space.space.reference_states[name]
+            begin_at(self.settings.initial, self.settings.card, state, rows)
 
     def advance(self, state, signals, dt: float) -> None:
         """Nothing to carry forward: representations are encoded when somebody reads them."""
@@ -91,10 +95,12 @@ class RepresentationProcess(Process):
             return self._encoded(state, signals)
         key = (state.version, len(state))
         if getattr(self, "_decoded", (None, None))[0] != key:
+            from neural.blocks import in_blocks
+
             rows = np.flatnonzero(self.members(state))
             ur = state[self.block] if self.block in state else signals[self.block]
             decoded = np.full((len(state), len(self.features)), np.nan)
-            decoded[rows] = self._in_blocks(self._decode, len(self.features), ur[rows])
+            decoded[rows] = in_blocks(self._decode, len(self.features), ur[rows])
             self._decoded = (key, decoded)
         return self._decoded[1][:, self.features.index(name.removeprefix("decoder."))]
 
@@ -104,6 +110,7 @@ class RepresentationProcess(Process):
     # ---- parts
 
     def _encoded(self, state, signals) -> np.ndarray:
+        from neural.blocks import in_blocks
         from neural.encoders import pooled
 
         rows = np.flatnonzero(self.members(state))
@@ -125,7 +132,7 @@ class RepresentationProcess(Process):
 
         width = self.settings.card.dimension
         out = np.full((len(state), width), np.nan)
-        out[rows] = self._in_blocks(encode, width, np.concatenate(list(tables.values()), 1))
+        out[rows] = in_blocks(encode, width, np.concatenate(list(tables.values()), 1))
         return out
 
     def _decode(self, ur: np.ndarray) -> np.ndarray:
@@ -133,15 +140,6 @@ class RepresentationProcess(Process):
         features = [f for m in self.space.modalities for f in m.features]
         whole = np.concatenate([decoded[m.name] for m in self.space.modalities], 1)
         return whole[:, [features.index(f) for f in self.features]]
-
-    def _in_blocks(self, function, width: int, values: np.ndarray) -> np.ndarray:
-        out = np.empty((len(values), width))
-        for start in range(0, len(values), _BLOCK):
-            part = values[start : start + _BLOCK]
-            block = np.zeros((_BLOCK, values.shape[1]))
-            block[: len(part)] = part
-            out[start : start + len(part)] = function(block)[: len(part)]
-        return out
 
 
 def decoded_names(card: Any) -> list[str]:

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from neural import Manipulator, weights
+from neural.blocks import BLOCK
 from neural.errors import WeightsError
-from neural.manipulators import BLOCK
 
 WEIGHTS = Path(__file__).parents[2] / "scenarios" / "weights" / "pc9_drugs.safetensors"
 
