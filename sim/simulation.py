@@ -10,6 +10,7 @@ import numpy as np
 
 from sim.build import Plan
 from sim.core.aside import set_aside
+from sim.core.by_type import by_type
 from sim.core.coupling import Response
 from sim.core.random import Streams
 from sim.core.schedule import Schedule
@@ -76,9 +77,7 @@ class Simulation:
         for process in self.plan.processes:
             for q in process.inputs:
                 if q.stored:
-                    state[q.name][rows] = q.default
-                    for code, value in q.by_type.items():
-                        state[q.name][types == code] = value
+                    state[q.name][rows] = by_type(q.by_type, types, q.default)
         for process in self.plan.processes:
             process.initialise(state, rows)
         state.changed()

@@ -6,6 +6,7 @@ from collections.abc import Callable, Collection, Sequence
 
 import numpy as np
 
+from sim.core.by_type import by_type
 from sim.core.coupling import Combined, Coupling, combined
 from sim.core.process import Process
 from sim.core.quantity import Aggregate, Quantity, aggregate_of, component_of
@@ -108,9 +109,7 @@ class Signals:
         if quantity.name in state:
             value = state[quantity.name]
         else:
-            value = np.full(len(state), quantity.default)
-            for code, default in quantity.by_type.items():
-                value[state["cell.type"] == code] = default
+            value = by_type(quantity.by_type, state["cell.type"], quantity.default)
         rules: dict[str, Combined] = {}
         for coupling in self._couplings.get(quantity.name, ()):
             if coupling.index in left_out:

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 import numpy as np
 
+from sim.core.by_type import by_type
 from sim.core.process import Process
 from sim.core.quantity import Quantity
 from sim.processes.fields import BoxSettings
@@ -52,7 +51,7 @@ class Growth(Process):
 
     def initialise(self, state, rows) -> None:
         types = state["cell.type"][rows]
-        state["cell.volume"][rows] = _by_type(self.settings.volume, types)
+        state["cell.volume"][rows] = by_type(self.settings.volume, types)
         for code, c in self.settings.composition.items():
             mine = rows[types == code]
             state["volume.nuclear"][mine], state["volume.cytoplasm"][mine] = c.nuclear, c.cytoplasm
@@ -62,7 +61,7 @@ class Growth(Process):
         from sim.agents.life import grow
 
         phase, types = state["cell.phase"], state["cell.type"]
-        target = _by_type(self.settings.volume, types)
+        target = by_type(self.settings.volume, types)
         rate = signals["rate.growth"].copy()
         for code, cycle in self.settings.cycles.items():
             target[(types == code) & np.isin(phase, cycle.doubled)] *= 2
@@ -363,10 +362,3 @@ class Life(Process):
     def _enter(self, state, rows: np.ndarray, code: int) -> None:
         state["cell.phase"][rows] = code
         state["cell.phase_time"][rows] = 0.0
-
-
-def _by_type(values: Mapping[int, float], types: np.ndarray) -> np.ndarray:
-    out = np.zeros(len(types))
-    for code, value in values.items():
-        out[types == code] = value
-    return out

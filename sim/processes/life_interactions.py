@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sim.core.by_type import by_type
 from sim.core.process import Process
 from sim.core.quantity import Quantity
 from sim.processes.life import Life
@@ -110,10 +111,10 @@ class Interactions(Process):
         touching = np.zeros(len(state), dtype=bool)
         same = state.ids[pairs.indices] == attacked[pairs.rows]
         touching[pairs.rows[same & living[pairs.indices]]] = True
-        lasting = np.zeros(len(state))
-        for code, duration in self.settings.duration.items():
-            lasting[state["cell.type"] == code] = 1 / duration
-        attacked[~touching | ~living | occurs(lasting, dt, u[:, 0])] = -1
+        ends = by_type(
+            {code: 1 / lasts for code, lasts in self.settings.duration.items()}, state["cell.type"]
+        )
+        attacked[~touching | ~living | occurs(ends, dt, u[:, 0])] = -1
         hazard = self._rates_of_contacts(state, pairs, rates, living, "attack")
         at = chosen_contact(pairs.indptr, hazard, dt, u[:, 1], u[:, 2])
         begins = (at >= 0) & (attacked < 0)

@@ -8,6 +8,7 @@ from typing import Literal
 
 import numpy as np
 
+from sim.core.by_type import by_type
 from sim.core.process import Process
 from sim.core.quantity import Quantity
 from sim.processes.fields import BoxSettings, FieldProcess
@@ -103,17 +104,12 @@ class Mechanics(Process):
         affinity = np.ones((count, count))
         for (a, b), value in s.affinity.items():
             affinity[a, b] = value
-        elasticity, wall = np.zeros(len(state)), np.zeros(len(state))
-        for code, spring in s.springs.items():
-            elasticity[types == code] = spring.elasticity
-        for code, value in s.walls.items():
-            wall[types == code] = value
         return Further(
             types=types,
             affinity=np.sqrt(affinity * affinity.T) if s.affinity else np.empty((0, 0)),
             partners=partner_rows(state) if s.springs else np.empty((len(state), 0), dtype=np.int64),
-            elasticity=elasticity,
-            wall=wall if s.walls else np.empty(0),
+            elasticity=by_type({code: spring.elasticity for code, spring in s.springs.items()}, types),
+            wall=by_type(s.walls, types) if s.walls else np.empty(0),
             following=self._following(state, signals) if s.follows else None,
         )
 
@@ -288,10 +284,7 @@ class Springs(Process):
     def _join(self, state, signals, rows: np.ndarray, living: np.ndarray, dt: float) -> None:
         from sim.agents.encounters import chosen_contact, settled
 
-        room = np.zeros(len(rows), dtype=np.int64)
-        for code, spring in self.settings.springs.items():
-            mine = state["cell.type"] == code
-            room[mine] = spring.most
+        room = by_type({code: s.most for code, s in self.settings.springs.items()}, state["cell.type"])
         free = living & ((rows >= 0).sum(axis=1) < room)
         pairs = self.contacts.pairs(state, signals)
         joined = (rows[pairs.rows] == pairs.indices[:, None]).any(axis=1)
