@@ -17,6 +17,7 @@ from sim.core.schedule import Schedule
 from sim.core.signals import Signals
 from sim.core.state import State
 from sim.errors import SimulationError
+from sim.memory import prepare_for
 from sim.perturbations import Actors
 
 
@@ -72,6 +73,7 @@ class Simulation:
         for field in self.plan.fields:
             field.start(state)
         positions, types = self._placed() if placed is None else placed
+        prepare_for(len(types))
         rows = state.add(types)
         state["cell.position"][rows] = positions
         for process in self.plan.processes:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import hashlib
+import itertools
 import os
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -72,19 +73,21 @@ def _all_at_once(task: Callable[[T], object], things: Sequence[T]) -> None:
         list(pool.map(task, things))
 
 
-def replace_files(files: Sequence[tuple[Path, bytes]], *, durable: bool = True) -> None:
+def replace_files(files: Iterable[tuple[Path, bytes]], *, durable: bool = True) -> None:
     """Writes each file beside its place, then moves all into place.
 
-    Each file changes atomically; when this returns all of them are durable. All are written before the first
-    is synced: the file system then commits its journal once, not once for each.
+    Each file changes atomically; when this returns all of them are durable. Many are written before the first
+    is synced: the file system then commits its journal once, not once for each. What a file holds is asked for when
+    it is written, and forgotten then.
 
     Raises:
         OSError: nothing was replaced, or (while moving) some files are new and the others old.
     """
-    for start in range(0, len(files), _MOST_OPEN):
-        _replace_some(files[start : start + _MOST_OPEN], durable)
+    left, folders = iter(files), dict[Path, None]()
+    while paths := _replace_some(itertools.islice(left, _MOST_OPEN), durable):
+        folders |= dict.fromkeys(path.parent for path in paths)
     if durable:
-        sync_folders(dict.fromkeys(path.parent for path, _ in files))
+        sync_folders(folders)
 
 
 def replace_file_by(path: Path, write_to: Callable[[BinaryIO], object]) -> str:
@@ -96,7 +99,7 @@ def replace_file_by(path: Path, write_to: Callable[[BinaryIO], object]) -> str:
     Raises:
         OSError: nothing was replaced.
     """
-    partial = path.with_name(path.name + PARTIAL)
+    partial = _partial(path)
     try:
         with open(partial, "w+b") as file:
             write_to(file)
@@ -113,22 +116,31 @@ def replace_file_by(path: Path, write_to: Callable[[BinaryIO], object]) -> str:
     return digest
 
 
-def _replace_some(files: Sequence[tuple[Path, bytes]], durable: bool) -> None:
-    partials = [path.with_name(path.name + PARTIAL) for path, _ in files]
+def _replace_some(files: Iterable[tuple[Path, bytes]], durable: bool) -> list[Path]:
+    """Their paths."""
+    paths: list[Path] = []
     try:
         with contextlib.ExitStack() as opened:
             descriptors = []
-            for partial, (_, content) in zip(partials, files, strict=True):
+            for path, content in files:
+                paths.append(path)
+                partial = _partial(path)
                 descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
                 opened.callback(os.close, descriptor)
                 descriptors.append(descriptor)
                 write(descriptor, content)
             if durable:
                 _all_at_once(os.fsync, descriptors)
-        for partial, (path, _) in zip(partials, files, strict=True):
-            os.replace(partial, path)
+        for path in paths:
+            os.replace(_partial(path), path)
     except OSError:
-        for partial in partials:
+        for path in paths:
             with contextlib.suppress(OSError):
-                partial.unlink()
+                _partial(path).unlink()
         raise
+    return paths
+
+
+def _partial(path: Path) -> Path:
+    """Where a file is written that is to be at `path`."""
+    return path.with_name(path.name + PARTIAL)

@@ -249,12 +249,11 @@ class RunWriter:
         """
         self._attrs |= {**_plain(attrs or {}), "status": status}
         with disk_errors(self.path, self._when()):
-            files = [
+            replace_files(
                 (self._folder / name / key, content)
                 for name, column in self._columns.items()
                 for key, content in column.take()
-            ]
-            replace_files(files)
+            )
             extents = {n: (c.rows, c.checksum, c.generation) for n, c in self._columns.items()}
             old = self._record
             number = old.number + 1
