@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
+from difflib import get_close_matches
 
-from neural.errors import TrainingError
+from neural.errors import TrainingError, shown
 
 _LARGEST = 1 << 24
+_MOST_LISTED = 2000
 
 
 def is_there(path: str | os.PathLike) -> bool:
@@ -16,6 +18,19 @@ def is_there(path: str | os.PathLike) -> bool:
         return stat.S_ISREG(os.stat(path).st_mode)
     except (OSError, ValueError):
         return False
+
+
+def meant(path: str | os.PathLike) -> str:
+    """`; did you mean 'x'?` with the name in the same folder that is most like one that is not there, or nothing."""
+    try:
+        if os.path.lexists(path):
+            return ""
+        with os.scandir(os.path.dirname(path) or ".") as entries:
+            names = [entry.name for entry, _ in zip(entries, range(_MOST_LISTED)) if entry.is_file()]
+    except (OSError, ValueError):
+        return ""
+    close = get_close_matches(os.path.basename(path), names, 1, 0.8)
+    return f"; did you mean {shown(close[0])}?" if close else ""
 
 
 def no_place_for_weights(path: str | os.PathLike) -> str | None:
@@ -56,4 +71,4 @@ def read_text(path: str | os.PathLike) -> str:
         if isinstance(error, TrainingError):
             raise
         what = getattr(error, "strerror", None) or error
-        raise TrainingError(path, [(None, None, f"cannot be read ({what})")]) from None
+        raise TrainingError(path, [(None, None, f"cannot be read ({what}){meant(path)}")]) from None

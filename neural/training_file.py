@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from neural.errors import TrainingError, shown
-from neural.files import is_there, no_place_for_weights, read_text
+from neural.files import is_there, meant, no_place_for_weights, read_text
 from neural.strict_yaml import read
 from neural.training_keys import Key, Problems, check
 
@@ -77,7 +77,7 @@ class TrainingFile:
     def needs(self, key: str, file: Path, hint: str = "") -> None:
         """`file`, which stands at `key`, must be there."""
         if not is_there(file):
-            self.fault(key, f"no such file (got {shown(file.name)}){hint}")
+            self.fault(key, f"no such file (got {shown(file.name)}){meant(file) or hint}")
 
     def bounds(self, key: str, said: Any) -> tuple[float, float]:
         """A lower and an upper bound above 0; a fault where `said` is none."""

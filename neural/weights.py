@@ -24,6 +24,7 @@ from typing import Any, ClassVar, Self
 import numpy as np
 
 from neural.errors import WeightsError, shown
+from neural.files import meant
 
 FORMAT = 1
 KINDS = (
@@ -231,7 +232,8 @@ def _bytes_of(path: str | os.PathLike) -> bytes:
     try:
         info = os.stat(where)
     except (OSError, ValueError) as error:
-        raise WeightsError(path, f"cannot be opened ({getattr(error, 'strerror', None) or error})") from None
+        what = getattr(error, "strerror", None) or error
+        raise WeightsError(path, f"cannot be opened ({what}){meant(path)}") from None
     if not stat.S_ISREG(info.st_mode):
         raise WeightsError(path, "is not a regular file; give the path of a .safetensors file")
     if info.st_size > _LARGEST_FILE:
@@ -285,9 +287,11 @@ def _card(path: str | os.PathLike, metadata: Any) -> dict[str, Any]:
         if not isinstance(card, dict) or not isinstance(card.get(key), kind):
             raise WeightsError(path, f"the card lacks '{key}'")
     if card.get("format") != FORMAT:
-        raise WeightsError(path, f"is of format {card.get('format')!r}; this version reads format {FORMAT}")
+        raise WeightsError(
+            path, f"is of format {shown(card.get('format'))}; this version reads format {FORMAT}"
+        )
     if card["kind"] not in KINDS:
-        raise WeightsError(path, f"is of unknown kind {card['kind']!r}; known: {', '.join(KINDS)}")
+        raise WeightsError(path, f"is of unknown kind {shown(card['kind'])}; known: {', '.join(KINDS)}")
     for name, entry in card["tensors"].items():
         if not (isinstance(entry, dict) and isinstance(entry.get("shape"), list) and "dtype" in entry):
             raise WeightsError(path, f"the card's entry of tensor '{name}' lacks shape or dtype")

@@ -45,7 +45,7 @@ class Document:
     def _level(self, root: Element) -> tuple[int, int]:
         if root.tag != "sbml":
             raise self.problems.refuse(
-                f"this is not an SBML file (its root is <{shown(root.tag)}>)", root.line, "sbml"
+                f"this is no SBML file (its root is <{shown(root.tag)}>)", root.line, "sbml"
             )
         texts = root.attributes.get("level", ""), root.attributes.get("version", "")
         if not all(re.fullmatch("[0-9]{1,2}", t) for t in texts) or int(texts[1]) not in _KNOWN_VERSIONS.get(

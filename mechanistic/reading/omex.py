@@ -35,7 +35,7 @@ class Archive:
         self.members = _members(self.archive, problems)
         if _MANIFEST not in self.members:
             raise problems.refuse("the archive has no manifest.xml", None, "manifest")
-        root, _ = parse(self.content(_MANIFEST), problems)
+        root, _ = parse(self.content(_MANIFEST), problems, "manifest")
         self.listed = [e.attributes for e in root.children if e.tag == "content"]
 
     def of_format(self, name: str) -> list[str]:

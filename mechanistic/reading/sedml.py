@@ -14,7 +14,7 @@ from mechanistic.reading.problems import Problems, closest
 from mechanistic.reading.xmltree import Element, parse
 from mechanistic.reading.xpath import attribute_of, named_by, steps_of
 
-_NAMESPACE = re.compile(r"http://sed-ml\.org/(sed-ml/level1/version[2-5]|)")
+_NAMESPACE = re.compile(r"http://sed-ml\.org/(sed-ml/level1/version(?P<version>[2-5])|)")
 _KISAO = re.compile(r"KISAO[:_]([0-9]{7})")
 _MOST_STEPS = 1_000_000
 _TIME = "urn:sedml:symbol:time"
@@ -35,11 +35,16 @@ _WITHOUT_MEANING = frozenset({107, 216, 219, 220, 332, 415, 467, 475, 485, 486, 
 
 def read_experiment(data: bytes, problems: Problems) -> dict:
     """The plain data of a SED-ML document, or Refused with the fault noted; faults are added to `problems`."""
-    root, _ = parse(data, problems)
-    if root.tag != "sedML" or not _NAMESPACE.fullmatch(root.namespace):
-        raise problems.refuse(
-            f"this is not a SED-ML file (its root is <{shown(root.tag)}>)", root.line, "sedML"
-        )
+    root, _ = parse(data, problems, "SED-ML")
+    namespace = _NAMESPACE.fullmatch(root.namespace)
+    if root.tag != "sedML" or namespace is None:
+        raise problems.refuse(f"this is no SED-ML file (its root is <{shown(root.tag)}>)", root.line, "sedML")
+    own = "1", namespace["version"] or "1"
+    got = root.attributes.get("level", ""), root.attributes.get("version", "")
+    if got != own:
+        said = f"level {shown(got[0])} version {shown(got[1])}"
+        message = f"the namespace is that of level 1 version {own[1]} (got {said})"
+        raise problems.refuse(message, root.line, "sedML")
     reader = _Reader(root, problems)
     experiment = reader.read()
     if not problems.entries:

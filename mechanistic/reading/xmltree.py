@@ -125,8 +125,11 @@ class _Builder:
             self.stack[-1].text += text
 
 
-def parse(data: bytes, problems: Problems) -> tuple[Element, dict[str, str]]:
-    """The root element and the namespaces declared on it, or Refused with the problem noted."""
+def parse(data: bytes, problems: Problems, form: str = "SBML") -> tuple[Element, dict[str, str]]:
+    """The root element and the namespaces declared on it, or Refused with the problem noted.
+
+    `form`: what kind of file it should be, for messages.
+    """
     if not data.strip():
         raise problems.refuse("the file is empty", None, "empty")
     _check_encoding(data, problems)
@@ -140,16 +143,16 @@ def parse(data: bytes, problems: Problems) -> tuple[Element, dict[str, str]]:
         message = "the encoding that the file declares cannot be read; save the file as UTF-8"
         raise problems.refuse(message, 1, "encoding") from None
     except expat.ExpatError as error:
-        line = error.lineno
+        line, key, no = error.lineno, "sbml" if form == "SBML" else form, f"this is no {form} file"
         reason = expat.errors.messages.get(error.code) or "not well-formed"
         if builder.root is None and not data.lstrip().startswith(
             (b"<", b"\xef\xbb\xbf", b"\xff\xfe", b"\xfe\xff")
         ):
-            raise problems.refuse("this is not an SBML file (it is no XML)", line, "sbml") from None
+            raise problems.refuse(f"{no} (it is no XML)", line, key) from None
         if builder.root is not None and builder.root.tag.lower() == "html":
-            raise problems.refuse("this is a web page, not an SBML file", line, "sbml") from None
+            raise problems.refuse(f"{no} but a web page", line, key) from None
         if builder.root is None:
-            raise problems.refuse(f"this is not an SBML file ({reason})", line, "sbml") from None
+            raise problems.refuse(f"{no} ({reason})", line, key) from None
         raise problems.refuse(f"not well-formed XML: {reason} (line {line})", line, "xml") from None
     assert builder.root is not None
     return builder.root, builder.namespaces

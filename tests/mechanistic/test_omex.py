@@ -55,6 +55,7 @@ def link() -> zipfile.ZipInfo:
         ([], MANIFEST, "does not hold"),
         ([("m.xml", BASE)], "<!DOCTYPE x><omexManifest/>", "DOCTYPE"),
         ([("m.xml", BASE)], "<omexManifest/>", "no SBML model"),
+        ([("m.xml", BASE)], "<omexManifest", "this is no manifest file"),
     ],
 )
 def test_archives_that_are_refused(tmp_path, members, manifest, says):

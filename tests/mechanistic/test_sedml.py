@@ -193,6 +193,7 @@ def test_a_run_from_another_time(folder):
         ('source="#plain"', 'source="#twice"', "'twice' is part of itself"),
         ('<subTask order="1" task="t1"/>', '<subTask order="1" task="r"/>', "'r' is part of itself"),
         ("urn:sedml:language:sbml", "urn:sedml:language:cellml", "models in the language"),
+        ('level="1" version="3">', 'level="1" version="4">', "the namespace is that of level 1 version 3"),
         ("KISAO:0000019", "KISAO:0000694x", "the algorithm KISAO:0000694x is not supported"),
         ("KISAO:0000415", "KISAO:0000597", "parameter KISAO:0000597 is not supported"),
         ('modelReference="twice" simulationReference', 'modelReference="twise" simulationReference',

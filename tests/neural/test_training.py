@@ -234,6 +234,7 @@ def test_shipped_training_files_are_right():
         ("name: two_drugs", "name: two_drugs\noutput: taken.safetensors", 4, "output", "is a folder"),
         ("training: 1", "training: 2", 1, "training", "training: 1"),
         ("path: ", "path: nowhere/", 4, "data.path", "no such file"),
+        ("wells.npz", "well.npz", 4, "data.path", "did you mean 'wells.npz'?"),
     ],
 )
 def test_wrong_training_files_name_line_and_key(table, tmp_path, old, new, line, key, message):

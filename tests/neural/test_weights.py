@@ -162,6 +162,14 @@ def test_other_contents_are_refused(tmp_path, text):
         weights.read_card(path)
 
 
+def test_a_misspelt_file_is_told_by_its_nearest_name(good):
+    with pytest.raises(WeightsError, match=r"did you mean 'good.safetensors'\?"):
+        weights.read_card(good.with_name("god.safetensors"))
+    with pytest.raises(WeightsError) as caught:
+        weights.read_card(good.with_name("else.safetensors"))
+    assert "did you mean" not in str(caught.value)
+
+
 def test_another_kind_is_named(good):
     with pytest.raises(WeightsError, match="kind 'network', but a 'tissue'"):
         weights.load(good, "tissue")
