@@ -12,7 +12,6 @@ by `--page`.
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -22,7 +21,7 @@ import torch
 from faith_families import problems
 from faith_scores import NULL_RATIO, Kept, tables, values
 from faith_verdicts import judged
-from table import show
+from table import parser, show
 
 FAMILIES = ("dynamics", "network", "pathway", "tissue", "forces")
 #: noise and number of trajectories
@@ -84,18 +83,14 @@ def rows(groups: Iterator[tuple[tuple[str, float, int], list[dict[str, dict]]]])
 
 def main() -> None:
     """Print the rows, or write the page."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--json", action="store_true", help="print JSON")
-    parser.add_argument("--quick", action="store_true", help="one seed, one condition")
-    parser.add_argument("--seed", type=int, default=0, help="first seed")
-    parser.add_argument("--family", action="append", choices=FAMILIES, help="only this one")
-    parser.add_argument("--noise", action="append", type=float, help="only this condition, by its noise")
-    parser.add_argument("--seeds", type=int, default=10, help="how many seeds, without --quick")
-    parser.add_argument("--kept", type=Path, help="file of what was done, to go on from")
-    parser.add_argument("--page", type=Path, help="page whose tables are to be written")
-    options = parser.parse_args()
+    asked = parser(__doc__, "one seed, one condition")
+    asked.add_argument("--seed", type=int, default=0, help="first seed")
+    asked.add_argument("--family", action="append", choices=FAMILIES, help="only this one")
+    asked.add_argument("--noise", action="append", type=float, help="only this condition, by its noise")
+    asked.add_argument("--seeds", type=int, default=10, help="how many seeds, without --quick")
+    asked.add_argument("--kept", type=Path, help="file of what was done, to go on from")
+    asked.add_argument("--page", type=Path, help="page whose tables are to be written")
+    options = asked.parse_args()
     torch.set_num_threads(1)
     began = time.process_time()
     conditions = ((0.05, 24),) if options.quick else CONDITIONS

@@ -12,7 +12,6 @@ that is missing.
 
 from __future__ import annotations
 
-import argparse
 import os
 import sys
 import tarfile
@@ -27,7 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 import hybrid_recovery as recovery
 import numpy as np
 import torch
-from table import show
+from table import parser, show
 
 from mechanistic import jit, load_model
 from sim.hybrid import Hybrid, Joint, Rate
@@ -265,12 +264,7 @@ def rows(quick: bool) -> Iterator[Row]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--json", action="store_true", help="rows as JSON")
-    parser.add_argument("--quick", action="store_true", help="small sizes, one minute")
-    given = parser.parse_args()
+    given = parser(__doc__, "small sizes, one minute").parse_args()
     torch.set_num_threads(1)
     jit.set_threads(1)
     show(rows(given.quick), given.json, 60)

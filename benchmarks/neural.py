@@ -12,7 +12,6 @@ double precision at 1e-8. Times are CPU times of this process, the least of seve
 
 from __future__ import annotations
 
-import argparse
 import copy
 import importlib
 import sys
@@ -35,7 +34,7 @@ _uncover()
 
 import numpy as np  # noqa: E402
 import torch  # noqa: E402
-from table import show  # noqa: E402
+from table import parser, show  # noqa: E402
 
 from neural.odes import dosing, solve  # noqa: E402
 from neural.vector_fields import MLPField  # noqa: E402
@@ -204,10 +203,7 @@ def _kept(cells: int, rtol: float) -> Iterator[dict]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="print rows as JSON")
-    parser.add_argument("--quick", action="store_true", help="few cells, under a minute")
-    options = parser.parse_args()
+    options = parser(__doc__, "few cells, under a minute").parse_args()
     torch.set_num_threads(1)
     rows = _rows(*((512, 64, 1) if options.quick else (10_000, 256, 4)))
     show(rows, options.json, 70)

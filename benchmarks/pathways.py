@@ -14,7 +14,6 @@ CPU times of this process, the least of several taken in turn, unless a row says
 
 from __future__ import annotations
 
-import argparse
 import copy
 import math
 import os
@@ -28,7 +27,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from table import show
+from table import parser, show
 
 from mechanistic import jit, load_model
 from mechanistic.model import PathwayModel
@@ -265,10 +264,7 @@ def _rows(quick: bool) -> Iterator[dict]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="print rows as JSON")
-    parser.add_argument("--quick", action="store_true", help="two models and few cells, under a minute")
-    options = parser.parse_args()
+    options = parser(__doc__, "two models and few cells, under a minute").parse_args()
     jit.set_threads(1)
     show(_rows(options.quick), options.json, 66)
 

@@ -1,9 +1,18 @@
-"""Rows of a benchmark for people, each beside its peer, or all of them as JSON."""
+"""What every benchmark may be asked; its rows for people, each beside its peer, or all of them as JSON."""
 
 from __future__ import annotations
 
+import argparse
 import json
 from collections.abc import Iterable
+
+
+def parser(doc: str | None, quick: str) -> argparse.ArgumentParser:
+    """The options that all benchmarks have; `quick` says what is done then."""
+    made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument("--json", action="store_true", help="print rows as JSON")
+    made.add_argument("--quick", action="store_true", help=quick)
+    return made
 
 
 def show(rows: Iterable[dict], as_json: bool, width: int) -> None:

@@ -12,7 +12,6 @@ is a straight line in the true signal's mean over the neighbours, fitted to the 
 
 from __future__ import annotations
 
-import argparse
 import os
 from collections.abc import Callable, Iterator
 
@@ -21,7 +20,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "2")
 import numpy as np
 import torch
 from scipy.interpolate import CubicSpline
-from table import show
+from table import parser, show
 from tissue_truth import REACH, Truth, delta_notch, excitable, pair_force, pursuit, relay
 
 from neural.tissue.factored import FactoredLaw, Hearing, rk4
@@ -177,10 +176,7 @@ def _rows(quick: bool) -> Iterator[dict]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="print rows as JSON")
-    parser.add_argument("--quick", action="store_true", help="fewer seeds and tissues, under a minute")
-    options = parser.parse_args()
+    options = parser(__doc__, "fewer seeds and tissues, under a minute").parse_args()
     torch.set_num_threads(1)
     show(_rows(options.quick), options.json, 82)
 
