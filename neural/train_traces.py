@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +11,7 @@ import numpy as np
 from neural import weights
 from neural.errors import TrainingError
 from neural.predict import bounds
+from neural.progress import Progress
 from neural.tables import Table, read_measurements
 from neural.traces import choose, forecast
 from neural.traces_model import TracesModel
@@ -20,7 +20,6 @@ from neural.uncertainty import coverage
 if TYPE_CHECKING:
     import pandas
 
-Progress = Callable[[int, int, str], None]
 _OUTER = 4
 _MOST_MISSING = 0.1
 _RIDGE = 1000.0
