@@ -34,9 +34,3 @@ class Streams:
         from mechanistic.random import uniforms
 
         return uniforms(self.key(purpose), step, ids, draws)
-
-    def normals(self, purpose: str, step: int, ids: np.ndarray, draws: int = 1) -> np.ndarray:
-        """(cell, draws) standard normal numbers."""
-        from mechanistic.random import normals
-
-        return normals(self.key(purpose), step, ids, draws)
