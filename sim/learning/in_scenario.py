@@ -9,7 +9,6 @@ scale between their bounds, from the scenario's values and from `starts` - 1 oth
 
 from __future__ import annotations
 
-import json
 import math
 import os
 import tempfile
@@ -31,7 +30,7 @@ from neural.tissue.tracks import frames_of
 from sim.build import plan
 from sim.errors import CellweaveError
 from sim.learning.scenario_file import ScenarioTraining, load_scenario_training
-from sim.learning.simulated_tracks import tracks_of_runs
+from sim.learning.simulated_tracks import as_overrides, tracks_of_runs
 from sim.scenario import Scenario
 from sim.twin import Twin, TwinState, learned_key
 
@@ -119,8 +118,7 @@ class _Fit:
 
     def __init__(self, job: ScenarioTraining, tracks: _Tracks):
         self.job, self.tracks, spec = job, tracks, job.spec
-        given = {k: v if isinstance(v, str) else json.dumps(v) for k, v in spec.get("set", {}).items()}
-        planned = plan(Scenario.load(job.scenario, overrides=given))
+        planned = plan(Scenario.load(job.scenario, overrides=as_overrides(spec.get("set", {}))))
         names = np.array(planned.type_names)
         if (tracks.types == "").all() and len(names) == 1:
             kinds = np.zeros(len(tracks.types), int)

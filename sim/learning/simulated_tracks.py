@@ -75,7 +75,7 @@ def tracks_of_runs(
     from sim.scenario import Scenario
     from sim.simulation import Simulation
 
-    given = {k: v if isinstance(v, str) else json.dumps(v) for k, v in values.items()}
+    given = as_overrides(values)
     found: dict[str, list[np.ndarray]] = {}
     for number, seed in enumerate(seeds):
         scenario = Scenario.load(file, overrides=given, seed=int(seed))
@@ -105,6 +105,11 @@ def tracks_of_runs(
         if progress is not None:
             progress(number + 1, len(seeds), f"tissue of seed {seed} simulated")
     return {name: np.concatenate(parts) for name, parts in found.items()}
+
+
+def as_overrides(values: Mapping[str, Any]) -> dict[str, str]:
+    """What a training file sets in a scenario, as text, as `--set` takes it."""
+    return {key: value if isinstance(value, str) else json.dumps(value) for key, value in values.items()}
 
 
 def _frame(
