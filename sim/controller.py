@@ -148,6 +148,7 @@ def simulate(
         controller = _Controller(simulation, Recorder(writer, simulation), progress)
         if checkpoint is not None:
             controller.resume(checkpoint)
+            checkpoint = None  # its arrays may be as large as the state, which has copies
         return controller.run(output)
     finally:
         interrupts.guard(False)

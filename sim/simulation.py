@@ -94,6 +94,7 @@ class Simulation:
         Raises:
             SimulationError: naming cell, quantity and time.
         """
+        prepare_for(len(self.state))  # which may have grown, or been taken up again
         began = self.state.time
         self._block(length, refine=refine)
         self._require_finite(began)
