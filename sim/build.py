@@ -22,11 +22,13 @@ from sim.planning.couple import Coupler
 from sim.planning.findings import Findings, KeyPath
 from sim.planning.instruments import instruments_of
 from sim.planning.representations import check_reads, representations_of
+from sim.processes.contacts import Contacts
 from sim.processes.fields import BoxSettings, FieldProcess
 from sim.processes.life import Growth, Life
 from sim.processes.life_interactions import Interactions
-from sim.processes.motion import Contacts, Mechanics, Motility, Springs
+from sim.processes.motion import Mechanics, Motility
 from sim.processes.pathway import PathwayProcess
+from sim.processes.springs import Springs
 from sim.processes.tissue import Neighbourhood
 
 if TYPE_CHECKING:

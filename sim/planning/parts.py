@@ -12,7 +12,8 @@ from sim.planning.settings import pace_of
 from sim.processes.fields import FieldProcess
 from sim.processes.flow import MINUTES, FlowProcess, FlowSettings
 from sim.processes.manipulator import ManipulatorProcess, ManipulatorSettings
-from sim.processes.pathway import Membrane, PathwayProcess, PathwaySettings
+from sim.processes.membrane import Membrane
+from sim.processes.pathway import PathwayProcess, PathwaySettings
 from sim.processes.tissue import EDGE_QUANTITIES, Neighbourhood, TissueProcess, TissueSettings
 from sim.scenario.units import unit
 from sim.spelling import did_you_mean

@@ -10,8 +10,8 @@ import numpy as np
 from sim.core.by_type import by_type
 from sim.core.process import Process
 from sim.core.quantity import Quantity
+from sim.processes.contacts import Contacts
 from sim.processes.life import Life
-from sim.processes.motion import Contacts
 
 Rates = Mapping[str, Mapping[int, float]]
 

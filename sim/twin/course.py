@@ -17,8 +17,9 @@ from sim.core.coupling import Coupling
 from sim.core.quantity import component_of
 from sim.errors import SimulationError
 from sim.gradients import MechanicsPart, Spreading, moved
+from sim.processes.contacts import REACH
 from sim.processes.manipulator import ManipulatorProcess
-from sim.processes.motion import REACH, Mechanics, MotionSettings
+from sim.processes.motion import Mechanics, MotionSettings
 from sim.processes.pathway import PathwayProcess
 from sim.processes.tissue import TissueProcess
 from sim.simulation import Simulation

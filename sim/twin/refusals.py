@@ -6,8 +6,9 @@ from dataclasses import fields
 from typing import TYPE_CHECKING
 
 from sim.core.coupling import Hill, Identity, Linear
+from sim.processes.membrane import Membrane
 from sim.processes.motion import Mechanics
-from sim.processes.pathway import Membrane, PathwayProcess
+from sim.processes.pathway import PathwayProcess
 from sim.processes.tissue import TissueProcess
 
 if TYPE_CHECKING:
