@@ -137,8 +137,8 @@ def forecast(
     if seen >= tracks.shape[1] or past.shape[2] != tracks.shape[2]:
         raise ValueError(f"past {past.shape} leaves nothing to foretell of tracks {tracks.shape}")
     tracks, past = filled(tracks), filled(past)
-    whole = np.isfinite(tracks).all((1, 2))
-    tracks, label = tracks[whole], label[whole]
+    told = np.isfinite(tracks).all((1, 2))
+    tracks, label = tracks[told], label[told]
     chosen = choose(tracks, label, seen, level, seed)
     means = treatment_means(tracks, label)
     usual = expected(means, label_past)[:, :seen]

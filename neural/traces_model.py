@@ -9,6 +9,7 @@ import numpy as np
 from neural import weights
 from neural.errors import WeightsError
 from neural.traces import Chosen, continued
+from neural.traces_windows import PENALTIES
 from neural.uncertainty import value_of_measuring
 
 _FURTHER = 0.99
@@ -39,7 +40,10 @@ class TracesModel(weights.Weighted):
             self.ahead = self._tracks.shape[1] - self.given
             fits = self._chosen.width.shape == (self.ahead, len(self.channels))
             ranges = (len(self._chosen.edges) - 1, len(self.channels))
-            fits &= self._chosen.best.shape == (*ranges, 3) and self._chosen.share.shape[1:] == ranges
+            fits &= self._chosen.best.shape == (*ranges, 3) and self._chosen.share.shape == (
+                len(PENALTIES),
+                *ranges,
+            )
         except (KeyError, TypeError, ValueError, IndexError) as error:
             raise WeightsError(file, f"the tensors do not fit the card's architecture ({error})") from None
         if not fits:
