@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from neural.profiles import Axes, Choice, Drugs, Fit, without
-from neural.uncertainty import conformal_quantile
 
 _FOLDS = 10
 # drugs that are left out at most, and rounds in which values that were not measured are filled in
@@ -68,15 +67,20 @@ class _HeldOut:
 
     def __init__(self, doses: np.ndarray, response: np.ndarray, drugs: Drugs, unseen: bool):
         self.doses, self.response, self.drugs = doses, _filled(doses, response), drugs
-        self.missing = np.isnan(response)
         self.folds = _folds(doses, unseen)
+        self.missing = np.isnan(response)
+        alone = np.zeros(len(doses), bool)
+        for out in self.folds:
+            alone[out] = ((doses[out] != 0) & ~(doses[~out] != 0).any(0)).any(1)
+        if not unseen and not self.missing[~alone].all():
+            self.missing[alone] = True  # without them a drug is unseen, which none that is asked for is
         self._axes: dict[float, list[Axes]] = {}
 
     def __call__(self, choice: Choice, sizes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Errors (k, node) of rows left out, and their spreads (k,); spreads of profiles are those of all rows.
 
-        Errors of what was not measured are NaN. Of a drug that is left out nothing but its strength and description is
-        used.
+        Errors of what does not count are NaN: what was not measured, or is unlike all that is asked for. Of a drug
+        that is left out nothing but its strength and description is used.
         """
         errors, spreads = [], []
         given = amounts(self.doses, self.doses, choice.dose)
@@ -197,5 +201,7 @@ def calibrate(
         _, choice, sizes, off, spread = min(tried, key=lambda t: t[0])
     typical = float(np.nanmean(off**2))
     node = np.sqrt(np.nanmean(np.r_[off**2, np.full((1, off.shape[1]), typical)], axis=0) + typical) + 1e-300
-    width = conformal_quantile(np.abs(off) / spread[:, None] / node, level)
+    # as split conformal prediction, but each row has many values, so that ranks between rows' are told too
+    rank = min(1.0, level * (1 + 1 / max(np.isfinite(off).any(1).sum(), 1)))
+    width = float(np.nanquantile(np.abs(off) / spread[:, None] / node, rank))
     return Calibration(choice, sizes, node, width)

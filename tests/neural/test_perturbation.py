@@ -124,3 +124,14 @@ def test_units_of_responses_do_not_matter():
     others = predict_responses(u, 1000 * y, pairs)
     np.testing.assert_allclose(others[0], 1000 * guess, rtol=1e-4, atol=1e-2 * np.abs(guess).mean())
     np.testing.assert_allclose(others[1], 1000 * width, rtol=1e-3)
+
+
+def test_a_drug_given_once_does_not_widen_what_is_said_of_known_drugs():
+    """Without its one row it is a drug never seen; no drug asked for is."""
+    u, y, pairs, _ = experiment(seed=4)
+    once = np.delete(np.arange(len(u)), [0, 2])
+    loud = y.copy()
+    loud[[1, 3]] *= 10.0
+    others = (pairs[:, :2] == 0).all(1)
+    plain, with_loud = (predict_responses(u[once], v[once], pairs[others])[1] for v in (y, loud))
+    assert with_loud.mean() < 1.3 * plain.mean()
