@@ -43,7 +43,7 @@ def test_combinations_beat_every_simple_rule_on_every_channel(protocols):
 
 @pytest.mark.parametrize(
     "kind, rule, least",
-    [("s2c", "additive", 0.940), ("lodo_w", "ridge", 0.945), ("lodo_wo", "ridge", 0.810)],
+    [("s2c", "additive", 0.940), ("lodo_w", "ridge", 0.945), ("lodo_wo", "ridge", 0.820)],
 )
 def test_responses_to_drugs_beat_addition_and_ridge(protocols, kind, rule, least):
     ev = module(EVAL / "cellbox_eval.py")
