@@ -45,6 +45,9 @@ def main() -> None:
     """Run the command; every error becomes one line and an exit code."""
     debug = "--debug" in sys.argv[1:]
     sys.argv = [word for word in sys.argv if word != "--debug"]
+    if not sys.argv[1:]:
+        # asked for nothing, it tells what there is to ask for
+        sys.argv.append("--help")
     try:
         code = app(standalone_mode=False)
     except Interrupted as error:

@@ -58,11 +58,16 @@ def copy(name: str, target: Path) -> list[Path]:
 
     Raises:
         ScenarioError: no scenario of that name, or a file would be overwritten.
+        StoreError: the disk.
     """
+    from sim.store.disk import disk_errors
+
     if name not in shipped():
         raise ScenarioError(
             f"no shipped scenario '{name}'; there are {', '.join(shipped())}{did_you_mean(name, shipped())}"
         )
+    if os.path.lexists(target) and not target.is_dir():
+        raise ScenarioError(f"{target}: is not a folder")
     source = shipped()[name].file
     named = re.findall(r"\b(?:models|weights)/[A-Za-z0-9_.-]+", source.read_text(encoding="utf-8"))
     wanted = [source.name, "schema.json", *dict.fromkeys(named)]
@@ -71,9 +76,11 @@ def copy(name: str, target: Path) -> list[Path]:
             raise ScenarioError(f"{target / relative}: exists; choose another folder")
     made = []
     for relative in wanted:
-        (target / relative).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(folder() / relative, target / relative)
-        made.append(target / relative)
+        place = target / relative
+        with disk_errors(place):
+            place.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(folder() / relative, place)
+        made.append(place)
     return made
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,8 +19,11 @@ if TYPE_CHECKING:
 SUFFIXES = (".csv", ".nc", ".zarr")
 
 
-def check_output(output: Path | None) -> None:
-    """Say before anything is computed what would keep `write` from writing.
+def check_output(output: Path | None, suffixes: Sequence[str] = SUFFIXES) -> None:
+    """Say before anything is computed what would keep `write`, or `write_text`, from writing.
+
+    Args:
+        suffixes: by which the form is chosen; empty where there is one form.
 
     Raises:
         ScenarioError: an unknown suffix, no such folder, or a store that would be lost.
@@ -29,14 +32,16 @@ def check_output(output: Path | None) -> None:
     if output is None:
         return
     name = escaped(output, 200)
-    if output.suffix.lower() not in SUFFIXES:
-        raise ScenarioError(f"{name}: the suffix says the form; write one of {', '.join(SUFFIXES)}")
+    if suffixes and output.suffix.lower() not in suffixes:
+        raise ScenarioError(f"{name}: the suffix says the form; write one of {', '.join(suffixes)}")
     if not output.parent.is_dir():
         raise ScenarioError(f"{name}: there is no folder {escaped(output.parent, 200)}")
     if output.suffix.lower() == ".zarr" and os.path.lexists(output):
         raise ScenarioError(f"{name}: exists; choose another name or remove it")
     if output.is_dir():
         raise ScenarioError(f"{name}: is a folder")
+    if output.exists() and not output.is_file():
+        raise ScenarioError(f"{name}: is a device or a pipe; without it, the table goes to stdout")
     if not os.access(output.parent, os.W_OK):
         raise StoreError(f"{name}: the folder {escaped(output.parent, 200)} cannot be written to")
 

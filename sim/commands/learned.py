@@ -35,9 +35,7 @@ def predict(
 ) -> None:
     """Predictions with 90 % intervals, a row for each condition and time."""
     from sim.learning import predicted
+    from sim.tables import check_output, write_text
 
-    text = predicted(weights, conditions)
-    if output is None:
-        typer.echo(text, nl=False)
-    else:
-        output.write_text(text)
+    check_output(output, ())
+    write_text([predicted(weights, conditions)], output)

@@ -101,7 +101,7 @@ def read_record(path: Path) -> Record:
     file = path / RECORD
     try:
         content = file.read_bytes()
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError):
         raise ScenarioError(f"{path}: there is no run here") from None
     except OSError as error:
         raise ScenarioError(Problem(str(file), f"cannot be read: {error.strerror}")) from None

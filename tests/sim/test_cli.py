@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 SCENARIOS = Path(__file__).resolve().parents[2] / "scenarios"
+WEIGHTS = SCENARIOS / "weights" / "pc9_drugs.safetensors"
 
 GOOD = """
 scenario: 1
@@ -55,6 +56,18 @@ def test_help_lists_every_command_of_the_contract(cellweave):
         "report",
     ):
         assert re.search(rf"^\W*{command}\b", done.out, re.M), command
+
+
+def test_asked_for_nothing_it_tells_what_there_is(cellweave):
+    done = cellweave()
+    assert (done.code, done.err) == (0, "") and "simulate" in done.out
+
+
+def test_predictions_go_to_stdout_or_to_a_file(cellweave, tmp_path):
+    (tmp_path / "c.csv").write_text("erlotinib,hours\n0.1,3\n")
+    asked = ("predict", WEIGHTS, "--conditions", tmp_path / "c.csv")
+    assert cellweave(*asked, "-o", tmp_path / "out.csv").code == 0
+    assert (tmp_path / "out.csv").read_text() == cellweave(*asked).out
 
 
 def test_run_writes_a_store_and_says_where(cellweave, file, tmp_path):
@@ -112,7 +125,15 @@ def test_a_fault_of_the_wiring_is_told_like_any_other(cellweave, tmp_path):
         (("run", "quickstart", "--device", "gpu"), "cpu or cuda"),
         (("validate", "/nowhere/at/all.yaml"), "/nowhere/at/all.yaml"),
         (("digest", "/nowhere.zarr"), "/nowhere.zarr"),
+        (("digest", __file__), "there is no run here"),
         (("new", "quickstat"), "did you mean 'quickstart'"),
+        (("new", "quickstart", __file__), "is not a folder"),
+        (("predict", WEIGHTS, "--conditions", __file__, "-o", SCENARIOS), "is a folder"),
+        (("predict", WEIGHTS, "--conditions", __file__, "-o", "/dev/null"), "is a device"),
+        (
+            ("predict", WEIGHTS, "--conditions", __file__, "-o", "/nowhere/x.csv"),
+            "there is no folder /nowhere",
+        ),
         (("explain", "quickstart", "--outcome", "count(pc8) @ 1 h"), "did you mean 'pc9'"),
         (("explain", "quickstart", "--outcome", "count() @ 1 h", "--method", "magic"), "--method magic"),
     ],
