@@ -24,7 +24,8 @@ from sim.planning.instruments import instruments_of
 from sim.planning.representations import check_reads, representations_of
 from sim.processes.contacts import Contacts
 from sim.processes.fields import BoxSettings, FieldProcess
-from sim.processes.life import Growth, Life
+from sim.processes.growth import Growth
+from sim.processes.life import Life
 from sim.processes.life_interactions import Interactions
 from sim.processes.motion import Mechanics, Motility
 from sim.processes.pathway import PathwayProcess
