@@ -80,10 +80,7 @@ class Manipulator(weights.Weighted):
         Raises:
             KeyError: no such state; the message lists the states there are.
         """
-        states = self.card.raw["space"]["reference_states"]
-        if name not in states:
-            raise KeyError(f"space '{self.space}' has no state '{name}'; it has {', '.join(states)}")
-        return np.array(states[name], float)
+        return self.card.initial(name)
 
     def zeroed(self) -> Manipulator:
         """The same manipulator with its output set to zero: `step` returns the UR unchanged, rates are 0."""

@@ -85,6 +85,17 @@ class Card:
         """Names of the space's reference states, such as `untreated`."""
         return list(self.raw.get("space", {}).get("reference_states", {}))
 
+    def initial(self, name: str) -> np.ndarray:
+        """The space's reference state `name` (d,).
+
+        Raises:
+            KeyError: no such state; the message lists the states there are.
+        """
+        states = self.raw.get("space", {}).get("reference_states", {})
+        if name not in states:
+            raise KeyError(f"space '{self.space}' has no state '{name}'; it has {', '.join(states)}")
+        return np.array(states[name], float)
+
     @property
     def condition_names(self) -> list[str]:
         """Inputs that the user sets: drugs with doses."""

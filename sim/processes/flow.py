@@ -63,7 +63,7 @@ class FlowProcess(Process):
         self.model = TransportModel.load(self.settings.weights)
 
     def initialise(self, state, rows) -> None:
-        begin_at(self.settings.initial, self.settings.card, state, rows)
+        begin_at(self.settings.initial, self.settings.card.initial, state[self.block], state, rows)
         drawn = [code for code, name in self.settings.initial.items() if name is None]
         mine = rows[np.isin(state["cell.type"][rows], drawn)]
         first, u = self.model.snapshots[0], self.streams.uniforms(self.name, 0, state.ids[mine])[:, 0]

@@ -61,7 +61,7 @@ class ManipulatorProcess(Process):
         self.network = Manipulator.load(self.settings.weights)
 
     def initialise(self, state, rows) -> None:
-        begin_at(self.settings.initial, self.settings.card, state, rows)
+        begin_at(self.settings.initial, self.network.initial, state[self.block], state, rows)
 
     def advance(self, state, signals, dt: float) -> None:
         rows = np.flatnonzero(self.members(state) & (signals["cell.living"] > 0))

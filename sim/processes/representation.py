@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -41,12 +41,21 @@ def place_in(space: str, card: Any, role: Role = "state") -> Quantity:
     return Quantity(f"ur.{space}", "1", what, role, width=card.dimension, labels=tuple(card.labels))
 
 
-def begin_at(initial: Mapping[int, str | None], card: Any, state: State, rows: np.ndarray) -> None:
-    """Cells begin in the reference state that `initial` names for their type's code."""
-    for code, name in initial.items():
+def begin_at(
+    names: Mapping[int, str | None],
+    where: Callable[[str], np.ndarray],
+    ur: np.ndarray,
+    state: State,
+    rows: np.ndarray,
+) -> None:
+    """Cells begin, in `ur` (cell, d), in the reference state that `names` has for their type's code, if any.
+
+    Args:
+        where: a reference state (d,) by its name.
+    """
+    for code, name in names.items():
         if name is not None:
-            mine = rows[state["cell.type"][rows] == code]
-            state[f"ur.{card.space}"][mine] = card.raw["space"]["reference_states"][name]
+            ur[rows[state["cell.type"][rows] == code]] = where(name)
 
 
 class RepresentationProcess(Process):
@@ -85,7 +94,7 @@ class RepresentationProcess(Process):
 
     def initialise(self, state, rows) -> None:
         if self.states:
-            begin_at(self.settings.initial, self.settings.card, state, rows)
+            begin_at(self.settings.initial, self.settings.card.initial, state[self.block], state, rows)
 
     def advance(self, state, signals, dt: float) -> None:
         """Nothing to carry forward: representations are encoded when somebody reads them."""
