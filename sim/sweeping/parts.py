@@ -90,7 +90,7 @@ def identity_in(content: bytes | str) -> dict[str, str]:
     """The identity that was written as `content`; nothing where it is damaged."""
     try:
         found = json.loads(content)
-    except ValueError:
+    except (ValueError, TypeError):
         return {}
     whole = isinstance(found, dict) and all(isinstance(value, str) for value in found.values())
     return found if whole and found.get("seed", "0").isdecimal() else {}

@@ -90,6 +90,10 @@ def test_two_workers_give_the_dataset_that_one_process_gives(file, tmp_path):
     with pytest.raises(ScenarioError, match="exists; use --resume"):
         sweep(found, tmp_path / "out.zarr")
     assert sweep(found, tmp_path / "out.zarr", resume=True).earlier == 4
+    for damaged in ("{}", "[]", "{", '{"attributes": {"identity": 3}}', '{"attributes": {"identity": "[]"}}'):
+        (tmp_path / "out.zarr" / "zarr.json").write_text(damaged)
+        with pytest.raises(ScenarioError, match="is no sweep of cellweave"):
+            sweep(found, tmp_path / "out.zarr", resume=True)
 
 
 def test_resume_runs_only_what_is_left_and_a_damaged_member_again(file, tmp_path, monkeypatch):
