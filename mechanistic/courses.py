@@ -55,13 +55,15 @@ class Courses:
         Args:
             state: (cell, state_ids) at times[0]; constants: (cell, settable_ids); see `codegen.system`.
             times: [model time], rising.
-            atol: (state_ids,) of every stored value.
+            rtol, atol: above 0; atol (state_ids,) of every stored value.
             given: what the initial state was made from, see `codegen.initial`.
 
         Raises:
             ModelError: the method cannot run the model.
             IntegrationError: a cell could not be integrated; names cell, time and species.
         """
+        if not (0 < rtol < np.inf and np.all(np.greater(atol, 0)) and np.all(np.isfinite(atol))):
+            raise ValueError(f"rtol and atol must be finite and above 0 (got {rtol} and {atol})")
         if method == "auto" and self.network.event_draws:
             method = "ssa"
         if method != "ssa" and method not in LEAPS:

@@ -179,12 +179,22 @@ class Manipulator(weights.Weighted):
             Intervals of channels hold what held-out wells missed the ensemble by (conformal); those of
             representation and rates are the ensemble's spread alone. `extrapolated` (cell) marks doses above
             the trained range. rk4 goes by the card's step; times between steps are interpolated.
+
+        Raises:
+            KeyError: a condition that these weights do not know.
+            ValueError: a shape that does not fit, no time, or values that are not finite; a dose, message or
+                live area below 0.
         """
         import torch
         import xarray as xr
 
-        dose = self._doses(conditions)
-        start = np.atleast_2d(np.asarray(ur, float))
+        dose = _within(self._doses(conditions), "conditions", 0.0, len(self.condition_names))
+        start = _within(np.atleast_2d(np.asarray(ur, float)), "ur", -np.inf, self.dimension)
+        for name, given in (("message", message), ("live_area", live_area)):
+            if given is not None:
+                _within(np.asarray(given, float), name, 0.0)
+        if not np.size(times):
+            raise ValueError("times must be a list of at least one time")
         n = max(len(dose), len(start), *(np.size(a) for a in (message, live_area) if a is not None), 0)
         dose, start = (np.broadcast_to(a, (n, a.shape[1])) for a in (dose, start))
         r, people = self._course(start, times, dose, message, live_area, method)
@@ -343,6 +353,15 @@ class Manipulator(weights.Weighted):
                 raise ValueError(f"{name} must have shape ({n}, {k}), got {array.shape}")
         with one_thread(), torch.no_grad():
             return in_blocks(lambda *b: function(*map(torch.from_numpy, b)).numpy(), width, *arrays)
+
+
+def _within(values: np.ndarray, name: str, low: float, width: int | None = None) -> np.ndarray:
+    """`values`, which must be finite, not below `low`, and `width` wide."""
+    if width is not None and (values.ndim != 2 or values.shape[1] != width):
+        raise ValueError(f"{name} must have {width} columns (got shape {values.shape})")
+    if not (np.isfinite(values).all() and (values >= low).all()):
+        raise ValueError(f"{name} must be finite{' and not below 0' if low == 0 else ''}")
+    return values
 
 
 def _column(value: np.ndarray | float | None, n: int) -> np.ndarray:

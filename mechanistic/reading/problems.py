@@ -50,9 +50,14 @@ def _printable(text: str) -> str:
 
 
 def closest(word: str, words) -> str:
-    """`; did you mean 'x'?` for the nearest of `words` within edit distance 2, else an empty text."""
+    """`; did you mean 'x'?` for the nearest of `words` within edit distance 2, else an empty text.
+
+    One that differs by nothing but the case of its letters is nearest.
+    """
     best, distance = None, 3
     for candidate in words:
+        if candidate != word and candidate.casefold() == word.casefold():
+            return f"; did you mean '{candidate}'?"
         if abs(len(candidate) - len(word)) < distance and candidate != word:
             d = _edit_distance(word, candidate, distance)
             if d < distance:

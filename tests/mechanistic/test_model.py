@@ -8,6 +8,7 @@ from pathway_examples import CHAIN, ENZYME, changed
 
 from mechanistic import load_model
 from mechanistic.errors import IntegrationError, ModelError
+from mechanistic.reading.problems import closest
 
 
 @pytest.fixture(scope="module")
@@ -210,3 +211,15 @@ def test_rates_beyond_what_numbers_hold_are_named():
         slow.advance(state, 1.0)
     assert error.value.cell == 1
     np.testing.assert_allclose(state.amounts[:, 0], [np.exp(-1), 1.0], rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    "bad", [{"rtol": 0.0}, {"rtol": -1e-6}, {"rtol": np.nan}, {"atol": 0.0}, {"atol": np.inf}]
+)
+def test_tolerances_that_are_none_are_refused(chain, bad):
+    with pytest.raises(ValueError, match="rtol and atol must be finite and above 0"):
+        chain.simulate([0.0, 1.0], **bad)
+
+
+def test_an_id_in_other_letters_is_told_before_one_as_near():
+    assert closest("K", ["S", "k"]) == "; did you mean 'k'?"

@@ -173,6 +173,25 @@ def test_evolve_has_ordered_intervals_and_flags_new_doses(drugs):
         drugs.evolve(drugs.initial("untreated"), [0.0, 60.0], {"erlotinb": 1.0})
 
 
+@pytest.mark.parametrize(
+    ("changed", "says"),
+    [
+        ({"ur": np.full(6, np.nan)}, "ur must be finite"),
+        ({"ur": np.zeros((2, 7))}, "ur must have 6 columns"),
+        ({"conditions": {"erlotinib": -1.0}}, "conditions must be finite and not below 0"),
+        ({"conditions": {"erlotinib": [0.1, np.nan]}}, "conditions must be finite"),
+        ({"conditions": np.zeros((1, 5))}, "conditions must have 6 columns"),
+        ({"times": []}, "at least one time"),
+        ({"message": np.inf}, "message must be finite"),
+        ({"live_area": -1.0}, "live_area must be finite and not below 0"),
+    ],
+)
+def test_what_cannot_evolve_is_refused(drugs, changed, says):
+    asked = {"ur": np.zeros(6), "times": [0.0, 60.0], "conditions": {}}
+    with pytest.raises(ValueError, match=says):
+        drugs.evolve(**asked | changed)
+
+
 def test_held_confluence_agrees_with_stepping(drugs):
     """`evolve` of the ensemble's first member is what a tissue steps."""
     ur, dose, said = cells(drugs, 4)
