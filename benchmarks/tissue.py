@@ -15,7 +15,7 @@ import argparse
 import json
 import time
 from collections.abc import Callable, Iterator
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,7 +142,7 @@ def _mechanics(n: int, dims: _Dims, bandwidth: float) -> Iterator[dict]:
 
     start, calls, forces = positions.copy(), 0, mechanics.forces
 
-    def counted(*arguments: object) -> None:
+    def counted(*arguments: Any) -> None:
         nonlocal calls
         calls += 1
         forces(*arguments)
