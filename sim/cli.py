@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import shlex
 import sys
 from typing import Any, NoReturn
@@ -35,6 +36,13 @@ def _fail(text: str, code: int) -> NoReturn:
     raise SystemExit(code)
 
 
+class _Warnings(logging.Handler):
+    """What is logged on the way, as lines like all others."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        say(printable(f"warning: {record.getMessage()}"))
+
+
 def _again(words: list[str]) -> str:
     """The command, as a shell reads it, that goes on where the one of these words was stopped."""
     command, *rest = [word for word in words if word not in ("--force", "--resume")]
@@ -48,6 +56,9 @@ def main() -> None:
     if not sys.argv[1:]:
         # asked for nothing, it tells what there is to ask for
         sys.argv.append("--help")
+    log = logging.getLogger("cellweave")
+    if not any(isinstance(handler, _Warnings) for handler in log.handlers):
+        log.addHandler(_Warnings())
     try:
         code = app(standalone_mode=False)
     except Interrupted as error:

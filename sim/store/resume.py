@@ -64,7 +64,14 @@ def newest_good(path: Path, record: Record) -> Checkpoint:
 
 
 def rewind(path: Path, record: Record, there: Checkpoint) -> Record:
-    """Takes the store back to a checkpoint: one atomic replacement of the record."""
+    """Takes the store back to a checkpoint: one atomic replacement of the record.
+
+    Raises:
+        ScenarioError: a folder of the store is missing.
+    """
+    folders = [path / name for name in (*record.groups, *(a.path for a in record.arrays))]
+    if missing := [damaged(folder, "it is missing") for folder in folders if not folder.is_dir()]:
+        raise ScenarioError(missing)
     for partial in path.rglob(f"*{PARTIAL}"):
         partial.unlink()
     # the files of single arrays agree with one record at a time, so that a crash here leaves them known

@@ -165,6 +165,19 @@ def test_what_a_stopped_run_says_goes_on_with_it(tmp_path):
     assert run(again, output, resume=True).attrs["seed"] == began
 
 
+def test_a_bad_checkpoint_is_told_in_a_line_like_all_others(file, tmp_path, reference):
+    output = tmp_path / "run.zarr"
+    signalled(file, output, signal.SIGKILL, 8)
+    newest = max((output / ".checkpoints").glob("*.npz"))
+    newest.write_bytes(newest.read_bytes()[:-50])
+    command = [sys.executable, "-m", "sim", "run", file, "-o", output, "--resume", "--quiet", "--no-report"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+    assert done.stderr.startswith("cellweave: warning: ") and newest.name in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert digest(output) == digest(reference)
+
+
 def test_a_complete_run_resumes_to_itself(tmp_path):
     output = tmp_path / "run.zarr"
     simulate(plan(Scenario.parse(SHORT)), output)

@@ -106,6 +106,14 @@ def test_a_bad_checkpoint_gives_way_to_the_one_before(run, tmp_path, caplog, how
     assert digest(out) == digest(reference)
 
 
+def test_a_store_that_lost_a_folder_is_named_when_it_is_gone_on_with(run, tmp_path):
+    out = tmp_path / "run.zarr"
+    shutil.copytree(run, out)
+    shutil.rmtree(out / "fields")
+    with pytest.raises(ScenarioError, match="fields: damaged: it is missing"):
+        toy.resume(out)
+
+
 def test_no_good_checkpoint_is_an_error(run, tmp_path):
     out = tmp_path / "run.zarr"
     shutil.copytree(run, out)
