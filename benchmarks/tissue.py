@@ -213,7 +213,8 @@ def _cells_in_field(shape: tuple[int, int, int], dt: float, giving: bool = False
 
     Where they are giving they export a fixed amount too.
 
-    The cells grow and shrink by up to 1 % from step to step, so that the field has somewhere to go.
+    The cells grow and shrink by up to 1 % from step to step, so that the field has somewhere to go. `error` is the
+    farthest that a voxel is off after the last step, of the largest value, beside sixteen steps in its place.
     """
     grid = Grid((0, 0, 0), 20.0, shape)
     names = [f"{axis}_{end}" for axis in "xyz"[: 3 if shape[0] > 1 else 2] for end in ("min", "max")]
@@ -226,17 +227,21 @@ def _cells_in_field(shape: tuple[int, int, int], dt: float, giving: bool = False
     nothing, uptake = np.zeros(voxel.size), np.full(voxel.size, 10.0)
     u, internal = np.full(shape, 38.0), np.zeros(voxel.size)
     export = np.full(voxel.size, 2.5 * grid.voxel_volume) if giving else None
-    rng, seconds = np.random.default_rng(4), []
-    for _ in range(6):
+    rng, seconds, fine = np.random.default_rng(4), [], u
+    for _ in range(8):
         volume = 2494.0 * rng.uniform(0.99, 1.01, voxel.size)
+        among, fine = (voxel, volume, nothing, nothing, uptake), u.copy()
         start = time.perf_counter()
-        solver.step_with_cells(u, voxel, volume, nothing, nothing, uptake, dt, internal, export)
+        solver.step_with_cells(u, *among, dt, internal, export)
         seconds.append(time.perf_counter() - start)
+    for _ in range(16):
+        solver.step_with_cells(fine, *among, dt / 16, internal, export)
     size = "x".join(str(n) for n in shape[::-1] if n > 1)
     return _row(
         f"diffusion with cells drawing{' and giving' if giving else ''}, {size} voxels, a step of {dt:g} min",
         grid.size / min(seconds[2:]),
         "voxel updates/s",
+        error=float(np.abs(u - fine).max() / fine.max()),
     )
 
 
