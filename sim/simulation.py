@@ -179,7 +179,10 @@ _NO_SOLUTION = ("cell.position", "cell.pressure")
 
 
 def _relative(coarse: np.ndarray, fine: np.ndarray) -> float:
-    scale = float(np.sqrt(np.nanmean(fine**2))) if fine.size else 0.0
+    known = np.isfinite(fine) & np.isfinite(coarse)
+    fine, coarse = fine[known], coarse[known]
+    # by the largest value, so that no square is too large or too small a number
+    scale = float(np.abs(fine).max(initial=0.0))
     if scale == 0.0:
         return 0.0
-    return float(np.sqrt(np.nanmean((fine - coarse) ** 2))) / scale
+    return float(np.sqrt(np.mean((fine / scale - coarse / scale) ** 2) / np.mean((fine / scale) ** 2)))

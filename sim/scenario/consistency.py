@@ -10,7 +10,7 @@ from sim.scenario.files import CSV, MODELS, TABLES, WEIGHTS, FileProblem
 from sim.scenario.instruments import Fluorescence, image_fault
 from sim.scenario.names import Fault
 from sim.scenario.schema import ScenarioSpec
-from sim.scenario.space import FieldSpec, PermeableFace
+from sim.scenario.space import MOST_STEPS, FieldSpec, PermeableFace
 from sim.scenario.units import (
     NUMBER,
     RATE,
@@ -46,6 +46,7 @@ _KNOWN: dict[str, Dimension] = {
 
 def consistency_faults(spec: ScenarioSpec) -> Iterator[Fault]:
     """Faults between values, once every name is known. Puts values into their fields' units."""
+    yield from _steps(spec)
     yield from _boundaries(spec)
     yield from _placed(spec)
     yield from _saturations(spec)
@@ -53,6 +54,14 @@ def consistency_faults(spec: ScenarioSpec) -> Iterator[Fault]:
     yield from _perturbed(spec)
     yield from _seen(spec)
     yield from _memory(spec)
+
+
+def _steps(spec: ScenarioSpec) -> Iterator[Fault]:
+    for key, parts in (("pathways", spec.pathways), ("manipulators", spec.manipulators)):
+        for name, part in parts.items():
+            if part.step is not None and spec.time.stop / part.step > MOST_STEPS:
+                message = f"would take more than {MOST_STEPS} steps until {spec.time.stop}"
+                yield Fault((key, name, "step"), message)
 
 
 def file_faults(spec: ScenarioSpec, find: Callable[[str, tuple[str, ...]], FilePath]) -> Iterator[Fault]:

@@ -44,6 +44,7 @@ FACES = ("x_min", "x_max", "y_min", "y_max", "z_min", "z_max")
 _ROUNDING = 1e-9
 _MOST_PARTS = 1e12
 MOST_SAVES = 1_000_000
+MOST_STEPS = 1_000_000_000
 
 Interval = Annotated[tuple[Position, Position], Strict(False)]
 
@@ -81,6 +82,8 @@ class Time(Part):
             raise fault(f"would save more than {MOST_SAVES} times until {self.stop}", "save_every")
         if not is_multiple(self.stop, self.save_every):
             raise fault(f"must be a multiple of save_every ({self.save_every})", "stop")
+        if self.step is not None and self.stop / self.step > MOST_STEPS:
+            raise fault(f"would take more than {MOST_STEPS} steps until {self.stop}", "step")
         if self.step is not None and not is_multiple(self.save_every, self.step):
             raise fault(f"must divide save_every ({self.save_every}) into whole steps", "step")
         return self

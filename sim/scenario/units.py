@@ -20,6 +20,7 @@ Exponents = tuple[int, ...]  # of time, length, amount of substance, mass, tempe
 
 _LONGEST_TEXT = 100
 _LARGEST_EXPONENT = 400
+_LARGEST = 1e30  # in the unit inside: results are kept in single precision, which ends at 3e38
 
 _PREFIXES = {
     "z": -21,
@@ -253,5 +254,7 @@ def quantity(text: object, *wanted: Dimension) -> Quantity:
     for dimension in wanted:
         if unit(dimension.unit).exponents == value.exponents:
             inside = _convert(number, expression, dimension.unit)
+            if abs(inside) > _LARGEST:
+                raise UnitError(f"is too large a number; must be {want}")
             return Quantity(inside, dimension.unit, expression.replace("dimensionless", ""), written)
     raise UnitError(f"is {dimension_of(expression)}; must be {want}")

@@ -9,6 +9,7 @@ import pytest
 from scenes import BOX, CUBE, advance, scene, started
 
 from sim.errors import SimulationError
+from sim.simulation import _relative
 
 MOVING = """{a: {count: 20, place: {random: {}}, motility: {speed: 2 um/min, persistence: 10 min},
   cycle: {division: 3e-3 /min}}}"""
@@ -237,6 +238,14 @@ def test_the_splitting_error_leaves_the_state_alone_and_falls_with_the_step(monk
         # one step errs by its length to the power of the order + 1; what is taken up starts at 0
         least = {"strang": 3.0, "lie": 1.7}[splitting]
         assert errors[6.0]["field.drug"] > least * errors[3.0]["field.drug"] > 0
+
+
+def test_the_error_of_a_step_is_relative_at_every_size_and_of_what_is_known():
+    coarse, fine = np.array([1.0, 2.0, np.nan, np.inf]), np.array([1.0, 2.2, 3.0, 4.0])
+    expected = 0.2 / np.sqrt(1.0 + 2.2**2)
+    for size in (1e-200, 1.0, 1e200):
+        assert _relative(coarse * size, fine * size) == pytest.approx(expected)
+    assert _relative(coarse[2:], fine[2:]) == _relative(np.zeros(3), np.zeros(3)) == 0.0
 
 
 def test_the_same_seed_gives_the_same_bits_and_another_gives_others():

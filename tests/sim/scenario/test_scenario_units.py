@@ -106,6 +106,8 @@ def test_text_outside_the_grammar_names_what_is_wanted(text: str):
         ("3 MM", LENGTH, "did you mean 'mm'"),
         ("1e999 h", TIME, "too large"),
         ("1e308 h", TIME, "too large"),
+        ("1e31 min", TIME, "too large"),
+        ("-1e28 m", LENGTH, "too large"),
         ("1e-999999999 h", TIME, "too small"),
     ],
 )
