@@ -13,11 +13,13 @@ Problems = list[tuple[int | None, str | None, str]]
 
 @dataclass(frozen=True)
 class Key:
-    """What a key of a training file may hold. `low` is the smallest number allowed; `of` what each entry must be."""
+    """What a key of a training file may hold. `low` and `high` bound a number, ends included; `of` is what each
+    entry must be."""
 
     types: tuple[type, ...]
     required: bool = True
     low: float | None = None
+    high: float | None = None
     above: float | None = None
     keys: dict[str, Key] | None = None
     of: Key | None = None
@@ -36,6 +38,10 @@ NAMES = Key((list,), of=TEXT)
 MAPPING = Key((dict,))
 WHOLE = Key((int,), low=0)
 COUNT = Key((int,), low=1)
+WIDTH, DEPTH = (
+    replace(COUNT, high=4096),
+    replace(COUNT, high=64),
+)  # of a network; wider ones would fit in no memory
 NUMBER = Key((int, float))
 NOT_NEGATIVE = replace(NUMBER, low=0)
 POSITIVE = replace(NUMBER, above=0)
@@ -64,7 +70,7 @@ SCHEMA: dict[str, dict[str, Key]] = {
         "space": part(name=TEXT, components=Key((list,))),
         "architecture": may(
             part(
-                hidden=may(COUNT),
+                hidden=may(WIDTH),
                 residual=may(NOT_NEGATIVE),
                 step=may(POSITIVE),
                 power=may(replace(NUMBER, low=1)),
@@ -97,7 +103,7 @@ SCHEMA: dict[str, dict[str, Key]] = {
             features=may(NAMES),
             conserved=may(Key((list,), of=NAMES)),
         ),
-        "architecture": may(part(hidden=may(COUNT), layers=may(COUNT))),
+        "architecture": may(part(hidden=may(WIDTH), layers=may(DEPTH))),
         "fit": may(part(seed=may(WHOLE), iterations=may(COUNT), fine_tuning=may(WHOLE), rate=may(POSITIVE))),
     },
     "perturbation": {
@@ -132,8 +138,8 @@ SCHEMA: dict[str, dict[str, Key]] = {
                 seed=may(WHOLE),
                 hold_out=may(POSITIVE),
                 hold_out_by=may(TEXT),
-                hidden=may(COUNT),
-                layers=may(COUNT),
+                hidden=may(WIDTH),
+                layers=may(DEPTH),
                 epochs=may(COUNT),
                 rate=may(POSITIVE),
             )
@@ -144,7 +150,7 @@ SCHEMA: dict[str, dict[str, Key]] = {
         "radius": POSITIVE,
         "cell_radius": POSITIVE,
         "layers": part(**dict.fromkeys(("train", "check", "test"), COUNT)),
-        "architecture": part(hidden=COUNT),
+        "architecture": part(hidden=WIDTH),
         "fit": part(seed=WHOLE, iterations=Key((int,), low=20)),
     },
     "niche": {
@@ -219,6 +225,8 @@ def _fault(got: Any, rule: Key) -> str | None:
         return f"must be {wanted} (got {shown(got)})"
     if rule.low is not None and not rule.low <= got < float("inf"):
         return f"must be at least {rule.low:g} (got {shown(got)})"
+    if rule.high is not None and got > rule.high:
+        return f"must be at most {rule.high:g} (got {shown(got)})"
     if rule.above is not None and not rule.above < got < float("inf"):
         return f"must be above {rule.above:g} (got {shown(got)})"
     if rule.one_of and got not in rule.one_of:

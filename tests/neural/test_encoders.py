@@ -410,6 +410,7 @@ def test_whole_groups_are_held_out(folder):
         ("fit:", "scale: tissue\nfit:", "a tissue space has a graph, and no other has"),
         ("epochs: 5", "hold_out: 1.5", "fit.hold_out: must be below 1"),
         ("cells.csv", "cell.csv", "data.path: no such file"),
+        ("hidden: 8", "hidden: 1000000000", "fit.hidden: must be at most 4096"),
         ("hidden: 8", "hiden: 8", "unknown key 'hiden'; did you mean 'hidden'?"),
     ],
 )
