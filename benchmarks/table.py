@@ -28,3 +28,5 @@ def show(rows: Iterable[dict], as_json: bool, width: int) -> None:
             print(
                 f"{'':4}{row['ratio']:.3g} times {row['peer']} ({row['peer_value']:.4g}{error})", flush=True
             )
+        if "roof" in row:
+            print(f"{'':4}memory bandwidth allows {row['roof']:.3g}")

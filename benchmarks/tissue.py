@@ -11,13 +11,12 @@ a second, takes 539 s for a simulated hour in 3-D, and 7.4 kB a cell.
 
 from __future__ import annotations
 
-import argparse
-import json
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Literal
 
 import numpy as np
+import table
 from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 from scipy.linalg import solve_banded
@@ -332,23 +331,11 @@ def _rows(quick: bool, threads: int) -> Iterator[dict]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
-    parser.add_argument("--json", action="store_true", help="print rows as JSON")
-    parser.add_argument("--quick", action="store_true", help="smaller tissues, under a minute")
-    parser.add_argument("--threads", type=int, default=2)
-    options = parser.parse_args()
+    asked = table.parser(__doc__, "smaller tissues, under a minute")
+    asked.add_argument("--threads", type=int, default=2)
+    options = asked.parse_args()
     jit.set_threads(options.threads)
-    if options.json:
-        print(json.dumps(list(_rows(options.quick, options.threads)), indent=1))
-        return
-    for row in _rows(options.quick, options.threads):
-        print(f"{row['name']:<66} {row['value']:>10.4g} {row['unit']}", flush=True)
-        if "peer" in row:
-            print(f"{'':4}{row['ratio']:.3g} times {row['peer']} ({row['peer_value']:.4g})")
-        if "error" in row:
-            print(f"{'':4}error {row['error']:.2g}, peer {row['peer_error']:.2g}")
-        if "roof" in row:
-            print(f"{'':4}memory bandwidth allows {row['roof']:.3g}")
+    table.show(_rows(options.quick, options.threads), options.json, 66)
 
 
 if __name__ == "__main__":
