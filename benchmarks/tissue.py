@@ -226,15 +226,20 @@ def _cells_in_field(shape: tuple[int, int, int], dt: float, giving: bool = False
     nothing, uptake = np.zeros(voxel.size), np.full(voxel.size, 10.0)
     u, internal = np.full(shape, 38.0), np.zeros(voxel.size)
     export = np.full(voxel.size, 2.5 * grid.voxel_volume) if giving else None
-    rng, seconds, fine = np.random.default_rng(4), [], u
+    rng, seconds = np.random.default_rng(4), []
+
+    def step(u: Array, dt: float, volume: Array) -> None:
+        solver.step_with_cells(u, voxel, volume, nothing, nothing, uptake, dt, internal, export)
+
     for _ in range(8):
         volume = 2494.0 * rng.uniform(0.99, 1.01, voxel.size)
-        among, fine = (voxel, volume, nothing, nothing, uptake), u.copy()
         start = time.perf_counter()
-        solver.step_with_cells(u, *among, dt, internal, export)
+        step(u, dt, volume)
         seconds.append(time.perf_counter() - start)
+    fine, volume = u.copy(), 2494.0 * rng.uniform(0.99, 1.01, voxel.size)
+    step(u, dt, volume)
     for _ in range(16):
-        solver.step_with_cells(fine, *among, dt / 16, internal, export)
+        step(fine, dt / 16, volume)
     size = "x".join(str(n) for n in shape[::-1] if n > 1)
     return _row(
         f"diffusion with cells drawing{' and giving' if giving else ''}, {size} voxels, a step of {dt:g} min",

@@ -112,12 +112,12 @@ class OnGrid(ABC):
         return u
 
     def _make_room(self) -> None:
-        """Between steps a large grid keeps nothing but what is dear to make; a small one is in a hurry."""
-        if self.grid.size >= _LARGE:
-            kept = vars(self)
+        """Between steps a large grid keeps nothing but what is dear to make; a small one is in a hurry, and so are
+        steps so short that no balance is solved for."""
+        kept = vars(self)
+        if self.grid.size >= _LARGE and "_multigrid" in kept:
             kept.pop("_collector", None)
-            if "_multigrid" in kept:
-                self._multigrid.let_go()
+            self._multigrid.let_go()
 
     def steady_with_cells(
         self,
