@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from mechanistic import _line_code, _line_sweeps
 from mechanistic._dense_kernels import along_axis, along_rows
-from mechanistic._voxels import add, least
 from mechanistic.jit import threads_for
 
 Array = NDArray[np.float64]
@@ -75,11 +74,8 @@ class Axis:
 class Step(Protocol):
     """The exponential of one step size."""
 
-    def apply(self, u: Array, gain: Array | None = None) -> float:
-        """u (nz, ny, nx) becomes what is left of it after the step, and `gain` on top of it, in place.
-
-        Returns the least of u then where that may be below zero by the error of the step, zero where it may not.
-        """
+    def apply(self, u: Array) -> None:
+        """u (nz, ny, nx) becomes what is left of it after the step, in place."""
         ...
 
 
@@ -101,12 +97,9 @@ class Matrices:
         self._factors = [_exponential(values, vectors, dt) for values, vectors in modes]
         self._left = np.exp(-decay * dt)
 
-    def apply(self, u: Array, gain: Array | None = None) -> float:
+    def apply(self, u: Array) -> None:
         multiply(self._factors, u)
         u *= self._left
-        if gain is not None:
-            add(u, gain)
-        return 0.0
 
 
 class Lines:
@@ -127,12 +120,11 @@ class Lines:
         self._layers = along_x, x, along_y, y, code.address("columns"), code.address("rows")
         self._columns = along_z, z
 
-    def apply(self, u: Array, gain: Array | None = None) -> float:
+    def apply(self, u: Array) -> None:
         with threads_for(u.size, each=10_000):
             _line_sweeps.sweep_layers(u, *self._layers)
             if u.shape[0] > 1:
                 _line_sweeps.sweep_columns(u, *self._columns)
-        return least(u) if gain is None else add(u, gain)
 
 
 def last_share(fastest: float) -> float:

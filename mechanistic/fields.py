@@ -11,6 +11,7 @@ that let something through and decay aside).
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TypeVar
 
 import numpy as np
@@ -18,12 +19,12 @@ from numpy.typing import NDArray
 
 from mechanistic._advection import advect
 from mechanistic._conductances import Conductances, of_axes
-from mechanistic._exchange import Exchange, exchange, fade, membrane_exchange, relax
+from mechanistic._exchange import Exchange, exchange, membrane_exchange, relax
 from mechanistic._grid import FACES, Boundary, Grid, Inflow, Permeable, face_exchange, gradient, sample
 from mechanistic._on_grid import OnGrid, check_step, not_negative
-from mechanistic._spreading import Axis, Step, is_large, last_share, mend, multiply, step_of
+from mechanistic._spreading import Axis, Lines, Step, is_large, last_share, mend, multiply, step_of
 from mechanistic._uneven import UnevenSolver
-from mechanistic._voxels import add, largest
+from mechanistic._voxels import add, largest, least
 from mechanistic._walls import wall_area
 
 __all__ = [
@@ -89,7 +90,11 @@ class DiffusionSolver(OnGrid):
         self._check(u)
         if source is not None:
             return self._step_with_source(u, float(dt), source)
-        mend(u, self._step(float(dt)).apply(u, self._gain(float(dt)) if self._supplied else None))
+        step = self._step(float(dt))
+        step.apply(u)
+        lowest = add(u, self._gain(float(dt))) if self._supplied else None
+        if isinstance(step, Lines):
+            mend(u, least(u) if lowest is None else lowest)
         return u
 
     def _step_with_source(self, u: Array, dt: float, source: Array) -> Array:
@@ -197,16 +202,17 @@ class DiffusionSolver(OnGrid):
         Cells draw and the field spreads in turn. A substep with exchange x is wrong by about x² |u|/12: they
         are chosen, among halves of halves of dt, to keep that below a thousandth of the field's scale.
         """
+        cells = replace(cells, gain=np.zeros(cells.rate.size), given=None)
         before, left, most = 0.0, 1.0, max(most, 1e-100)
         while left > 0:
             allowed = np.sqrt(0.01 * scale / max(largest(u), 1e-9 * scale, 1e-300)) / most
             part = min(2.0 ** np.floor(np.log2(max(allowed, _SHORTEST_SUBSTEP))), left)
             h = part * dt
-            fade(u, cells, 0.5 * (before + h), seen)
+            relax(u, cells, 0.5 * (before + h), seen)
             add(u, gain, h)
             self._step(h).apply(u)
             before, left = h, left - part
-        fade(u, cells, 0.5 * before, seen)
+        relax(u, cells, 0.5 * before, seen)
 
     def _axis(self, axis: int) -> Axis:
         n = self.grid.shape[2 - axis]

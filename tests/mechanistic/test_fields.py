@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from scipy.linalg import expm
 
 from mechanistic import jit
-from mechanistic._exchange import group_by_voxel
+from mechanistic._exchange import Exchange, group_by_voxel, relax
 from mechanistic.fields import Boundary, DiffusionSolver, Grid, exchange, gradient, membrane_exchange, sample
 
 _PERIODIC = Boundary.everywhere("periodic")
@@ -221,6 +221,24 @@ def test_membranes_of_one_permeability_are_exact_and_lose_nothing(seed, dt):
     total = w * before.sum() + held.sum()
     assert abs(w * u.sum() + inside.sum() - total) <= 1e-12 * total
     assert u.min() >= 0 and inside.min() >= 0
+
+
+@pytest.mark.parametrize("fastest", [0.05, 0.5, 3.0])
+def test_voxels_that_exchange_side_by_side_do_so_as_one_by_one(fastest):
+    rng, n = np.random.default_rng(0), 203
+    voxel, rate, start = rng.permutation(500)[:n], rng.uniform(0, fastest, n), rng.random(500)
+    gain, one, first = rng.uniform(0, 1, n) * (rng.random(n) < 0.5), start.copy(), np.zeros(n)
+    together, seen = start.copy(), np.zeros(n)
+    relax(together, Exchange(voxel, rate, gain, voxel[:0]), 1.0, seen)
+    for k in range(n):
+        at = slice(k, k + 1)
+        relax(one, Exchange(voxel[at], rate[at], gain[at], voxel[:0]), 1.0, first[at])
+    np.testing.assert_array_equal(together, one)
+    np.testing.assert_array_equal(seen, first)
+    left = np.exp(-rate)
+    np.testing.assert_allclose(
+        together[voxel], start[voxel] * left + gain * -np.expm1(-rate) / rate, rtol=1e-14
+    )
 
 
 def _with_cells(grid: Grid, boundary: Boundary, cells: dict, diffusion: float, decay: float):
