@@ -1,7 +1,10 @@
 """The command line in processes of its own: exit codes, one-line errors, data on stdout, nothing written in vain."""
 
 import json
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -211,3 +214,14 @@ def test_explain_takes_a_run(cellweave, file, tmp_path):
         ).out
     )
     assert len(rows) == 2
+
+
+def test_linear_algebra_of_the_command_runs_on_one_thread():
+    """The last digits of its sums hang on the number of threads."""
+    told = "import sys, os, sim.__main__; assert 'numpy' not in sys.modules; print(os.environ['OPENBLAS_NUM_THREADS'])"
+    bare = {name: value for name, value in os.environ.items() if name != "OPENBLAS_NUM_THREADS"}
+    for given, expected in (({}, "1"), ({"OPENBLAS_NUM_THREADS": "3"}, "3")):
+        run = subprocess.run(
+            [sys.executable, "-c", told], env=bare | given, capture_output=True, text=True, check=True
+        )
+        assert run.stdout.split() == [expected]
