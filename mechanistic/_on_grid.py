@@ -48,6 +48,7 @@ class OnGrid(ABC):
         internal: Array,
         export: Array | None = None,
         walls: tuple[NDArray[np.int64], Array, Array] | None = None,
+        settles: bool = False,
     ) -> Array:
         """Diffusion, decay and the `exchange` of cells together for dt, in place; returns u. Second order in
         dt.
@@ -58,11 +59,17 @@ class OnGrid(ABC):
         Args:
             export: what each cell gives off whatever the field is [value·um^3/min] (n,).
             walls: what else exchanges: voxels, each with a rate [1/min] and a gain [value/min].
+            settles: the field is at once what `steady` finds among the cells, and so it is for all of dt.
         """
         self._check(u)
         cells = (voxel, volume, secretion, saturation, uptake, export)
         exchange = self._collector.collect(*cells, self.grid.voxel_volume, walls)
-        seen = self._step_with_exchange(u, check_step(dt), exchange)
+        if settles:
+            loss, right = exchange.everywhere(u.shape)
+            self.steady(u, right, loss)
+            seen = u.reshape(-1)[exchange.voxel] * dt
+        else:
+            seen = self._step_with_exchange(u, check_step(dt), exchange)
         book(internal, seen, exchange.place, *cells[1:], float(dt))
         self._make_room()
         return u
@@ -118,30 +125,6 @@ class OnGrid(ABC):
         if self.grid.size >= _LARGE and "_multigrid" in kept:
             kept.pop("_collector", None)
             self._multigrid.let_go()
-
-    def steady_with_cells(
-        self,
-        u: Array,
-        voxel: NDArray[np.int64],
-        volume: Array,
-        secretion: Array,
-        saturation: Array,
-        uptake: Array,
-        dt: float,
-        internal: Array,
-        export: Array | None = None,
-        walls: tuple[NDArray[np.int64], Array, Array] | None = None,
-    ) -> Array:
-        """The field that settles among the cells, as `steady`, in place; they book what passes in dt. Returns u.
-
-        Arguments as of `step_with_cells`.
-        """
-        cells = (voxel, volume, secretion, saturation, uptake, export)
-        exchange = self._collector.collect(*cells, self.grid.voxel_volume, walls)
-        loss, right = exchange.everywhere(u.shape)
-        self.steady(u, right, loss)
-        book(internal, u.reshape(-1)[exchange.voxel] * dt, exchange.place, *cells[1:], float(dt))
-        return u
 
     @cached_property
     def _collector(self) -> Collector:

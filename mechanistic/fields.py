@@ -84,7 +84,6 @@ class DiffusionSolver(OnGrid):
         self._large = is_large(self._axes)
         self._steps: dict[float, Step] = {}
         self._gains: dict[float, Array] = {}
-        self._last_shares: dict[float, float] = {}
 
     def step(self, u: Array, dt: float, source: Array | None = None) -> Array:
         self._check(u)
@@ -128,7 +127,7 @@ class DiffusionSolver(OnGrid):
         if cells.given is not None:
             given = float(np.abs(cells.given).max(initial=0.0)) * dt / max(largest(u), 1e-300)
         if most <= _LITTLE_DRAWN and (given <= _LITTLE_GIVEN or not self._large):
-            return self._around(u, dt, cells, self._last_share(dt) if cells.given is None else 0.5)
+            return self._around(u, dt, cells, last_share(self._fastest * dt) if cells.given is None else 0.5)
         turns = max(most / _LITTLE_DRAWN, given / _GIVEN_IN_TURN)
         near = self.diffusion * dt <= _NEAR * self.grid.spacing**2
         if turns <= _MOST_TURNS and (near or cells.given is not None):
@@ -229,10 +228,6 @@ class DiffusionSolver(OnGrid):
         """The exponential for dt; kept for the last few step sizes."""
         check_step(dt)
         return _kept(self._steps, dt, lambda: step_of(self._axes, self._modes, dt, self.decay))
-
-    def _last_share(self, dt: float) -> float:
-        """How much of an exchange acts after a step of dt; kept for the last few step sizes."""
-        return _kept(self._last_shares, dt, lambda: last_share(self._fastest * dt))
 
     def _gain(self, dt: float) -> Array:
         """What the faces bring in dt; kept for the last few step sizes."""

@@ -25,10 +25,8 @@ _BLOCK = 256
 # room, many times those that they meet
 _MANY, _FEW = 256, 32
 _MOST = 2**31  # entries that half-length numbers count
-_LEAST_WINDOW, _WINDOWS = (
-    256,
-    8,
-)  # blocks; a window has at most a part of all cells, as each lays out its borders anew
+# blocks; a window has at most a part of all cells, as each lays out its borders anew
+_LEAST_WINDOW, _WINDOWS = 256, 8
 
 
 def pairs_within(

@@ -158,7 +158,7 @@ class FieldProcess(Process):
         internal, given = state[f"internal.{self.settings.name}"], export if export.any() else None
         among = voxel, volume, secretion, saturation, uptake, dt, internal, given, self._walls
         if self.kind == "quasi-steady":
-            self.solver.steady_with_cells(u, *among)
+            self.solver.step_with_cells(u, *among, settles=True)
             return
         self._carry(u, 0.5 * dt)
         if len(voxel) or self._walls is not None:
