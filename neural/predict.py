@@ -18,7 +18,6 @@ import csv
 import math
 import os
 from collections.abc import Mapping
-from difflib import get_close_matches
 from importlib import import_module
 from typing import TYPE_CHECKING
 
@@ -28,6 +27,7 @@ from neural import weights as weight_files
 from neural.errors import TrainingError, WeightsError, shown
 from neural.files import read_text
 from neural.manipulators import Manipulator
+from neural.spelling import nearest
 from neural.uncertainty import value_of_measuring
 
 if TYPE_CHECKING:
@@ -175,9 +175,8 @@ def read_conditions(
     problems: list[tuple[int | None, str | None, str]] = []
     for name in head:
         if name not in (*names, *top):
-            close = get_close_matches(name, [*names, *top], 1)
-            hint = f"did you mean '{close[0]}'?" if close else f"known: {', '.join([*names, *top])}"
-            problems.append((1, name, f"unknown column '{name}'; {hint}"))
+            hint = nearest(name, [*names, *top], f"known: {', '.join([*names, *top])}")
+            problems.append((1, name, f"unknown column '{name}'{hint}"))
     for name in sorted({n for n in head if head.count(n) > 1}):
         problems.append((1, name, f"column '{name}' is given twice"))
     if "confluence" in head and "live_area" in head:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+
+from neural.spelling import nearest
 
 
 class Table(Protocol):
@@ -67,9 +68,8 @@ def _chosen(
 def _known(name: str, names: Sequence[str], what: str) -> str:
     if name in names:
         return name
-    close = get_close_matches(name, names, 1)
-    hint = f"did you mean '{close[0]}'?" if close else f"there are {', '.join(map(str, names[:20]))}"
-    raise KeyError(f"no {what} '{name}' in the data; {hint}")
+    hint = nearest(name, names, f"there are {', '.join(map(str, names[:20]))}")
+    raise KeyError(f"no {what} '{name}' in the data{hint}")
 
 
 class _Sheet:

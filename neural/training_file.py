@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 from neural.errors import TrainingError, shown
 from neural.files import is_there, meant, no_place_for_weights, read_text
+from neural.spelling import nearest
 from neural.strict_yaml import read
 from neural.training_keys import Key, Problems, check
 
@@ -52,8 +52,7 @@ class TrainingFile:
         kind: Any = self.spec.get("kind")
         if not isinstance(kind, str) or kind not in schemas:
             known = (*schemas, *elsewhere)
-            close = get_close_matches(str(kind)[:100], known, 1)
-            hint = f"; did you mean '{close[0]}'?" if close else f"; known: {', '.join(known)}"
+            hint = nearest(str(kind)[:100], known, f"known: {', '.join(known)}")
             self.fault("kind", f"unknown kind of training (got {shown(kind)}){hint}")
             self.refuse()
         check(self.spec, schemas[kind], "", self.lines, self.problems)

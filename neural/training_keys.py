@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from difflib import get_close_matches
 from typing import Any
 
 from neural.errors import shown
+from neural.spelling import nearest
 
 Problems = list[tuple[int | None, str | None, str]]
 
@@ -195,8 +195,7 @@ def check(value: Any, keys: dict[str, Key], at: str, lines: dict[str, int], prob
 
     for key in value:
         if key not in keys:
-            close = get_close_matches(key, keys, 1, 0.6)
-            hint = f"; did you mean '{close[0]}'?" if close else f"; allowed: {', '.join(keys)}"
+            hint = nearest(key, keys, f"allowed: {', '.join(keys)}")
             problems.append((lines.get(name(key)), name(key), f"unknown key {shown(key)}{hint}"))
     for key, rule in keys.items():
         if key not in value:
@@ -273,8 +272,7 @@ def check_representation(spec: dict[str, Any], lines: dict[str, int], problems: 
     for key, allowed in words.items():
         got = spec.get(key)
         if isinstance(got, str) and got not in allowed:
-            close = get_close_matches(got, allowed, 1)
-            hint = f"; did you mean '{close[0]}'?" if close else ""
+            hint = nearest(got, allowed)
             problems.append(
                 (lines.get(key), key, f"must be one of {', '.join(allowed)} (got {shown(got)}){hint}")
             )
@@ -326,10 +324,8 @@ def check_law(spec: dict[str, Any], lines: dict[str, int], problems: Problems) -
         for name, value in given.items() if isinstance(given, dict) else ():
             at = f"{key}.{name}"
             if name not in signals:
-                close = get_close_matches(name, [str(s) for s in signals], 1)
-                hint = (
-                    f"; did you mean '{close[0]}'?" if close else f"; there is {', '.join(map(str, signals))}"
-                )
+                there = [str(s) for s in signals]
+                hint = nearest(name, there, f"there is {', '.join(there)}")
                 problems.append((lines.get(at), at, f"is none of the signals{hint}"))
             if not isinstance(value, str):
                 problems.append((lines.get(at), at, f"must be text (got {shown(value)})"))

@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from difflib import get_close_matches
 from itertools import pairwise
 from typing import Any
 
@@ -17,6 +16,7 @@ from neural.errors import TrainingError, shown
 from neural.files import read_text
 from neural.sciml.functions import FUNCTIONS
 from neural.sciml.layers import LAYERS, argument_names
+from neural.spelling import nearest
 from neural.strict_yaml import read
 
 OPERATIONS = ("placeholder", "call_module", "call_function", "call_method", "output")
@@ -137,7 +137,7 @@ def dense(
     steps.append(Step("output", "output", "output", (before,), {}))
     for function in (activation, *([last] if last else [])):
         if function not in FUNCTIONS:
-            raise ValueError(f"unknown activation '{function}'{_near(function, FUNCTIONS)}")
+            raise ValueError(f"unknown activation '{function}'{nearest(function, FUNCTIONS)}")
     return Description(name, ("input0",), layers, tuple(steps))
 
 
@@ -217,12 +217,12 @@ class _Reader:
             return None
         kind, arguments = item.get("layer_type"), item.get("args") or {}
         if kind not in LAYERS:
-            self._fault(f"{key}.layer_type", f"unknown layer type {kind!r}{_near(str(kind), LAYERS)}")
+            self._fault(f"{key}.layer_type", f"unknown layer type {kind!r}{nearest(str(kind), LAYERS)}")
             return None
         known = argument_names(kind)
         for argument in arguments:
             if argument not in known:
-                near = _near(argument, known)
+                near = nearest(argument, known)
                 self._fault(f"{key}.args.{argument}", f"{kind} has no argument '{argument}'{near}")
         return Layer(item["layer_id"], kind, dict(arguments))
 
@@ -237,20 +237,20 @@ class _Reader:
             self._fault(f"{key}.args", "args must be a list and kwargs a mapping")
             return None
         if operation == "call_module" and target not in layers:
-            self._fault(f"{key}.target", f"there is no layer '{target}'{_near(target, layers)}")
+            self._fault(f"{key}.target", f"there is no layer '{target}'{nearest(target, layers)}")
         if operation in ("call_function", "call_method") and target not in FUNCTIONS:
-            self._fault(f"{key}.target", f"unknown function '{target}'{_near(target, FUNCTIONS)}")
+            self._fault(f"{key}.target", f"unknown function '{target}'{nearest(target, FUNCTIONS)}")
         elif operation in ("call_function", "call_method"):
             known = FUNCTIONS[target].options
             for option in options:
                 if option not in known and option not in ("inplace", "dtype", "_stacklevel"):
                     self._fault(
-                        f"{key}.kwargs.{option}", f"{target} takes no '{option}'{_near(option, known)}"
+                        f"{key}.kwargs.{option}", f"{target} takes no '{option}'{nearest(option, known)}"
                     )
         if operation != "placeholder":
             for text in _texts(arguments):
                 if text not in earlier:
-                    self._fault(f"{key}.args", f"no earlier step is called '{text}'{_near(text, earlier)}")
+                    self._fault(f"{key}.args", f"no earlier step is called '{text}'{nearest(text, earlier)}")
         if name in earlier:
             self._fault(f"{key}.name", f"a second step called '{name}'; rename one")
         return Step(name, operation, target, tuple(arguments), dict(options))
@@ -265,8 +265,3 @@ def _texts(arguments: Any) -> list[str]:
     if isinstance(arguments, list | tuple):
         return [text for part in arguments for text in _texts(part)]
     return []
-
-
-def _near(name: str, known: Any) -> str:
-    close = get_close_matches(name, list(known), 1, 0.6)
-    return f"; did you mean '{close[0]}'?" if close else ""
