@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import os
 import queue
 import signal
@@ -17,6 +18,7 @@ import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from sim import interrupts
 from sim.errors import ScenarioError, StoreError, escaped
@@ -24,12 +26,13 @@ from sim.errors import ScenarioError, StoreError, escaped
 if TYPE_CHECKING:
     from distributed import Client, Future
 
+_log = logging.getLogger("cellweave")
 #: a job whose worker dies is given to another one so often
 RETRIES = 2
 #: seconds between two looks at the signals
 _PATIENCE = 0.25
-#: seconds for workers to come
-_START = 60
+#: seconds for the processes of this machine to come, and for a scheduler elsewhere to answer
+_START, _ANSWER = 60, 5
 #: jobs that wait at the scheduler for each worker, and seconds between two looks at how many there are
 _AHEAD, _COUNT_EVERY = 4, 5.0
 
@@ -118,9 +121,6 @@ def pool(scheduler: str = "local", count: int | None = None) -> Iterator[Workers
         ScenarioError: the scheduler is none.
         StoreError: none answers at the address.
     """
-    check_scheduler(scheduler)
-    import logging
-
     import dask
     from distributed import Client, LocalCluster
 
@@ -130,13 +130,9 @@ def pool(scheduler: str = "local", count: int | None = None) -> Iterator[Workers
     }
     with dask.config.set(settings):
         if scheduler != "local":
-            try:
-                client = Client(scheduler, timeout=_START)
-            except (OSError, TimeoutError) as error:
-                raise StoreError(
-                    f"--scheduler {escaped(scheduler)}: no Dask scheduler answers ({error})"
-                ) from None
-            with client:
+            with _client(scheduler) as client:
+                if not client.nthreads():
+                    _log.warning("%s has no workers yet; the runs wait for them", escaped(scheduler))
                 yield Workers(client, None)
             return
         with (
@@ -156,11 +152,37 @@ def pool(scheduler: str = "local", count: int | None = None) -> Iterator[Workers
 
 
 def check_scheduler(scheduler: str) -> None:
-    """Raises `ScenarioError` for what is neither `local` nor an address."""
-    if scheduler != "local" and not scheduler.startswith(("tcp://", "tls://")):
-        raise ScenarioError(
-            f"--scheduler {escaped(scheduler)}: must be local or an address like tcp://host:8786"
-        )
+    """Looks, before anything is computed, whether there is such a scheduler.
+
+    Raises:
+        ScenarioError: neither `local` nor an address.
+        StoreError: none answers there.
+    """
+    if scheduler != "local":
+        _client(scheduler).close()
+
+
+def _client(address: str) -> Client:
+    """A connection to the scheduler at `address`; raises as `check_scheduler` does."""
+    said = f"--scheduler {escaped(address)}"
+    if not _is_address(address):
+        raise ScenarioError(f"{said}: must be local or an address like tcp://host:8786")
+    from distributed import Client
+
+    try:
+        return Client(address, timeout=_ANSWER)
+    except Exception as error:
+        # whoever listens there may answer anything, and what its bytes are taken for is no news to the user
+        why = f" ({error})" if isinstance(error, TypeError) else ""  # tls:// without certificates
+        raise StoreError(f"{said}: no Dask scheduler answers there within {_ANSWER} s{why}") from None
+
+
+def _is_address(text: str) -> bool:
+    try:
+        parts = urlsplit(text)
+        return parts.scheme in ("tcp", "tls") and bool(parts.hostname) and bool(parts.port)
+    except ValueError:
+        return False
 
 
 def cores() -> int:

@@ -81,6 +81,7 @@ def explain(
     from sim.interpret.outcome import split_wanted
     from sim.interpret.show import as_table, to_json
     from sim.progress import shown
+    from sim.workers import check_scheduler
 
     if outcome is None:
         if not reach:
@@ -89,9 +90,11 @@ def explain(
     chosen = list(method) or ([] if reach else list(DEFAULT))
     if reach and "reach" not in chosen:
         chosen.append("reach")
+    loaded = load_or_open(scenario, sets, allow_outside)
+    check_scheduler(scheduler)
     found = explain_into(
         output,
-        load_or_open(scenario, sets, allow_outside),
+        loaded,
         outcome,
         resume=resume,
         progress=shown("", quiet),

@@ -3,6 +3,7 @@
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 from contextlib import nullcontext
@@ -14,7 +15,7 @@ from scenes import scene
 
 from sim import Scenario
 from sim.build import plan
-from sim.errors import ScenarioError
+from sim.errors import ScenarioError, StoreError
 from sim.interpret.observe import observed
 from sim.interpret.outcome import parse_outcome
 from sim.simulation import Simulation
@@ -163,9 +164,22 @@ def test_a_member_that_fails_is_told_and_the_others_are_there(file, tmp_path):
         assert back["status"].values.tolist() == got["status"].values.tolist()
 
 
-def test_a_scheduler_that_is_none_is_refused(file, tmp_path):
+@pytest.mark.parametrize("scheduler", ["slurm", "tcp://", "tcp://host", "tcp://host:x", "tcp://host:99999"])
+def test_a_scheduler_that_is_none_is_refused(file, tmp_path, scheduler):
     with pytest.raises(ScenarioError, match="must be local or an address"):
-        sweep(load_sweep(file), tmp_path / "out.zarr", scheduler="slurm")
+        sweep(load_sweep(file), tmp_path / "out.zarr", scheduler=scheduler)
+
+
+def test_a_scheduler_that_does_not_answer_is_told_before_anything_is_written(file, tmp_path, monkeypatch):
+    monkeypatch.setattr("sim.workers._ANSWER", 0.2)
+    before = sorted(tmp_path.iterdir())
+    with socket.socket() as unheard:  # bound, and nobody listens
+        unheard.bind(("127.0.0.1", 0))
+        address = f"tcp://127.0.0.1:{unheard.getsockname()[1]}"
+        with pytest.raises(StoreError, match="no Dask scheduler answers there") as told:
+            sweep(load_sweep(file), tmp_path / "out.zarr", scheduler=address)
+    assert address in told.value.text and "\n" not in told.value.text
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def test_a_scheduler_at_an_address_loses_nothing_when_a_worker_is_killed(file, tmp_path):
