@@ -17,6 +17,7 @@ from mechanistic.reading.xmltree import parse
 _MOST_MEMBERS = 10_000
 _LARGEST_MEMBER = 64 << 20
 _MANIFEST = "manifest.xml"
+_MOST_NAMED = 6
 
 
 class Archive:
@@ -42,13 +43,19 @@ class Archive:
         """The members in a format of COMBINE ("sbml", "sed-ml"), in the manifest's order, the master first."""
         pattern = re.compile(rf"identifiers\.org/combine\.specifications[/:]{name}\b")
         found = [e for e in self.listed if pattern.search(e.get("format", ""))]
-        found.sort(key=lambda e: e.get("master") != "true")
-        names = [e.get("location", "").removeprefix("./") for e in found]
+        found.sort(key=lambda e: not _is_master(e))
+        # one file may be listed under several formats
+        names = list(dict.fromkeys(_location(e) for e in found))
         for name in names:
             if name not in self.members:
                 message = f"the manifest lists {shown(name)}, which the archive does not hold"
                 raise self.problems.refuse(message, None, "manifest")
         return names
+
+    def masters(self, among: list[str]) -> list[str]:
+        """Those of some members that the manifest marks as its master, in its order."""
+        marked = {_location(e) for e in self.listed if _is_master(e)}
+        return [name for name in among if name in marked]
 
     def content(self, name: str) -> bytes:
         """What a member holds; a size that the directory of the archive understates is cut off."""
@@ -74,12 +81,21 @@ class Archive:
 def model_of(data: bytes, problems: Problems) -> tuple[bytes, str]:
     """The bytes of the archive's SBML model and its name, or Refused with the fault noted.
 
-    The model is the master file if that is SBML, else the first SBML file that the manifest lists.
+    The model is the one SBML file that the manifest lists, or of several the one that it marks as master: the
+    specification of archives says nothing of several without a mark, and which is meant is not guessed.
     """
     archive = Archive(data, problems)
     names = archive.of_format("sbml")
     if not names:
         raise problems.refuse("the manifest lists no SBML model", None, "manifest")
+    masters = archive.masters(names)
+    if len(names) > 1 and len(masters) != 1:
+        some = masters or names
+        listed = ", ".join(map(shown, some[:_MOST_NAMED])) + (", …" if len(some) > _MOST_NAMED else "")
+        how = 'mark one with master="true" in manifest.xml, or take its file out of the archive'
+        which = f"marks {len(masters)} as master" if masters else "none is marked as master"
+        said = f"the archive holds {len(names)} SBML models and {which}: {listed}; {how}"
+        raise problems.refuse(said, None, "manifest")
     return archive.content(names[0]), names[0]
 
 
@@ -116,6 +132,14 @@ def experiments_of(data: bytes, problems: Problems) -> dict:
 def resolved(location: str, source: str) -> str:
     """Where `source` is that the file at `location` names, both paths with `/`."""
     return posixpath.normpath(posixpath.join(posixpath.dirname(location), source))
+
+
+def _location(entry: dict) -> str:
+    return entry.get("location", "").removeprefix("./")
+
+
+def _is_master(entry: dict) -> bool:
+    return entry.get("master", "").strip() in ("true", "1")  # the two ways of XML to say so
 
 
 def _members(archive: zipfile.ZipFile, problems: Problems) -> dict[str, zipfile.ZipInfo]:

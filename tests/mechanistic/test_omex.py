@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import stat
 import zipfile
 from pathlib import Path
@@ -71,3 +72,37 @@ def test_a_cut_archive_is_refused(tmp_path):
     file.write_bytes(file.read_bytes()[:-40])
     with pytest.raises(ModelError, match="zip"):
         read_network(file)
+
+
+def two_models(folder: Path, *marks: str) -> Path:
+    lines = "".join(
+        f'<content location="./{name}" format="http://identifiers.org/combine.specifications/sbml"{mark}/>'
+        for name, mark in zip(("a.xml", "b.xml"), marks)
+    )
+    other = BASE.replace("S2", "S3")
+    manifest = re.sub(r"<content location=\"./m.xml.*?/>", lines, MANIFEST)
+    return archive(folder, ("a.xml", BASE), ("b.xml", other), manifest=manifest)
+
+
+@pytest.mark.parametrize("mark", ['master="true"', 'master="1"'])
+def test_of_several_models_the_master_is_read(tmp_path, mark):
+    assert read_network(two_models(tmp_path, "", f" {mark}")).species_ids == ("S1", "S3")
+    assert read_network(two_models(tmp_path, f" {mark}", "")).species_ids == ("S1", "S2")
+
+
+@pytest.mark.parametrize(
+    ("marks", "says"),
+    [(("", ' master="false"'), "none is marked"), ((' master="true"',) * 2, "marks 2 as master")],
+)
+def test_several_models_are_named_where_none_is_meant_more_than_the_others(tmp_path, marks, says):
+    with pytest.raises(ModelError) as told:
+        read_network(two_models(tmp_path, *marks))
+    (problem,) = told.value.problems
+    assert says in problem.message and "a.xml, b.xml" in problem.message
+    assert 'master="true"' in problem.message and problem.key == "manifest"
+
+
+def test_a_model_that_is_listed_twice_is_one(tmp_path):
+    line = '<content location="m.xml" format="http://identifiers.org/combine.specifications/sbml.level-3"/>'
+    manifest = MANIFEST.replace("</omex", line + "</omex").replace(' master="true"', "")
+    assert read_network(archive(tmp_path, ("m.xml", BASE), manifest=manifest)).species_ids == ("S1", "S2")
