@@ -22,8 +22,9 @@ from sim.planning.couple import Coupler
 from sim.planning.findings import Findings, KeyPath
 from sim.planning.instruments import instruments_of
 from sim.planning.representations import check_reads, representations_of
+from sim.processes.box import BoxSettings
 from sim.processes.contacts import Contacts
-from sim.processes.fields import BoxSettings, FieldProcess
+from sim.processes.fields import FieldProcess
 from sim.processes.growth import Growth
 from sim.processes.life import Life
 from sim.processes.life_interactions import Interactions

@@ -31,7 +31,8 @@ from neural.tissue.hearing import heard_from
 from sim.agents._force_adjoint import forces_back
 from sim.agents._force_kernels import forces
 from sim.agents._pair_code import slack
-from sim.agents.neighbours import VerletList, periods
+from sim.agents.neighbours import VerletList
+from sim.agents.wrapping import Lengths, periods
 
 __all__ = ["DifferentiableTissue", "FieldPart", "MechanicsPart", "Spreading", "TissueState", "moved"]
 
@@ -192,9 +193,7 @@ class Spreading:
         return out
 
 
-def moved(
-    x: torch.Tensor, m: MechanicsPart, rows: Rows, dt: float, periodic: tuple[float, float, float] | None
-) -> torch.Tensor:
+def moved(x: torch.Tensor, m: MechanicsPart, rows: Rows, dt: float, periodic: Lengths) -> torch.Tensor:
     """Places (n, 3) after `dt` [min] by Heun's method; `rows` hold every pair that may touch meanwhile."""
     roots = torch.stack([m.repulsion.sqrt(), m.adhesion.sqrt()], 1)
     counts = np.diff(rows.indptr).astype(np.int32)

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sim.core.random import Streams
-from sim.processes.fields import BoxSettings
+from sim.processes.box import BoxSettings
 from sim.scenario.cells import CellType
 
 

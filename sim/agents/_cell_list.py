@@ -15,6 +15,7 @@ from mechanistic.codegen.loops import shared
 from mechanistic.jit import threads_for
 from sim.agents._bins import by_bin
 from sim.agents._pair_code import LANES, below, near_open, near_wrapped
+from sim.agents.wrapping import nearest
 
 Array = NDArray[np.float64]
 #: cells of some blocks and whom they met: the cells by bin, the first block, where each block's finds begin and end
@@ -142,11 +143,6 @@ def _window(
         return 0, int(start[-1])
     around = int(bins[0] * bins[1] + bins[0] + 1)
     return int(start[max(first - around, 0)]), int(start[min(last + around + 1, start.size - 1)])
-
-
-def nearest_image(difference, length):
-    """The difference to the nearest image; odd in its argument, so that pairs see each other alike."""
-    return difference - length * np.rint(difference / length) if length > 0.0 else difference
 
 
 def _first(b, bins, wraps):
@@ -318,9 +314,9 @@ def keep_within(first, end, positions, reaches, lengths, wide_ptr, wide, indptr,
         base = indptr[i] if filling else 0
         for k in range(wide_ptr[i], wide_ptr[i + 1]):
             j = wide[k]
-            dx = nearest_image(positions[i, 0] - positions[j, 0], lx)
-            dy = nearest_image(positions[i, 1] - positions[j, 1], ly)
-            dz = nearest_image(positions[i, 2] - positions[j, 2], lz)
+            dx = nearest(positions[i, 0] - positions[j, 0], lx)
+            dy = nearest(positions[i, 1] - positions[j, 1], ly)
+            dz = nearest(positions[i, 2] - positions[j, 2], lz)
             limit = reaches[i] + reaches[j]
             if dx * dx + dy * dy + dz * dz <= limit * limit:
                 if filling:

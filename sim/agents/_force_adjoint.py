@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import math
-
-import numpy as np
-
 from mechanistic.codegen.loops import shared
+from sim.agents._pair_law import SMALLEST, apart, push
 
 
 @shared
@@ -34,32 +31,22 @@ def forces_back(
         gx, gy, gz, gr, ga, radius = 0.0, 0.0, 0.0, 0.0, 0.0, 0.0
         for e in range(begins[i], begins[i] + counts[i]):
             j = indices[e]
-            dx, dy, dz = cells[i, 0] - cells[j, 0], cells[i, 1] - cells[j, 1], cells[i, 2] - cells[j, 2]
-            if lengths[0] > 0.0:
-                dx -= lengths[0] * np.rint(dx / lengths[0])
-            if lengths[1] > 0.0:
-                dy -= lengths[1] * np.rint(dy / lengths[1])
-            if lengths[2] > 0.0:
-                dz -= lengths[2] * np.rint(dz / lengths[2])
-            distance = math.sqrt(dx * dx + dy * dy + dz * dz)
+            dx, dy, dz, distance = apart(cells, i, j, lengths)
             touch = cells[i, 3] + cells[j, 3]
-            if distance >= reach * touch or distance <= 1e-5:
+            if distance >= reach * touch or distance <= SMALLEST:
                 continue
-            overlap = max(1.0 - distance / touch, 0.0)
-            hold = max(1.0 - distance / (reach * touch), 0.0)
-            push, pulling = strengths[i, 0] * strengths[j, 0], strengths[i, 1] * strengths[j, 1]
+            repulsion, adhesion = strengths[i, 0] * strengths[j, 0], strengths[i, 1] * strengths[j, 1]
+            force, slope, overlap, hold = push(distance, touch, reach, repulsion, adhesion)
             ux, uy, uz = dx / distance, dy / distance, dz / distance
             wx, wy, wz = pull[i, 0] - pull[j, 0], pull[i, 1] - pull[j, 1], pull[i, 2] - pull[j, 2]
             along = wx * ux + wy * uy + wz * uz
-            force = push * overlap * overlap - pulling * hold * hold
-            steep = -2.0 * push * overlap / touch + 2.0 * pulling * hold / (reach * touch)
-            across, lengthwise = force / distance, (steep - force / distance) * along
+            across, lengthwise = force / distance, (slope - force / distance) * along
             gx += across * wx + lengthwise * ux
             gy += across * wy + lengthwise * uy
             gz += across * wz + lengthwise * uz
             gr += strengths[j, 0] * overlap * overlap * along
             ga -= strengths[j, 1] * hold * hold * along
-            radius -= steep * distance / touch * along
+            radius -= slope * distance / touch * along
         d_positions[i, 0], d_positions[i, 1], d_positions[i, 2] = gx, gy, gz
         d_strengths[i, 0], d_strengths[i, 1] = gr, ga
         d_radius[i] = radius

@@ -3,23 +3,19 @@ in."""
 
 from __future__ import annotations
 
-import math
-
 import numpy as np
 from numpy.typing import NDArray
 
 from mechanistic.codegen.loops import Given, shared
 from sim.agents._pair_code import pairs_open, pairs_wrapped
+from sim.agents._pair_law import apart, nearness
+from sim.agents.wrapping import nearest
 
 Array = NDArray[np.float64]
 
 # what PhysiCell divides the sum of (1 − d/R)² by to give simple pressure: its value at confluence per
 # neighbour
 PRESSURE_SCALE = 0.027288820670331
-
-
-def _nearest(difference, length):
-    return difference - length * np.rint(difference / length) if length > 0.0 else difference
 
 
 @shared
@@ -80,11 +76,8 @@ def further_forces(
                 j = indices[k]
                 excess = affinity[types[i], types[j]] - 1.0
                 if excess != 0.0:
-                    dx = _nearest(cells[i, 0] - cells[j, 0], lengths[0])
-                    dy = _nearest(cells[i, 1] - cells[j, 1], lengths[1])
-                    dz = _nearest(cells[i, 2] - cells[j, 2], lengths[2])
-                    distance = max(math.sqrt(dx * dx + dy * dy + dz * dz), 1e-5)
-                    hold = max(1.0 - distance / (reach * (cells[i, 3] + cells[j, 3])), 0.0)
+                    dx, dy, dz, distance = apart(cells, i, j, lengths)
+                    hold = nearness(distance, reach * (cells[i, 3] + cells[j, 3]))
                     pull = -excess * strengths[i * own, 1] * strengths[j * own, 1] * hold * hold / distance
                     vx += pull * dx
                     vy += pull * dy
@@ -94,10 +87,7 @@ def further_forces(
                 j = indices[k]
                 reach_of_pair = sight[types[i], types[j]]
                 if reach_of_pair > 0.0:
-                    dx = _nearest(cells[j, 0] - cells[i, 0], lengths[0])
-                    dy = _nearest(cells[j, 1] - cells[i, 1], lengths[1])
-                    dz = _nearest(cells[j, 2] - cells[i, 2], lengths[2])
-                    distance = max(math.sqrt(dx * dx + dy * dy + dz * dz), 1e-5)
+                    dx, dy, dz, distance = apart(cells, j, i, lengths)
                     part = min(distance / reach_of_pair, 1.0)
                     bump = 4.0 * part * (1.0 - part)
                     pace = speed[i, types[j]] * lure[j] * bump * bump / distance
@@ -108,9 +98,9 @@ def further_forces(
             j = partners[i, k]
             if j >= 0:
                 stiff = elasticity[i] * elasticity[j]
-                vx -= stiff * _nearest(cells[i, 0] - cells[j, 0], lengths[0])
-                vy -= stiff * _nearest(cells[i, 1] - cells[j, 1], lengths[1])
-                vz -= stiff * _nearest(cells[i, 2] - cells[j, 2], lengths[2])
+                vx -= stiff * nearest(cells[i, 0] - cells[j, 0], lengths[0])
+                vy -= stiff * nearest(cells[i, 1] - cells[j, 1], lengths[1])
+                vz -= stiff * nearest(cells[i, 2] - cells[j, 2], lengths[2])
         if wall.shape[0] > 0:
             vx += wall[i] * _off_walls(cells[i, 0], cells[i, 3], lower[0], upper[0])
             vy += wall[i] * _off_walls(cells[i, 1], cells[i, 3], lower[1], upper[1])
@@ -123,8 +113,7 @@ def further_forces(
 
 def _off_walls(x, radius, lower, upper):
     """(1 - d/r)² away from each of two faces that is nearer than the cell's radius."""
-    below = max(1.0 - (x - lower) / radius, 0.0)
-    above = max(1.0 - (upper - x) / radius, 0.0)
+    below, above = nearness(x - lower, radius), nearness(upper - x, radius)
     return below * below - above * above
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from mechanistic.codegen.loops import shared
-from sim.agents._cell_list import nearest_image
+from sim.agents.wrapping import nearest
 
 
 @shared
@@ -17,19 +17,19 @@ def keep_nearest(first, end, positions, lengths, indptr, candidates, rows, squar
     k = indices.shape[1]
     for r in range(first, end):
         i = rows[r]
-        nearest = squares[i]
+        known = squares[i]
         for place in range(k):
-            nearest[place] = np.inf
+            known[place] = np.inf
         for c in range(indptr[i], indptr[i + 1]):
             j = candidates[c]
             square = 0.0
             for axis in range(3):
-                away = nearest_image(positions[j, axis] - positions[i, axis], lengths[axis])
+                away = nearest(positions[j, axis] - positions[i, axis], lengths[axis])
                 square += away * away
             place = k
-            while place > 0 and square < nearest[place - 1]:
+            while place > 0 and square < known[place - 1]:
                 if place < k:
-                    nearest[place], indices[i, place] = nearest[place - 1], indices[i, place - 1]
+                    known[place], indices[i, place] = known[place - 1], indices[i, place - 1]
                 place -= 1
             if place < k:
-                nearest[place], indices[i, place] = square, j
+                known[place], indices[i, place] = square, j

@@ -13,6 +13,7 @@ from llvmlite import ir
 from numpy.typing import NDArray
 
 from mechanistic.codegen.loops import Written
+from sim.agents._pair_law import SMALLEST
 
 __all__ = ["LANES", "below", "near_open", "near_wrapped", "pairs_open", "pairs_wrapped", "slack"]
 
@@ -21,7 +22,6 @@ _SUMS = 4  # over the neighbours of a cell: velocity along x, y and z, and overl
 
 _DOUBLE, _LONG, _INT, _BYTE = ir.DoubleType(), ir.IntType(64), ir.IntType(32), ir.IntType(8)
 _VECTOR, _PICK = ir.VectorType(_DOUBLE, LANES), ir.IntType(32)
-_SMALLEST = 1e-5  # distance [um] below which two centres count as that far apart
 
 
 def slack(values: NDArray) -> NDArray:
@@ -118,7 +118,7 @@ class _Vectors:
 
 
 def _pairs(
-    b: ir.IRBuilder, i, cells, strengths, stride, indices, begin, end, farther, lx, ly, lz, wraps: bool
+    b: ir.IRBuilder, i, cells, strengths, stride, indices, begin, end, farther, lx, ly, lz, wraps: bool, least
 ):
     """Σ over neighbours of what `forces` adds up: (velocity x, y, z, Σ (1 − d/R)²).
 
@@ -153,7 +153,7 @@ def _pairs(
     if wraps:
         apart = [v.nearest(d, length) for d, length in zip(apart, lengths)]
     touch = b.fadd(radius, there[3])
-    distance = v.larger(v.of_one("sqrt", v.squares(apart)), v.number(_SMALLEST))
+    distance = v.larger(v.of_one("sqrt", v.squares(apart)), v.number(least))
     inverse = b.fdiv(one, b.fmul(distance, touch))
     relative = b.fmul(distance, b.fmul(inverse, distance))  # d/R
     overlap = v.larger(b.fsub(one, relative), zero)
@@ -174,7 +174,7 @@ def _pairs(
 
 
 _FOUR = ("tuple", tuple("0123"), ("f",) * _SUMS)
-pairs_open, pairs_wrapped = Written(_FOUR, _pairs, (False,)), Written(_FOUR, _pairs, (True,))
+pairs_open, pairs_wrapped = (Written(_FOUR, _pairs, (wraps, SMALLEST)) for wraps in (False, True))
 
 
 def _near(b: ir.IRBuilder, x, y, z, limits, t, end, p, q, r, reach, lx, ly, lz, wraps: bool):

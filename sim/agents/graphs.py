@@ -15,7 +15,8 @@ from numpy.typing import ArrayLike, NDArray
 
 from mechanistic.jit import threads_for
 from sim.agents._nearest import keep_nearest
-from sim.agents.neighbours import Lengths, Neighbours, checked_positions, neighbour_graph, periods
+from sim.agents.neighbours import Neighbours, checked_positions, neighbour_graph
+from sim.agents.wrapping import Lengths, nearest_images, periods
 
 if TYPE_CHECKING:
     from scipy.spatial import KDTree
@@ -206,9 +207,7 @@ def _search(
     near = tree.query_ball_point(points, farthest * (1 + 1e-9) + 1e-300)
     for i, found in zip(rows, near):
         others = np.array([j for j in found if j != i])
-        away = positions[others] - positions[i]
-        for axis in np.flatnonzero(lengths > 0):
-            away[:, axis] -= lengths[axis] * np.rint(away[:, axis] / lengths[axis])
+        away = nearest_images(positions[others] - positions[i], lengths)
         indices[i] = others[np.lexsort((others, (away**2).sum(axis=1)))[:count]]
 
 

@@ -23,7 +23,7 @@ from sim.agents._force_kernels import PRESSURE_SCALE, forces, further_forces, la
 from sim.agents._memory import give_back
 from sim.agents._pair_code import slack
 from sim.agents._sorted import before_lists, lay_out, put_back
-from sim.agents.neighbours import Lengths, periods
+from sim.agents.wrapping import Lengths, inside, periods
 
 __all__ = ["PRESSURE_SCALE", "Following", "Further", "Tissue", "move", "velocities"]
 
@@ -263,10 +263,7 @@ class Tissue:
             self._forget_pairs()
             self.room, self.bounds = np.empty(0), _NOTHING
             put_back(n, self.cells, self.pressure.copy(), self.order, self.positions, self.pressure)
-        for axis in np.flatnonzero(self.lengths):
-            corner, length = self.corner[axis], self.lengths[axis]
-            wrapped = corner + np.mod(self.positions[:, axis] - corner, length)
-            self.positions[:, axis] = np.where(wrapped < corner + length, wrapped, corner)
+        inside(self.positions, self.corner, self.lengths)
 
     def _add(self, further: Further) -> None:
         """Take further forces on, in the order of the sorted cells."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cached_property
 from typing import Literal
 
@@ -12,11 +11,11 @@ from numpy.typing import ArrayLike, NDArray
 from mechanistic.jit import threads_for
 from sim.agents._bins import bounds
 from sim.agents._cell_list import keep_within, pairs_within
+from sim.agents.wrapping import Lengths, nearest_images, periods
 
-__all__ = ["Neighbours", "VerletList", "checked_positions", "neighbour_graph", "periods"]
+__all__ = ["Neighbours", "VerletList", "checked_positions", "neighbour_graph"]
 
 Array = NDArray[np.float64]
-Lengths = Sequence[float] | Array | None
 
 
 class Neighbours:
@@ -61,10 +60,7 @@ class Neighbours:
     def offsets(self, positions: ArrayLike) -> Array:
         """From each cell to its neighbour, by the nearest image: (e, 3) [um], in the order of `indices`."""
         positions = np.asarray(positions, dtype=np.float64)
-        out = positions[self.indices] - positions[self.rows]
-        for axis in np.flatnonzero(self.periodic > 0):
-            out[:, axis] -= self.periodic[axis] * np.rint(out[:, axis] / self.periodic[axis])
-        return out
+        return nearest_images(positions[self.indices] - positions[self.rows], self.periodic)
 
     def distances(self, positions: ArrayLike) -> Array:
         """Distance to each neighbour (e,) [um], in the order of `indices`."""
@@ -156,19 +152,9 @@ class VerletList:
             return False
         if np.any(reaches > self._reaches) or not np.array_equal(lengths, self._lengths):
             return False
-        moved = positions - self._positions
-        for axis in np.flatnonzero(lengths > 0):
-            moved[:, axis] -= lengths[axis] * np.rint(moved[:, axis] / lengths[axis])
+        moved = nearest_images(positions - self._positions, lengths)
         # the margin keeps pairs whose distance was rounded at the edge of the skin
         return 4.0 * float((moved**2).sum(axis=1).max()) <= self.skin**2 * (1 - 1e-9)
-
-
-def periods(periodic: Lengths) -> Array:
-    """Periods as an array (3,), 0 where an axis does not wrap."""
-    lengths = np.zeros(3) if periodic is None else np.array([p or 0.0 for p in periodic], dtype=np.float64)
-    if lengths.shape != (3,) or not np.all(np.isfinite(lengths)) or lengths.min() < 0:
-        raise ValueError(f"periodic must be three lengths, none negative (got {periodic})")
-    return lengths
 
 
 def checked_positions(positions: ArrayLike, dims: int) -> Array:

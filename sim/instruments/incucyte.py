@@ -10,7 +10,7 @@ import numpy as np
 from sim.core.signals import Signals
 from sim.core.state import State
 from sim.instruments.base import Channel
-from sim.processes.fields import BoxSettings
+from sim.processes.box import BoxSettings
 
 INCUCYTE_CHANNELS = {
     "live_area": Channel("live_area", "%", "share of the image covered by living cells (phase confluence)"),

@@ -12,7 +12,7 @@ from sim.core.signals import Signals
 from sim.core.state import State
 from sim.instruments.base import Axis, Channel, chosen, times_read, values_of
 from sim.instruments.optics import Camera, Objective, blurred, fast_length
-from sim.processes.fields import BoxSettings
+from sim.processes.box import BoxSettings
 
 #: share of a cell's volume that its nucleus has where the scenario does not say it
 NUCLEUS = 0.2

@@ -33,6 +33,7 @@ from sim.learning.scenario_file import ScenarioTraining, load_scenario_training
 from sim.learning.simulated_tracks import as_overrides, tracks_of_runs
 from sim.scenario import Scenario
 from sim.twin import Twin, TwinState, learned_key
+from sim.twin.moment import nearest_images
 
 _BETWEEN_CHECKPOINTS = 5
 
@@ -218,11 +219,7 @@ class _Fit:
         return torch.stack(parts).mean(), torch.stack(left), torch.stack(there)
 
     def _nearest(self, away: torch.Tensor) -> torch.Tensor:
-        wraps = self.twin.plan.neighbourhood.periods
-        if wraps is None:
-            return away
-        wide = torch.from_numpy(np.asarray(wraps, float))
-        return away - torch.where(wide > 0, wide * torch.round(away.detach() / wide), 0.0)
+        return nearest_images(away, self.twin.plan.box)
 
     # ---- the descent
 

@@ -27,7 +27,7 @@ from sim.spelling import did_you_mean, one_of
 
 if TYPE_CHECKING:
     from sim.planning.findings import Findings, KeyPath
-    from sim.processes.fields import BoxSettings
+    from sim.processes.box import BoxSettings
     from sim.processes.life_settings import LifeSettings
 
 

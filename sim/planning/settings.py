@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from sim.measurements import MeasurementsError, read_table, series
 from sim.perturbations import Perturbation
-from sim.processes.fields import BoxSettings, FieldSettings, Patch, Wall
+from sim.processes.box import BoxSettings
+from sim.processes.fields import FieldSettings, Patch, Wall
 from sim.processes.life_interactions import InteractionSettings
 from sim.processes.life_settings import Composition, Cycle, Daughters, LifeSettings
 from sim.processes.motion import MotionSettings, SpringSettings

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from sim.core.quantity import Quantity
-from sim.processes.fields import BoxSettings
+from sim.processes.box import BoxSettings
 
 #: reach of adhesion in units of the sum of two radii (Macklin et al. 2012)
 REACH = 1.25
@@ -34,11 +34,8 @@ class Contacts:
         from sim.agents.neighbours import neighbour_graph
 
         if self._version != state.version:
-            periods = np.array(self.box.upper) - np.array(self.box.lower) if self.box.periodic else None
-            if periods is not None and self.box.dims == 2:
-                periods[2] = 0.0
-            reach = REACH * signals["cell.radius"]
-            self._pairs = neighbour_graph(state["cell.position"], reach, periodic=periods, dims=self.box.dims)
+            reach, box = REACH * signals["cell.radius"], self.box
+            self._pairs = neighbour_graph(state["cell.position"], reach, periodic=box.periods, dims=box.dims)
             self._version = state.version
         return self._pairs
 

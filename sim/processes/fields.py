@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sim.core.process import Process
 from sim.core.quantity import Quantity
+from sim.processes.box import BoxSettings
 from sim.processes.guard import require_finite
 
 if TYPE_CHECKING:
@@ -219,30 +220,3 @@ class FieldProcess(Process):
             gain += through * wall.value
         voxel = np.flatnonzero(rate)
         return voxel, rate[voxel], gain[voxel]
-
-
-@dataclass(frozen=True)
-class BoxSettings:
-    """The domain: corners [um], voxel edge [um], periodic or not, 2 or 3 dimensions."""
-
-    lower: tuple[float, float, float]
-    upper: tuple[float, float, float]
-    voxel: float
-    periodic: bool
-    dims: Literal[2, 3]
-
-    @property
-    def shape(self) -> tuple[int, int, int]:
-        """Voxels along (z, y, x)."""
-        counts = [max(1, round((b - a) / self.voxel)) for a, b in zip(self.lower, self.upper)]
-        return (counts[2] if self.dims == 3 else 1, counts[1], counts[0])
-
-    @property
-    def area(self) -> float:
-        """Area of the (x, y) plane [um²]."""
-        return (self.upper[0] - self.lower[0]) * (self.upper[1] - self.lower[1])
-
-    def grid(self) -> Grid:
-        from mechanistic.fields import Grid
-
-        return Grid(origin=self.lower, spacing=self.voxel, shape=self.shape)

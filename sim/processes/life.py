@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
+from sim.agents.wrapping import nearest_images
 from sim.core.process import Process
 from sim.core.quantity import Quantity
-from sim.processes.fields import BoxSettings
+from sim.processes.box import BoxSettings
 from sim.processes.life_settings import RUPTURE, Cycle, LifeSettings
 
 
@@ -191,7 +192,7 @@ class Life(Process):
         daughters = state.divide(mothers, share)
         places = divide_geometry(state["cell.position"][mothers], radii, directions, share)
         for rows, positions in zip((mothers, daughters), places):
-            state["cell.position"][rows] = self._inside(positions)
+            state["cell.position"][rows] = self.box.inside(positions)
         phased = np.isin(state["cell.type"][mothers], list(self.settings.cycles))
         for rows in (mothers, daughters):
             state["cell.phase_time"][rows[~phased]] = 0.0
@@ -218,12 +219,6 @@ class Life(Process):
                     types[mine & (drawn == k)] = other
         return share, types
 
-    def _inside(self, positions: np.ndarray) -> np.ndarray:
-        lower, upper = np.array(self.box.lower), np.array(self.box.upper)
-        if self.box.periodic:
-            return lower + np.mod(positions - lower, upper - lower)
-        return np.clip(positions, lower, upper)
-
     def adopt(self, state, rows: np.ndarray, types: np.ndarray) -> None:
         """Living cells become of another type, in the first phase of its cycle."""
         state["cell.type"][rows] = types
@@ -236,11 +231,12 @@ class Life(Process):
         """`keepers` move to the common centre of volume with `gone`."""
         volume = state["cell.volume"]
         away = state["cell.position"][gone] - state["cell.position"][keepers]
-        if self.box.periodic:
-            length = np.array(self.box.upper) - np.array(self.box.lower)
-            away -= length * np.rint(away / length)
+        if self.box.periods is not None:
+            nearest_images(away, self.box.periods)
         part = volume[gone] / np.maximum(volume[gone] + volume[keepers], 1e-300)
-        state["cell.position"][keepers] = self._inside(state["cell.position"][keepers] + part[:, None] * away)
+        state["cell.position"][keepers] = self.box.inside(
+            state["cell.position"][keepers] + part[:, None] * away
+        )
 
     def _enter(self, state, rows: np.ndarray, code: int) -> None:
         state["cell.phase"][rows] = code

@@ -11,8 +11,9 @@ import numpy as np
 from sim.core.by_type import by_type
 from sim.core.process import Process
 from sim.core.quantity import Quantity
+from sim.processes.box import BoxSettings
 from sim.processes.contacts import REACH, Contacts, partner_rows
-from sim.processes.fields import BoxSettings, FieldProcess
+from sim.processes.fields import FieldProcess
 from sim.processes.guard import require_finite
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from sim.agents.life import radius_of
 from sim.core.process import Process
 from sim.core.quantity import Quantity
-from sim.processes.fields import BoxSettings
+from sim.processes.box import BoxSettings
 
 #: what a network may be told of an edge
 EDGE_QUANTITIES = ("distance", "contact")
@@ -50,9 +50,6 @@ class Neighbourhood:
     def __init__(self, box: BoxSettings, rule: NeighbourRule | float):
         self.box = box
         self.rule = rule if isinstance(rule, NeighbourRule) else NeighbourRule(radius=float(rule))
-        self.periods = np.array(box.upper) - np.array(box.lower) if box.periodic else None
-        if self.periods is not None and box.dims == 2:
-            self.periods[2] = 0.0
         self._key: tuple[np.ndarray, ...] | None = None
 
     def of(self, state, living: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -77,7 +74,7 @@ class Neighbourhood:
         from sim.agents.graphs import edges_of
         from sim.agents.neighbours import Neighbours
 
-        pairs, places = Neighbours(*graph, self.periods), state["cell.position"]
+        pairs, places = Neighbours(*graph, self.box.periods), state["cell.position"]
         if "contact" not in names:
             known = {"distance": pairs.distances(places)}
         else:
@@ -104,7 +101,7 @@ class Neighbourhood:
         from sim.agents import graphs
         from sim.agents.neighbours import neighbour_graph
 
-        rule, wraps, dims = self.rule, self.periods, self.box.dims
+        rule, wraps, dims = self.rule, self.box.periods, self.box.dims
         if rule.kind == "nearest":
             return graphs.nearest_graph(
                 positions, rule.count, periodic=wraps, dims=dims, mutual=rule.either_way

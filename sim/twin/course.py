@@ -288,25 +288,20 @@ class Twin(torch.nn.Module):
         part = MechanicsPart(
             radii, moment.of("mechanics.repulsion"), moment.of("mechanics.adhesion"), REACH, self.parts
         )
-        periodic = self.periods
+        periodic = box.periods
         widest = 2.2 * REACH * float(radii.max())
         graph = self._near.neighbours(x.detach().numpy(), widest, periodic=periodic, dims=box.dims)
         after = moved(x, part, Rows(graph.indptr, graph.indices), dt, periodic)
         free = torch.as_tensor(~fixed)[:, None]
         after = torch.where(free, after, x)
         low, high = torch.tensor(box.lower), torch.tensor(box.upper)
-        if box.periodic:
+        if periodic is not None:
             # whole periods come off, so that places are told as the simulator tells them
-            wide = torch.where(torch.arange(3) < box.dims, high - low, torch.full_like(high, torch.inf))
-            return after - torch.where(wide.isinf(), 0.0, wide * torch.floor((after.detach() - low) / wide))
+            wide = torch.from_numpy(periodic)
+            return after - torch.where(wide > 0, wide * torch.floor((after.detach() - low) / wide), 0.0)
         inside = torch.minimum(torch.maximum(after, low), high)
         return torch.where(torch.arange(3) < box.dims, inside, after)
 
     @property
     def _motion(self) -> MotionSettings:
         return next(p for p in self.plan.processes if isinstance(p, Mechanics)).settings
-
-    @property
-    def periods(self) -> tuple[float, float, float] | None:
-        wraps = self.plan.neighbourhood.periods
-        return None if wraps is None else (float(wraps[0]), float(wraps[1]), float(wraps[2]))

@@ -15,6 +15,7 @@ from sim.processes.manipulator import ManipulatorProcess
 from sim.processes.pathway import PathwayProcess
 
 if TYPE_CHECKING:
+    from sim.processes.box import BoxSettings
     from sim.processes.fields import FieldProcess
     from sim.twin.course import Twin, TwinState
 
@@ -131,11 +132,7 @@ class Moment:
             indptr, indices = self._neighbours()
             receiver = np.repeat(np.arange(len(indptr) - 1), np.diff(indptr))
             edges = torch.as_tensor(np.stack([indices, receiver]).astype(np.int64))
-            away = self._now.x[edges[0]] - self._now.x[edges[1]]
-            periods = self._twin.periods
-            if periods is not None:
-                wide = torch.tensor(periods, dtype=torch.float64)
-                away = away - torch.where(wide > 0, wide * torch.round(away.detach() / wide), 0.0)
+            away = nearest_images(self._now.x[edges[0]] - self._now.x[edges[1]], self._twin.plan.box)
             distance = (away.square().sum(1) + 1e-24).sqrt()
             self._known["tissue"] = process.network.forward(
                 self.table(process.node_inputs), edges, distance[:, None]
@@ -163,6 +160,14 @@ def _response(response: Any, x: Tensor) -> Tensor:
         share = 1.0 / (1.0 + raised) if response.falling else raised / (1.0 + raised)
         return response.low + (response.high - response.low) * share
     return x
+
+
+def nearest_images(away: Tensor, box: BoxSettings) -> Tensor:
+    """Differences (n, 3) to the nearest images."""
+    if box.periods is None:
+        return away
+    wide = torch.from_numpy(box.periods)
+    return away - torch.where(wide > 0, wide * torch.round(away.detach() / wide), 0.0)
 
 
 def learned_key(name: str) -> str:
