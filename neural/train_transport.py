@@ -214,7 +214,7 @@ def _scores(asked: _Asked, progress: Progress | None) -> dict[str, dict[str, flo
             "model": model,
             "flow, network": pushed(fit.finish()),
             "flow, linear drift": pushed(None),
-            "midpoint of a full plan": transport.between(before, after, at, np.inf, rng),
+            "midpoint of a full plan": transport.between(before, after, at, np.inf, rng)[0],
             "snapshot before": before,
             "snapshot after": after,
         }

@@ -13,13 +13,21 @@ import numpy as np
 
 # prices of violating a marginal, from a loose plan to one that keeps both
 RELAXATIONS = (0.2, 0.4, 0.8, np.inf)
+# shares of the spread lost to averaging, in powers of it, that a guess is given back
+RESTORED = (0.0, 0.5, 1.0)
+# every plan with every share, and one where no cell moves
+GUESSES = len(RELAXATIONS) * len(RESTORED) + 1
 # price of entropy; both in units of the median squared distance
 SMOOTHING = 0.02
 _CELLS_PER_CELL = 2
 _FURTHEST, _ITERATIONS, _CONVERGED = 600.0, 2000, 1e-6
-# taken of each snapshot: the cost of a plan grows with the product
-_MOST_CELLS = 1000
+# taken of each snapshot: the cost of a plan grows with the product; and compared with a guess
+_MOST_CELLS, _MOST_COMPARED = 1000, 500
 _INNER_SEED = 0
+# how much wider an interval of no width must be to hold what lies outside
+_WIDEST = 1e6
+# successive multiples of it, less the whole part, fall evenly however many are taken
+_GOLDEN = 0.6180339887498949
 
 
 def plan(early: np.ndarray, late: np.ndarray, relaxation: float, smoothing: float = SMOOTHING) -> np.ndarray:
@@ -35,7 +43,8 @@ def plan(early: np.ndarray, late: np.ndarray, relaxation: float, smoothing: floa
     from scipy.spatial.distance import cdist
 
     cost = cdist(early, late, "sqeuclidean")
-    cost /= max(float(np.median(cost)), 1e-300)
+    apart = cost[cost > 0]
+    cost /= np.median(apart) if apart.size else 1.0
     a, b = np.full(len(early), 1.0 / len(early)), np.full(len(late), 1.0 / len(late))
     if np.isinf(relaxation):
         return np.asarray(ot.emd(a, b, cost, numItermax=_ITERATIONS * cost.size))
@@ -57,18 +66,47 @@ def pairs(weights: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np
 
 
 def between(
-    early: np.ndarray, late: np.ndarray, weight: float, relaxation: float, rng: np.random.Generator
+    early: np.ndarray,
+    late: np.ndarray,
+    weight: float,
+    relaxation: float,
+    rng: np.random.Generator,
+    restored: Sequence[float] = RESTORED[-1:],
 ) -> np.ndarray:
-    """Cells (n, d) at the share `weight` of the way from `early` to `late`.
+    """Cells (restored, n, d) at the share `weight` of the way from `early` to `late`.
 
-    Pairs of the plan are joined by straight lines. Averaging unlike cells narrows a population: the cells are
-    spread about their mean until their total variance is the geometric interpolation of the snapshots'.
+    Pairs of the plan are joined by straight lines. Averaging unlike cells narrows a population: against the spread
+    interpolated between the two ends of the pairs. By the power `restored` of what is lost the cells are spread about
+    their mean.
     """
     i, j = pairs(plan(early, late, relaxation), _CELLS_PER_CELL * max(len(early), len(late)), rng)
     cells = (1 - weight) * early[i] + weight * late[j]
-    centre, found = cells.mean(0), cells.var(0).sum()
-    wanted = early.var(0).sum() ** (1 - weight) * late.var(0).sum() ** weight
-    return centre + (cells - centre) * np.sqrt(wanted / found if found > 0 else 1.0)
+    centre, found = cells.mean(0), _spread(cells)
+    lost = ((1 - weight) * _spread(early[i]) + weight * _spread(late[j])) / found if found > 0 else 1.0
+    return np.stack([centre + (cells - centre) * lost**power for power in restored])
+
+
+def _spread(cells: np.ndarray) -> float:
+    return float(np.sqrt(cells.var(0).sum()))
+
+
+def guesses(early: np.ndarray, late: np.ndarray, weight: float, rng: np.random.Generator) -> np.ndarray:
+    """Cells (GUESSES, n, d) at the share `weight` of the way: by each plan and restored spread; and unmoved.
+
+    Unmoved cells are those of both snapshots in proportion: they leap, or the snapshots differ by chance alone.
+    """
+    moved = [between(early, late, weight, relaxation, rng, RESTORED) for relaxation in RELAXATIONS]
+    count = moved[0].shape[1]
+    at = np.arange(count)
+    unmoved = np.where(
+        (_evenly(count, rng) < weight)[:, None], late[at * len(late) // count], early[at * len(early) // count]
+    )
+    return np.concatenate([*moved, unmoved[None]])
+
+
+def _evenly(count: int, rng: np.random.Generator) -> np.ndarray:
+    """Numbers (count,) in [0, 1), any neighbouring ones of which are evenly spread."""
+    return (np.arange(count) * _GOLDEN + rng.random()) % 1.0
 
 
 def energy_distance(a: np.ndarray, b: np.ndarray) -> float:
@@ -80,6 +118,14 @@ def energy_distance(a: np.ndarray, b: np.ndarray) -> float:
     return float(2 * cdist(a, b).mean() - inside)
 
 
+def _unlike(a: np.ndarray, b: np.ndarray) -> float:
+    """Energy distance of two samples as they are: with what chance adds to it, so that none is taken for perfect."""
+    from scipy.spatial.distance import cdist
+
+    a, b = (x[:: -(-len(x) // _MOST_COMPARED)] for x in (a, b))
+    return float(2 * cdist(a, b).mean() - cdist(a, a).mean() - cdist(b, b).mean())
+
+
 def _inner(snapshots: Mapping[float, np.ndarray]) -> Iterator[tuple[float, float, float]]:
     """(before, left out, after) for every inner snapshot."""
     times = sorted(snapshots)
@@ -87,51 +133,52 @@ def _inner(snapshots: Mapping[float, np.ndarray]) -> Iterator[tuple[float, float
 
 
 def rehearse(snapshots: Mapping[float, np.ndarray]) -> tuple[np.ndarray, dict[float, np.ndarray]]:
-    """Shares of the mixture over `RELAXATIONS`, and inner snapshots (relaxation, n, d) as each of them foretells it.
+    """Shares (GUESSES,) of the mixture, and inner snapshots (GUESSES, n, d) as each of `guesses` foretells them.
 
     `snapshots` are by time, or by number where they are evenly spaced. Shares are in proportion to the product of
     1 / energy distance squared over the inner snapshots, each left out in turn; equal where there is none. A mixture,
     as one or two inner snapshots cannot choose with certainty.
     """
-    scores, told = np.zeros(len(RELAXATIONS)), {}
+    scores, told = np.zeros(GUESSES), {}
     for a, k, b in _inner(snapshots):
-        at, guesses = (k - a) / (b - a), []
-        for i, relaxation in enumerate(RELAXATIONS):
-            rng = np.random.default_rng(_INNER_SEED)
-            guesses.append(between(snapshots[a], snapshots[b], at, relaxation, rng))
-            scores[i] -= 2 * np.log(max(energy_distance(guesses[-1], snapshots[k]), 1e-6))
-        told[k] = np.stack(guesses)
+        told[k] = guesses(
+            snapshots[a], snapshots[b], (k - a) / (b - a), np.random.default_rng(_INNER_SEED)
+        )
+        scores -= 2 * np.log([max(_unlike(one, snapshots[k]), 1e-300) for one in told[k]])
     weights = np.exp(scores - scores.max())
     return weights / weights.sum(), told
-
-
-def relaxation_weights(snapshots: Mapping[float, np.ndarray]) -> np.ndarray:
-    """Shares of the mixture over `RELAXATIONS`, by how well each foretells the inner snapshots (`rehearse`)."""
-    return rehearse(snapshots)[0]
 
 
 def mixture(
     early: np.ndarray, late: np.ndarray, at: float, shares: np.ndarray, rng: np.random.Generator
 ) -> np.ndarray:
-    """Cells (n, d) at the share `at` of the way, drawn from `RELAXATIONS` in proportion to `shares`."""
-    return _drawn(np.stack([between(early, late, at, r, rng) for r in RELAXATIONS]), shares, rng)
+    """Cells (n, d) at the share `at` of the way, of all `guesses` in proportion to `shares`."""
+    return _drawn(guesses(early, late, at, rng), shares, rng)
 
 
 def _drawn(populations: np.ndarray, shares: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Cells (n, d), each from one of the populations (relaxation, n, d)."""
-    chosen = rng.choice(len(shares), populations.shape[1], p=shares)
-    return populations[chosen, np.arange(populations.shape[1])]
+    """Cells (n, d), each from one of the populations (guess, n, d)."""
+    count = populations.shape[1]
+    chosen = np.searchsorted(np.cumsum(shares), _evenly(count, rng), "right")
+    return populations[np.minimum(chosen, len(shares) - 1), np.arange(count)]
 
 
 def _known(snapshots: Sequence[np.ndarray | None], k: int) -> tuple[dict[float, np.ndarray], int, int]:
-    """Snapshots other than `k`, thinned at random where large, and the nearest before and after it."""
+    """Snapshots with cells other than `k`, thinned at random where large, and the nearest before and after it.
+
+    Cells without all numbers are left out.
+    """
     known: dict[float, np.ndarray] = {}
-    for i, cells in enumerate(snapshots):
-        if cells is not None and i != k:
-            known[i] = np.asarray(cells, float)
-            if len(known[i]) > _MOST_CELLS:
-                chosen = np.random.default_rng(_INNER_SEED).permutation(len(known[i]))[:_MOST_CELLS]
-                known[i] = known[i][np.sort(chosen)]
+    for i, snapshot in enumerate(snapshots):
+        if snapshot is None or i == k:
+            continue
+        cells = np.asarray(snapshot, float)
+        cells = cells[np.isfinite(cells).all(1)]
+        if len(cells) > _MOST_CELLS:
+            chosen = np.random.default_rng(_INNER_SEED).permutation(len(cells))[:_MOST_CELLS]
+            cells = cells[np.sort(chosen)]
+        if len(cells):
+            known[i] = cells
     if not known or k < min(known) or k > max(known):
         raise ValueError(f"snapshot {k} has no snapshot on both sides (known: {sorted(known)})")
     return known, int(max(i for i in known if i < k)), int(min(i for i in known if i > k))
@@ -145,7 +192,7 @@ def predict_population(snapshots: Sequence[np.ndarray | None], k: int, seed: int
     """
     known, before, after = _known(snapshots, k)
     at = (k - before) / (after - before)
-    return mixture(known[before], known[after], at, relaxation_weights(known), np.random.default_rng(seed))
+    return mixture(known[before], known[after], at, rehearse(known)[0], np.random.default_rng(seed))
 
 
 def population_interval(
@@ -184,6 +231,8 @@ def stretch(
     for j, populations in told.items():
         rng = np.random.default_rng(_INNER_SEED)
         low, mid, high = _bounds(_drawn(populations, shares, rng), level)
-        off = known[j] - mid
-        needed.append((off / np.where(off > 0, high - mid, low - mid)).ravel())
+        off = np.abs(known[j] - mid)
+        room = np.where(known[j] > mid, high - mid, mid - low)
+        outside = np.where(off > 0, _WIDEST, 0.0)
+        needed.append(np.divide(off, room, out=outside, where=room > 0).ravel())
     return max(1.0, float(np.quantile(np.concatenate(needed), level)))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from neural import transport, weights
-from neural.blocks import in_blocks
+from neural.blocks import in_blocks, rows_times
 from neural.errors import WeightsError
 from neural.flow import LinearDrift, push, wander
 from neural.threads import one_thread
@@ -42,6 +42,8 @@ class TransportModel(weights.Weighted):
             self.times = tensors["times"]
             self.snapshots = [tensors[f"snapshot.{k}"] for k in range(len(self.times))]
             self._shares, self._stretch = tensors["shares"], tensors["stretch"]
+            if self._shares.shape != (transport.GUESSES,):
+                raise ValueError(f"{self._shares.size} shares for {transport.GUESSES} guesses")
             self.drift = LinearDrift(
                 self.times, *(tensors[f"drift.{part}"] for part in ("matrix", "offset", "growth", "noise"))
             )
@@ -129,7 +131,7 @@ class TransportModel(weights.Weighted):
         middle, half = map(float, self._scale)
 
         def velocity(t: float, x: torch.Tensor) -> torch.Tensor:
-            return x @ matrix + offset + self.field((t - middle) / half, x)
+            return rows_times(x, matrix) + offset + self.field((t - middle) / half, x)
 
         length = self.drift.edges[k + 1] - self.drift.edges[k]
         count = max(1, int(np.ceil(_STEPS * (end - start) / length - 1e-9)))

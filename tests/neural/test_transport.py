@@ -4,12 +4,15 @@ import numpy as np
 import pytest
 
 from neural.transport import (
+    GUESSES,
     between,
     energy_distance,
+    guesses,
+    mixture,
     plan,
     population_interval,
     predict_population,
-    relaxation_weights,
+    rehearse,
 )
 
 
@@ -66,14 +69,73 @@ def test_the_left_out_snapshot_is_foretold_better_than_by_its_neighbours():
 
 def test_spread_lies_between_the_snapshots():
     early, late = drifting([1.0, 3.0])
-    cells = between(early, late, 0.5, np.inf, np.random.default_rng(0))
-    wanted = np.sqrt(early.var(0).sum() * late.var(0).sum())
-    assert cells.var(0).sum() == pytest.approx(wanted)
+    raw, half, full = between(early, late, 0.5, np.inf, np.random.default_rng(0), (0.0, 0.5, 1.0))
+    wanted = (np.sqrt(early.var(0).sum()) + np.sqrt(late.var(0).sum())) / 2
+    assert np.sqrt(full.var(0).sum()) == pytest.approx(wanted, rel=0.01)
+    assert raw.var(0).sum() < half.var(0).sum() < full.var(0).sum()
 
 
-def test_without_an_inner_snapshot_all_relaxations_count_alike():
+def test_without_an_inner_snapshot_all_guesses_count_alike():
     early, late = drifting([0.0, 2.0])
-    np.testing.assert_allclose(relaxation_weights({0: early, 2: late}), 0.25)
+    np.testing.assert_allclose(rehearse({0: early, 2: late})[0], 1 / GUESSES)
+
+
+def test_cells_that_leap_are_not_put_in_between():
+    """Ever more cells of one island are found on another, and none between."""
+    rng = np.random.default_rng(2)
+    cells = []
+    for share in (0.1, 0.3, 0.5, 0.7, 0.9):
+        far = np.where(rng.random(150) < share, 40.0, 0.0)
+        cells.append(np.stack([far, np.zeros(150)], 1) + rng.normal(size=(150, 2)))
+    found = predict_population([*cells[:2], None, *cells[3:]], 2)
+    assert ((found[:, 0] > 8) & (found[:, 0] < 32)).mean() < 0.05
+    middle = between(cells[1], cells[3], 0.5, np.inf, np.random.default_rng(0))[0]
+    assert ((middle[:, 0] > 8) & (middle[:, 0] < 32)).mean() > 0.3
+    assert energy_distance(found, cells[2]) < 0.1 * energy_distance(middle, cells[2])
+
+
+def test_a_mixture_is_evenly_drawn():
+    early, late = drifting([0.0, 2.0])
+    shares = np.zeros(GUESSES)
+    shares[[0, -1]] = 0.25, 0.75
+    told = guesses(early, late, 0.5, np.random.default_rng(5))
+    drawn = mixture(early, late, 0.5, shares, np.random.default_rng(5))
+    unmoved = (drawn[:, None] == told[-1][:, None]).all((1, 2))
+    assert unmoved.mean() == pytest.approx(0.75, abs=0.01)
+    assert (drawn[~unmoved] == told[0][~unmoved]).all()
+
+
+@pytest.mark.parametrize(
+    "kind",
+    ["one cell", "all alike", "most alike", "constant column", "tiny unit", "large unit", "a cell without numbers"],
+)
+def test_odd_snapshots(kind):
+    cells = [x.copy() for x in drifting([0.0, 1.0, 2.0, 3.0, 4.0], n=40)]
+    scale = {"tiny unit": 1e-12, "large unit": 1e12}.get(kind, 1.0)
+    cells = [x * scale for x in cells]
+    if kind == "one cell":
+        cells = [x[:1] for x in cells]
+    elif kind == "all alike":
+        cells = [np.ones_like(x) for x in cells]
+    elif kind == "most alike":
+        cells = [np.where(np.arange(40)[:, None] % 5 > 0, 0.0, x) for x in cells]
+    elif kind == "constant column":
+        cells = [np.c_[x, np.full(40, 3.0)] for x in cells]
+    elif kind == "a cell without numbers":
+        cells[1][3] = np.nan
+        cells[0] = cells[0][:0]
+    snapshots = [*cells[:2], None, *cells[3:]]
+    found = predict_population(snapshots, 2)
+    low, high = population_interval(snapshots, 2)
+    assert np.isfinite(found).all()
+    assert np.isfinite(low).all()
+    assert (low <= high).all()
+    if scale != 1.0:
+        alike = predict_population([None if x is None else x / scale for x in snapshots], 2)
+        np.testing.assert_allclose(found / scale, alike, rtol=1e-3, atol=1e-3)
+    if kind == "constant column":
+        np.testing.assert_allclose(found[:, 2], 3.0)
+        assert low[2] == high[2] == pytest.approx(3.0)
 
 
 def test_intervals_hold_the_left_out_cells():
