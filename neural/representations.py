@@ -14,6 +14,8 @@ from typing import Any
 
 import numpy as np
 
+from neural.spelling import nearest
+
 #: Foundation model -> keys under which its embeddings are found in `.obsm`. UCE's and scGPT's own programs write
 #: the first ones; the others are what users and collections (CELLxGENE Census) call them. Case does not matter.
 FOUNDATION_MODELS: dict[str, tuple[str, ...]] = {
@@ -146,7 +148,8 @@ def embedding_key(asked: str, there: Sequence[str]) -> str:
             if key.lower() == usual.lower():
                 return key
     tried = f" (nor {', '.join(FOUNDATION_MODELS[model])})" if model else ""
-    raise KeyError(f"no embedding '{asked}' in .obsm{tried}; there are {', '.join(there) or 'none'}")
+    hint = nearest(asked, there, f"there are {', '.join(there)}" if there else "there is none")
+    raise KeyError(f"no embedding or layer '{asked}'{tried} in the data{hint}")
 
 
 def _dense(x: Any) -> np.ndarray:

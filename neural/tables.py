@@ -1,18 +1,22 @@
 """Tables of measurements as training files name them: CSV, NumPy archives and AnnData, read the same way.
 
 `column` gives one value a row (a CSV column, a key of `.obs`, a one-dimensional array of an npz), `matrix` many (CSV
-columns, `.X`, a layer, `.obsm`, a two-dimensional array). Nothing is unpickled.
+columns, `.X`, a layer, `raw`, `.obsm`, a two-dimensional array). Nothing is unpickled.
 """
 
 from __future__ import annotations
 
+import csv
 import hashlib
+import warnings
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
 
+from neural.representations import embedding_key
 from neural.spelling import nearest
 
 
@@ -22,10 +26,12 @@ class Table(Protocol):
     Attributes:
         sha256: of the file.
         rows: how many.
+        names: of the rows, where the file has any: the first column of a CSV if it has no header, `.obs_names`.
     """
 
     sha256: str
     rows: int
+    names: list[str] | None
 
     def column(self, name: str) -> np.ndarray:
         """(row,) values; KeyError with the names there are."""
@@ -45,8 +51,8 @@ def read_measurements(path: Path) -> Table:
         ValueError: another suffix, or a file that is not what its suffix says.
         OSError: it cannot be opened.
     """
-    blob = Path(path).read_bytes()
-    digest, suffix = hashlib.sha256(blob).hexdigest(), Path(path).suffix.lower()
+    with open(path, "rb") as file:
+        digest, suffix = hashlib.file_digest(file, "sha256").hexdigest(), Path(path).suffix.lower()
     if suffix in (".csv", ".tsv"):
         return _Sheet(path, digest, "\t" if suffix == ".tsv" else ",")
     if suffix == ".npz":
@@ -56,13 +62,35 @@ def read_measurements(path: Path) -> Table:
     raise ValueError(f"'{suffix}' is not read; give .csv, .tsv, .npz or .h5ad")
 
 
-def _chosen(
-    values: np.ndarray, names: list[str], features: Sequence[str] | None
-) -> tuple[np.ndarray, list[str]]:
-    if features is None:
-        return values, names
-    places = [names.index(_known(f, names, "feature")) for f in map(str, features)]
-    return values[:, places], [names[k] for k in places]
+def places_of(features: Sequence[str] | None, names: Sequence[str]) -> list[int]:
+    """Where the features stand among the names; all of them if none are asked for.
+
+    Raises:
+        KeyError: a feature that there is not.
+        ValueError: a feature that is asked for twice, or of which there are several.
+    """
+    there = Counter(names)
+    chosen = list(names) if features is None else list(map(str, features))
+    for feature in chosen:
+        if not there[feature]:
+            _known(feature, names, "feature")
+        if there[feature] > 1:
+            raise ValueError(
+                f"feature '{feature}' is in the data {there[feature]} times; rename or drop all but one"
+            )
+    if len(set(chosen)) < len(chosen):
+        twice = next(f for f, count in Counter(chosen).items() if count > 1)
+        raise ValueError(f"feature '{twice}' is asked for twice")
+    place = {name: k for k, name in enumerate(names)}
+    return [place[f] for f in chosen]
+
+
+def _chosen(values: Any, names: list[str], features: Sequence[str] | None) -> tuple[np.ndarray, list[str]]:
+    """The features' columns, dense, and their names; of a large sparse matrix no others are filled out."""
+    places = places_of(features, names)
+    if features is not None:
+        values, names = values[:, places], [names[k] for k in places]
+    return np.asarray(values.toarray() if hasattr(values, "toarray") else values, float), names
 
 
 def _known(name: str, names: Sequence[str], what: str) -> str:
@@ -77,21 +105,34 @@ class _Sheet:
         import pandas as pd
 
         try:
-            self._frame = pd.read_csv(path, sep=separator)
-        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
+            with open(path, newline="", encoding="utf-8-sig") as file:
+                head = next(csv.reader(file, delimiter=separator), [""])
+            self._frame = pd.read_csv(
+                path, sep=separator, index_col=0 if not head[0] and len(head) > 1 else None
+            )
+        except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, csv.Error) as error:
             raise ValueError(f"is not a table ({error})") from None
+        twice = next((name for name, count in Counter(head).items() if count > 1), None)
+        if twice is not None:
+            raise ValueError(
+                f"column '{twice}' is there {head.count(twice)} times; rename or drop all but one"
+            )
         self.sha256, self.rows = digest, len(self._frame)
+        self.names = None if head[0] else list(map(str, self._frame.index))
 
     def column(self, name: str) -> np.ndarray:
         return self._frame[_known(name, list(map(str, self._frame)), "column")].to_numpy()
 
     def matrix(self, name=None, features=None, leave=()) -> tuple[np.ndarray, list[str]]:
-        numbers = self._frame.select_dtypes("number")
-        names = [str(c) for c in (numbers if features is None else self._frame) if c not in leave]
+        numbers = set(self._frame.select_dtypes("number"))
+        names = [str(c) for c in self._frame if (features is not None or c in numbers) and c not in leave]
         if not names:
             raise ValueError("the table has no numbers left to learn from")
-        values, chosen = _chosen(self._frame[names].to_numpy(), names, features)
-        return values.astype(float), chosen
+        names = [names[k] for k in places_of(features, names)]
+        words = next((n for n in names if n not in numbers), None)
+        if words is not None:
+            raise ValueError(f"column '{words}' holds text where numbers are needed")
+        return self._frame[names].to_numpy(float), names
 
 
 class _Archive:
@@ -101,7 +142,7 @@ class _Archive:
                 self._arrays = {k: z[k] for k in z.files}
         except ValueError as error:
             raise ValueError(f"is not a NumPy archive of plain arrays ({error})") from None
-        self.sha256 = digest
+        self.sha256, self.names = digest, None
         self.rows = max((len(a) for a in self._arrays.values() if a.ndim), default=0)
 
     def column(self, name: str) -> np.ndarray:
@@ -127,22 +168,31 @@ class _AnnData:
         import anndata
 
         try:
-            self._data = anndata.read_h5ad(path)
+            with warnings.catch_warnings():  # what it warns of is refused where it matters
+                warnings.simplefilter("ignore", UserWarning)
+                self._data = anndata.read_h5ad(path)
         except (OSError, KeyError, TypeError) as error:
             raise ValueError(f"is not AnnData ({error})") from None
         self.sha256, self.rows = digest, self._data.n_obs
+        self.names = list(map(str, self._data.obs_names))
 
     def column(self, name: str) -> np.ndarray:
         return np.asarray(self._data.obs[_known(name, list(map(str, self._data.obs)), "column of .obs")])
 
     def matrix(self, name=None, features=None, leave=()) -> tuple[np.ndarray, list[str]]:
-        found: Any = self._data.X
-        names = list(map(str, self._data.var_names))
-        if name is not None and name in self._data.layers:
-            found = self._data.layers[name]
+        data = self._data
+        found: Any = data.X
+        names = list(map(str, data.var_names))
+        if name in data.layers:
+            found = data.layers[name]
+        elif name == "raw" and data.raw is not None:
+            found, names = data.raw.X, list(map(str, data.raw.var_names))
         elif name is not None:
-            _known(name, [*map(str, self._data.obsm), *map(str, self._data.layers)], "embedding or layer")
-            found = self._data.obsm[name]
-            names = [f"{name.removeprefix('X_')}{k + 1}" for k in range(found.shape[1])]
-        dense = found.toarray() if hasattr(found, "toarray") else np.asarray(found)
-        return _chosen(np.asarray(dense, float), names, features)
+            key = embedding_key(name, [*map(str, data.obsm), *map(str, data.layers)])
+            found = data.obsm[key]
+            names = [f"{key.removeprefix('X_')}{k + 1}" for k in range(found.shape[1])]
+            if hasattr(found, "columns"):  # a data frame names its own
+                found, names = found.to_numpy(), list(map(str, found.columns))
+        if found is None:
+            raise ValueError("has no .X; say in values which layer or embedding is meant")
+        return _chosen(found, names, features)

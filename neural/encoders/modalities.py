@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
+
+from neural.tables import places_of
 
 KINDS = ("counts", "real")
 _LEAST_SD = 1e-6  # of a feature that never changes; it then says nothing
@@ -77,15 +79,23 @@ def measured(table: np.ndarray) -> np.ndarray:
 
 
 def checked(
-    tables: Mapping[str, np.ndarray] | np.ndarray, modalities: tuple[Modality, ...], all_of_them: bool
+    tables: Mapping[str, Any] | Any,
+    modalities: tuple[Modality, ...],
+    all_of_them: bool,
+    names: Sequence[str] | None = None,
 ) -> dict[str, np.ndarray]:
     """Tables by modality, each (cell, feature) float64 with rows of NaN where a cell was not measured.
 
-    A single array is the table of the only modality.
+    A table is an array or a sparse matrix with the features in order, or a data frame, whose columns are found by
+    name. A table alone is that of the only modality. A cell without a molecule was not measured.
+
+    Args:
+        names: of the cells, for messages.
 
     Raises:
-        ValueError: an unknown or (with `all_of_them`) missing modality, another number of features, tables of
-            different lengths, counts that are no whole numbers, rows that are NaN in part, no table at all.
+        ValueError: an unknown or (with `all_of_them`) missing modality, another number of features, a data frame
+            without one of them, tables of different lengths, counts that are no whole numbers, rows that are NaN
+            in part, no table at all.
     """
     if not isinstance(tables, Mapping):
         if len(modalities) != 1:
@@ -98,30 +108,40 @@ def checked(
     missing = [n for n in known if n not in tables]
     if not tables or (missing and all_of_them):
         raise ValueError(f"the table of modality '{missing[0]}' is missing")
-    out = {name: _checked(known[name], tables[name]) for name in known if name in tables}
+    out = {name: _checked(known[name], tables[name], names) for name in known if name in tables}
     if len({len(t) for t in out.values()}) > 1:
         raise ValueError(f"tables of different lengths: { {n: len(t) for n, t in out.items()} }")
     return out
 
 
-def _checked(modality: Modality, table: np.ndarray) -> np.ndarray:
-    values = np.asarray(table, float)
+def _checked(modality: Modality, table: Any, names: Sequence[str] | None) -> np.ndarray:
+    said = f"modality '{modality.name}'"
+    if hasattr(table, "columns"):
+        try:
+            places = places_of(modality.features, list(map(str, table.columns)))
+        except KeyError as error:
+            raise ValueError(f"{said}: {error.args[0]}") from None
+        table = table.iloc[:, places]
+    values = np.array(table.toarray() if hasattr(table, "toarray") else table, float)
     if values.ndim != 2 or values.shape[1] != len(modality.features):
-        raise ValueError(
-            f"modality '{modality.name}' has {len(modality.features)} features, got a table of {values.shape}"
-        )
+        raise ValueError(f"{said} has {len(modality.features)} features, got a table of {values.shape}")
+
+    def at(wrong: np.ndarray) -> str:
+        cell = int(np.argmax(wrong.any(1)))
+        where = f"cell {cell}" if names is None else f"cell '{names[cell]}'"
+        return f"{said}, {where}, {modality.features[int(np.argmax(wrong[cell]))]}"
+
     finite = np.isfinite(values)
-    partly = finite.any(1) & ~finite.all(1)
+    partly = ~finite & finite.any(1, keepdims=True)
     if partly.any():
-        raise ValueError(
-            f"modality '{modality.name}', row {int(np.argmax(partly))}: holds values that are not finite; a row is "
-            "measured as a whole or all NaN"
-        )
-    known = values[finite.all(1)]
-    if modality.kind == "counts" and ((known < 0).any() or (known != np.rint(known)).any()):
-        worst = known[(known < 0) | (known != np.rint(known))][0]
-        raise ValueError(
-            f"modality '{modality.name}' must hold counts, whole numbers from 0 (got {worst:g}); raw counts are "
-            "needed, or kind: real"
-        )
+        raise ValueError(f"{at(partly)}: is not finite; a cell is measured as a whole or all NaN")
+    if modality.kind == "counts":
+        no_count = finite & ((values < 0) | (values != np.rint(values)))
+        if no_count.any():
+            got = values[no_count][0]
+            raise ValueError(
+                f"{at(no_count)}: must be a count, a whole number from 0 (got {got:g}); raw counts are needed, or "
+                "kind: real"
+            )
+        values[~values.any(1)] = np.nan
     return values

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from neural.checkpoints import Checkpoint, sorted_text
-from neural.encoders.modalities import Modality
+from neural.encoders.modalities import Modality, checked
 from neural.encoders.pooling import neighbours_within, pooled, pooled_names
 from neural.encoders.representation import Representation
 from neural.encoders.scores import held_out_scores
@@ -113,11 +114,17 @@ def cells_of(spec: Mapping[str, Any], data: Path, beside: Path) -> Cells:
         graph = neighbours_within(
             _positions(table, spec["graph"]["positions"]), float(spec["graph"]["radius"])
         )
+    states, groups = spec["space"].get("states"), spec.get("fit", {}).get("hold_out_by")
+    # what says something else of the cells is no measurement of them
+    leave = [c for c in (states, groups) if c is not None]
     modalities, tables, below = [], {}, {}
     for name, asked in spec["modalities"].items():
         if "weights" in asked:
             under = Representation.load(_weights(asked["weights"], data.parent, beside))
-            read = {m.name: table.matrix(asked.get("values"), list(m.features))[0] for m in under.modalities}
+            with _said_of(name):
+                read = {
+                    m.name: table.matrix(asked.get("values"), list(m.features))[0] for m in under.modalities
+                }
             values, features = under.encode(read), under.space.labels
             hops = 0 if graph is None else int(spec["graph"].get("hops", 1))
             if graph is not None:
@@ -130,14 +137,13 @@ def cells_of(spec: Mapping[str, Any], data: Path, beside: Path) -> Cells:
             }
             modality = Modality(name, "real", tuple(features))
         else:
-            values, chosen = table.matrix(asked.get("values"), asked.get("features"))
+            with _said_of(name):
+                values, chosen = table.matrix(asked.get("values"), asked.get("features"), leave)
             modality = Modality(name, asked["kind"], tuple(map(str, chosen)))
         modalities.append(modality)
         tables[name] = values
-    words = [
-        None if column is None else np.asarray(table.column(column)).astype(str)
-        for column in (spec["space"].get("states"), spec.get("fit", {}).get("hold_out_by"))
-    ]
+    words = [None if c is None else np.asarray(table.column(c)).astype(str) for c in (states, groups)]
+    tables = checked(tables, tuple(modalities), all_of_them=True, names=table.names)
     return Cells(tuple(modalities), tables, words[0], words[1], below, table.sha256)
 
 
@@ -149,11 +155,22 @@ def held_out(groups: np.ndarray, share: float, seed: int) -> np.ndarray:
     """
     names, which = np.unique(groups, return_inverse=True)
     if len(names) < 2:
-        raise ValueError("there is but one group of cells, and none to hold out")
+        raise ValueError(
+            f"to hold some out there must be two groups of cells, not {len(names)} of {len(groups)} cells"
+        )
     order = np.random.default_rng(seed).permutation(len(names))
     sizes = np.cumsum(np.bincount(which)[order])
     count = int(np.clip(np.searchsorted(sizes, share * len(groups)) + 1, 1, len(names) - 1))
     return np.flatnonzero(np.isin(which, order[:count]))
+
+
+@contextmanager
+def _said_of(modality: str) -> Iterator[None]:
+    """What is wrong with the data inside is told with the modality's name."""
+    try:
+        yield
+    except (KeyError, ValueError) as error:
+        raise ValueError(f"modality '{modality}': {error.args[0]}") from None
 
 
 def _positions(table: Table, asked: str | list[str]) -> np.ndarray:

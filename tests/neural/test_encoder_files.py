@@ -6,8 +6,9 @@ from cells_on_a_curve import GENES, PROTEINS, cells
 
 from neural.encoders import Representation
 from neural.encoders.pooling import pooled_names
-from neural.encoders.train import held_out
+from neural.encoders.train import cells_of, held_out
 from neural.errors import TrainingError
+from neural.tables import read_measurements
 from neural.training import load_training, train
 
 FILE = """training: 1
@@ -99,7 +100,7 @@ def test_whole_groups_are_held_out(folder):
         apart = set(groups[rows]) & set(np.delete(groups, rows))
         assert not apart and 60 <= len(rows) < 120
     assert len(held_out(groups, 0.99, 0)) < 200, "something is left to train on"
-    with pytest.raises(ValueError, match="but one group"):
+    with pytest.raises(ValueError, match="two groups of cells, not 1 of 2"):
         held_out(np.array(["a", "a"]), 0.5, 0)
     (folder / "both.yaml").write_text(FILE.replace("seed: 2", "seed: 2, hold_out_by: day"))
     card = Representation.load(train(folder / "both.yaml")).card
@@ -138,3 +139,93 @@ def test_faults_of_the_data_are_told(folder):
         train(folder / "both.yaml")
     with pytest.raises(TrainingError, match=r"no weights 'both.safetensors' beside the data"):
         train(folder / "niche.yaml")
+
+
+@pytest.fixture
+def cells_of_anndata(tmp_path):
+    """The cells as others keep them: raw counts in a layer and in raw, proteins in a data frame, an embedding."""
+    import anndata
+    import pandas as pd
+    import scipy.sparse
+
+    tables, _, angle = cells(120)
+    counts, proteins = tables["expression"], tables["protein"]
+    data = anndata.AnnData(counts.copy(), var=pd.DataFrame(index=list(GENES.features)))
+    data.raw = data.copy()
+    data.layers["molecules"] = scipy.sparse.csr_matrix(counts)
+    data.X = np.log1p(counts)
+    data.obsm["protein"] = pd.DataFrame(proteins, index=data.obs_names, columns=list(PROTEINS.features))
+    data.obsm["X_scGPT"] = np.stack([np.cos(angle), np.sin(angle)], 1)
+    return data, tables, tmp_path / "cells.h5ad"
+
+
+def read(path, asked):
+    spec = {"space": {"name": "s", "components": 2}, "modalities": asked}
+    return cells_of(spec, path, path.parent)
+
+
+def test_counts_are_found_wherever_anndata_keeps_them(cells_of_anndata):
+    data, tables, path = cells_of_anndata
+    data[:, ::-1].copy().write_h5ad(path)
+    genes = list(GENES.features)
+    for where in ("molecules", "raw"):
+        found = read(path, {"rna": {"kind": "counts", "values": where, "features": genes}})
+        np.testing.assert_array_equal(found.tables["rna"], tables["expression"])
+    with pytest.raises(ValueError, match=r"'rna', cell '0', g0: must be a count, .* \(got [0-9.]+\)"):
+        read(path, {"rna": {"kind": "counts", "features": genes}})
+    found = read(path, {"p": {"kind": "real", "values": "protein", "features": ["p3", "p1"]}})
+    np.testing.assert_array_equal(found.tables["p"], tables["protein"][:, [3, 1]])
+    by_model = read(path, {"fm": {"kind": "real", "values": "scGPT"}})
+    np.testing.assert_array_equal(by_model.tables["fm"], data.obsm["X_scGPT"])
+    assert by_model.modalities[0].features == ("scGPT1", "scGPT2")
+    with pytest.raises(ValueError, match=r"'fm': no embedding or layer 'UCE' .nor X_uce, uce."):
+        read(path, {"fm": {"kind": "real", "values": "UCE"}})
+
+
+def test_anndata_that_cannot_be_learned_from_is_told(cells_of_anndata):
+    data, _, path = cells_of_anndata
+    names = list(data.var_names)
+    data.X = data.layers["molecules"].toarray()
+    data.var_names = [names[0], *names[:-1]]
+    data.write_h5ad(path)
+    with pytest.raises(ValueError, match="feature 'g0' is in the data 2 times"):
+        read(path, {"rna": {"kind": "counts"}})
+    assert read(path, {"rna": {"kind": "counts", "features": names[1:-1]}}).tables["rna"].shape == (120, 10)
+    data.var_names = names
+    data.X = 0 * data.X
+    data.write_h5ad(path)
+    assert np.isnan(read(path, {"rna": {"kind": "counts"}}).tables["rna"]).all(), (
+        "no molecule, no measurement"
+    )
+    del data.X
+    data.write_h5ad(path)
+    with pytest.raises(ValueError, match=r"'rna': has no \.X; say in values"):
+        read(path, {"rna": {"kind": "counts"}})
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(ValueError, match="is not AnnData"):
+        read(path, {"rna": {"kind": "counts"}})
+
+
+def test_a_sheet_may_name_its_cells_and_what_is_no_measurement_is_left_out(folder):
+    import pandas as pd
+
+    sheet = pd.read_csv(folder / "cells.csv")
+    sheet["day"] = (sheet["day"] == "first").astype(int)
+    sheet.index = [f"cell {k}" for k in range(len(sheet))]
+    sheet.to_csv(folder / "named.csv")
+    table = read_measurements(folder / "named.csv")
+    assert table.names == list(sheet.index)
+    spec = {"space": {"name": "s", "components": 2, "states": "day"}, "modalities": {"all": {"kind": "real"}}}
+    found = cells_of(spec, folder / "named.csv", folder)
+    assert found.modalities[0].features == tuple(c for c in sheet if c != "day")
+    sheet.iloc[4, 13] = np.nan
+    sheet.to_csv(folder / "named.csv")
+    with pytest.raises(ValueError, match="modality 'all', cell 'cell 4', p1: is not finite"):
+        cells_of(spec, folder / "named.csv", folder)
+    (folder / "named.csv").write_text("a,b,a\n1,2,3\n")
+    with pytest.raises(ValueError, match="column 'a' is there 2 times"):
+        cells_of(spec, folder / "named.csv", folder)
+    (folder / "named.csv").write_text("a,b\n1,x\n")
+    spec["modalities"]["all"]["features"] = ["a", "b"]
+    with pytest.raises(ValueError, match="column 'b' holds text"):
+        cells_of(spec, folder / "named.csv", folder)

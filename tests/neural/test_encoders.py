@@ -248,10 +248,13 @@ def test_spaces_build_on_each_other(data, pca):
     ("tables", "message"),
     [
         ({"expression": np.ones((3, 11))}, "has 12 features, got a table of"),
-        ({"expression": np.full((3, 12), 0.5)}, "must hold counts, whole numbers from 0 .got 0.5."),
+        (
+            {"expression": np.full((3, 12), 0.5)},
+            "cell 0, g0: must be a count, a whole number from 0 .got 0.5.",
+        ),
         ({"genes": np.ones((3, 12))}, "no modality 'genes'; there is expression, protein"),
         ({"expression": np.ones((3, 12)), "protein": np.ones((2, 5))}, "tables of different lengths"),
-        ({"protein": np.array([[1, 2, np.nan, 4, 5.0]])}, "row 0: holds values that are not finite"),
+        ({"protein": np.array([[1, 2, np.nan, 4, 5.0]])}, "cell 0, p2: is not finite"),
         ({}, "is missing"),
         (np.ones((3, 12)), "give a table for each of expression, protein"),
     ],
@@ -281,3 +284,36 @@ def test_scale_brings_counts_to_one_depth_and_back():
     np.testing.assert_allclose(
         back / back.sum(1, keepdims=True), counts / counts.sum(1, keepdims=True), atol=1e-12
     )
+
+
+def test_data_frames_are_read_by_name_whatever_their_order(data, pca):
+    import pandas as pd
+
+    tables, _, _ = data
+    rng = np.random.default_rng(0)
+    frames = {
+        m.name: pd.DataFrame(tables[m.name], columns=list(m.features)).iloc[
+            :, rng.permutation(len(m.features))
+        ]
+        for m in (GENES, PROTEINS)
+    }
+    frames["protein"]["more"] = 1.0
+    np.testing.assert_array_equal(pca.encode(frames), pca.encode(tables))
+    import scipy.sparse
+
+    np.testing.assert_array_equal(
+        pca.encode({"expression": scipy.sparse.csr_matrix(tables["expression"])}),
+        pca.encode({"expression": tables["expression"]}),
+    )
+    with pytest.raises(ValueError, match="modality 'expression': no feature 'g3' in the data"):
+        pca.encode({"expression": frames["expression"].drop(columns="g3")})
+
+
+def test_a_cell_without_a_molecule_was_not_measured(data, pca, vae):
+    counts = data[0]["expression"][:3].copy()
+    counts[1] = 0
+    for space in (pca, vae):
+        mean, sd = space.posterior({"expression": counts})
+        np.testing.assert_array_equal(mean[1], 0)
+        np.testing.assert_array_equal(sd[1], 1)
+        assert (sd[0] < 1).any()
