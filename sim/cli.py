@@ -68,7 +68,7 @@ def main() -> None:
     except CellweaveError as error:
         if debug:
             raise
-        print_error(error)
+        print_error(error, *sys.argv[1:])
         raise SystemExit(error.exit_code) from None
     except UsageError as error:
         _fail(f"{error.format_message()} (cellweave --help lists what there is)", 2)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from sim.errors import Problem, ScenarioError, escaped
+from sim.forms import key_of
 
 _MODELS = {".xml", ".sbml", ".ant", ".txt", ".gz"}
-_FORMS = ("training", "sweep", "format_version")
 _EXPERIMENTS = {".sedml", ".sedx", ".omex"}
 
 
@@ -23,7 +23,7 @@ def validated(file: Path, *, allow_outside: bool = False) -> list[str]:
         from sim.experiments import notes
 
         return notes(file)
-    form = _form(file)
+    form, _ = key_of(file)
     if form == "training":
         return _training(file)
     if form == "sweep":
@@ -47,20 +47,6 @@ def _model(file: Path) -> list[str]:
     except ModelError as error:
         raise ScenarioError(Problem(str(file), p.message, p.line, p.key) for p in error.problems) from None
     return []
-
-
-def _form(file: Path) -> str:
-    """The key by which training and sweep files and PEtab problems say what they are; empty for all else."""
-    from sim.scenario.files import FileProblem, read_regular
-    from sim.scenario.yaml_text import MOST_BYTES, top_keys
-
-    try:
-        content = read_regular(file, MOST_BYTES)
-    except FileProblem:
-        return ""  # the scenario's reader says what is wrong with it
-    if not any(form.encode() in content for form in _FORMS):
-        return ""
-    return next((key for key in top_keys(content) if key in _FORMS), "")
 
 
 def _sweep(file: Path, allow_outside: bool) -> list[str]:

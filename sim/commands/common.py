@@ -80,7 +80,10 @@ def say(text: str) -> None:
     print(f"cellweave: {text}", file=sys.stderr, flush=True)
 
 
-def print_error(error: CellweaveError) -> None:
-    """Its lines, on stderr."""
-    for line in error.lines():
+def print_error(error: CellweaveError, command: str, *words: str) -> None:
+    """Its lines, on stderr; one line where the file at fault, one of `words`, is for another command."""
+    from sim.forms import told_misplaced
+
+    problem = told_misplaced(error, command, words) if error.exit_code == 2 else None
+    for line in (ScenarioError(problem) if problem else error).lines():
         print(line, file=sys.stderr)

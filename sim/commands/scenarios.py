@@ -90,21 +90,25 @@ def new(
 @app.command()
 def validate(
     files: Annotated[
-        list[Path],
-        typer.Argument(metavar="FILE...", help="Scenarios, models, experiments, training or sweep files."),
+        list[str],
+        typer.Argument(
+            metavar="FILE...",
+            help="Scenarios (or names of shipped ones), models, experiments, training or sweep files.",
+        ),
     ],
     allow_outside: Outside = False,
 ) -> None:
     """Find every problem of the files at once; run nothing."""
+    from sim.library import find
     from sim.validation import validated
 
     wrong = False
     for file in files:
         try:
-            for note in validated(file, allow_outside=allow_outside):
+            for note in validated(Path(find(file)), allow_outside=allow_outside):
                 typer.echo(note)
         except CellweaveError as error:
-            print_error(error)
+            print_error(error, "validate", file)
             wrong = True
     if wrong:
         raise typer.Exit(2)

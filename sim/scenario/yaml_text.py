@@ -150,19 +150,21 @@ def read_yaml(content: bytes, file: str) -> Document:
     return _Builder(file).document(read_text(content, file))
 
 
-def top_keys(content: bytes) -> Iterator[str]:
-    """Keys of the top-level mapping, as far as the file can be read; nothing is checked."""
+def top_keys(content: bytes) -> Iterator[tuple[str, int]]:
+    """Keys of the top-level mapping and their lines, as far as the file can be read; nothing is checked."""
     depth = before = (
         0  # how many collections are open, and how many keys and values of the top level came before
     )
     try:
         for event in yaml.parse(read_text(content, ""), Loader=yaml.SafeLoader):
+            if depth == 0 and isinstance(event, yaml.SequenceStartEvent):
+                return
             if isinstance(event, yaml.CollectionEndEvent):
                 depth -= 1
             if depth == 1 and isinstance(event, yaml.NodeEvent):
                 before += 1
                 if before % 2 and isinstance(event, yaml.ScalarEvent):
-                    yield event.value
+                    yield event.value, event.start_mark.line + 1
             if isinstance(event, yaml.CollectionStartEvent):
                 depth += 1
     except (TextError, yaml.YAMLError, ValueError, OverflowError):
