@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mechanistic.beginnings import Begun, Start
+from mechanistic.datasets import course_table
 from mechanistic.network import ReactionNetwork
 from mechanistic.observers import Observer, Observers
 from mechanistic.reading.problems import closest
@@ -88,21 +89,9 @@ class Course:
     @property
     def course(self) -> xarray.Dataset:
         """The outputs, dims cell and time."""
-        import xarray
-
+        values = np.moveaxis(self.outputs, 2, 0)
         network = self._follower.network
-        variables = {}
-        for i, name in enumerate(self.names):
-            label = f"value.{name}" if name in ("time", "cell") else name
-            thing = network[name.removeprefix("amount.")]
-            units = thing.unit or "" if name.startswith("amount.") else network.units(name)
-            attributes = {"units": units, "long_name": thing.name or name}
-            variables[label] = (("cell", "time"), self.outputs[..., i], attributes)
-        coordinates = {
-            "cell": ("cell", np.arange(len(self.outputs)), {"units": "1", "long_name": "cell"}),
-            "time": ("time", self.times, {"units": network.time_unit or "", "long_name": "time"}),
-        }
-        return xarray.Dataset(variables, coordinates, {"method": "native", "model": network.id})
+        return course_table(network, self.names, values, len(self.outputs), self.times, "native")
 
     def pull_back(self, weights: np.ndarray | Mapping[str, Any]) -> xarray.DataArray:
         """The gradient (cell, parameter) of the sum of weights times outputs.

@@ -10,6 +10,7 @@ import numpy as np
 
 from mechanistic.codegen.numeric import evaluate
 from mechanistic.codegen.system import System
+from mechanistic.datasets import course_table
 from mechanistic.errors import IntegrationError
 from mechanistic.event_memory import fresh_memory
 from mechanistic.stepping import Cells, Stepper
@@ -200,8 +201,6 @@ class Courses:
         self, times: np.ndarray, courses: np.ndarray, constants: np.ndarray, method: str
     ) -> xarray.Dataset:
         """Every quantity of the model along `courses`, as `run` gave them; see `PathwayModel.simulate`."""
-        import xarray
-
         network, shape, states = self.network, courses.shape[:2], len(self.network.state_ids)
         names = [
             *network.species_ids,
@@ -219,27 +218,5 @@ class Courses:
             *np.moveaxis(courses[:, :, states:], 2, 0),
         ]
         values = evaluate(self.system.graph, [self.system.quantity(n) for n in names], inputs)
-        variables = {}
-        for name, value in zip(names, values):
-            data = np.ascontiguousarray(np.broadcast_to(value, shape))
-            label = f"value.{name}" if name in ("time", "cell") else name
-            variables[label] = (("cell", "time"), data, self._attributes(name))
-        coordinates = {
-            "cell": ("cell", np.arange(shape[0]), {"units": "1", "long_name": "cell"}),
-            "time": ("time", times, {"units": network.time_unit or "", "long_name": "time"}),
-        }
-        return xarray.Dataset(variables, coordinates, {"method": method, "model": network.id})
-
-    def _attributes(self, name: str) -> dict[str, str]:
-        if name.startswith("amount."):
-            species = self.network[name[7:]]
-            return {"units": species.unit or "", "long_name": f"amount of {species.name or species.id}"}
-        if name in self.network.references:
-            species = self.network.references[name].species
-            return {"units": "1", "long_name": f"stoichiometry of {species}"}
-        thing = self.network[name]
-        units = self.network.units(name)
-        if name in self.network.species_ids and thing.substance_only:
-            size = self.network[thing.compartment].unit
-            units = f"{thing.unit} / {size}" if thing.unit and size else ""
-        return {"units": units, "long_name": thing.name or name}
+        tables = (np.ascontiguousarray(np.broadcast_to(value, shape)) for value in values)
+        return course_table(network, names, tables, shape[0], times, method)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from mechanistic.beginnings import Start
+from mechanistic.datasets import attributes, label, of_cells, of_times
 from mechanistic.errors import IntegrationError, ModelError, ModelProblem
 from mechanistic.network import ReactionNetwork
 from mechanistic.observers import Observers
@@ -175,17 +176,17 @@ def _of_cell(error: IntegrationError, cell: int) -> IntegrationError:
 def _dataset(network, names, parameters, times, result, sizes, scaled: bool) -> xarray.Dataset:
     import xarray
 
-    variables, log = {}, "ln " if scaled else ""
+    variables, log, dims = {}, "ln " if scaled else "", ("cell", "time", "parameter")
     for i, name in enumerate(names):
-        label = f"value.{name}" if name in ("time", "cell", "parameter") else name
-        attributes = {
-            "units": "1" if scaled else f"({network.units(name) or '1'}) / (unit of the parameter)",
-            "long_name": f"d {log}{network[name].name or name} / d {log}parameter",
+        own = attributes(network, name)
+        said = {
+            "units": "1" if scaled else f"({own['units'] or '1'}) / (unit of the parameter)",
+            "long_name": f"d {log}{own['long_name']} / d {log}parameter",
         }
-        variables[label] = (("cell", "time", "parameter"), result[..., i], attributes)
+        variables[label(name, dims)] = (dims, result[..., i], said)
     coordinates = {
-        "cell": ("cell", np.arange(len(result)), {"units": "1", "long_name": "cell"}),
-        "time": ("time", times, {"units": network.time_unit or "", "long_name": "time"}),
+        "cell": of_cells(len(result)),
+        "time": of_times(network, times),
         "parameter": ("parameter", list(parameters), {"units": "1", "long_name": "parameter"}),
         "parameter_value": (
             ("cell", "parameter"),

@@ -11,6 +11,7 @@ import numpy as np
 
 from mechanistic.codegen.initial import initial_values
 from mechanistic.codegen.tangent import Tangent
+from mechanistic.datasets import attributes, label, of_cells
 from mechanistic.errors import IntegrationError, ModelError, ModelProblem
 from mechanistic.moieties import Moieties, conserved, stoichiometry
 from mechanistic.network import ReactionNetwork
@@ -88,19 +89,18 @@ def steady_state(
     values = np.stack([evaluated(inputs_at(r.state, c))[0] for r, c in zip(rests, constants)])
     variables = {}
     for i, name in enumerate(names):
-        label = f"value.{name}" if name in ("cell", "stable", "found_by", "eigenvalue") else name
-        thing = network[name.removeprefix("amount.")]
-        units = thing.unit or "" if name.startswith("amount.") else network.units(name)
-        variables[label] = ("cell", values[:, i], {"units": units, "long_name": thing.name or name})
+        called = label(name, ("cell", "stable", "found_by", "eigenvalue"))
+        variables[called] = ("cell", values[:, i], attributes(network, name))
     eigenvalues = np.stack([r.eigenvalues for r in rests])
     rate = {"units": f"1 / ({network.time_unit or 'time'})"}
     variables["stable"] = ("cell", [r.stable for r in rests], {"units": "1", "long_name": "is it stable"})
     variables["found_by"] = ("cell", [r.method for r in rests], {"units": "1", "long_name": "method"})
     for part, data in (("real", np.real(eigenvalues)), ("imag", np.imag(eigenvalues))):
-        attributes = {**rate, "long_name": f"{part} part of the eigenvalues of the Jacobian"}
-        variables[f"eigenvalue_{part}"] = (("cell", "eigenvalue"), data, attributes)
-    cell = ("cell", np.arange(cells), {"units": "1", "long_name": "cell"})
-    return xarray.Dataset(variables, {"cell": cell}, {"model": network.id, "conserved": list(laws)})
+        said = {**rate, "long_name": f"{part} part of the eigenvalues of the Jacobian"}
+        variables[f"eigenvalue_{part}"] = (("cell", "eigenvalue"), data, said)
+    return xarray.Dataset(
+        variables, {"cell": of_cells(cells)}, {"model": network.id, "conserved": list(laws)}
+    )
 
 
 def rests_of(network: ReactionNetwork, given: Mapping[str, Any], cells: int, method: str):

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from mechanistic.datasets import label
 from mechanistic.errors import ModelError, ModelProblem
 from mechanistic.network import ReactionNetwork
 from mechanistic.reading.problems import closest
@@ -122,8 +123,8 @@ class Session:
         taken = dict(others or {})
         for name in dict.fromkeys((*network.state_ids, *network.settable_ids)):
             key = f"amount.{name}" if name in network.species_ids else name
-            label = f"value.{name}" if key in ("time", "cell") else key
-            if label in table and np.isfinite(value := float(table[label].values[0, -1])):
+            called = label(key)
+            if called in table and np.isfinite(value := float(table[called].values[0, -1])):
                 small = key != name and -_ROUNDING < value < 0
                 taken[key] = 0.0 if small else value
         return taken
@@ -170,4 +171,4 @@ def of(table: xarray.Dataset, network: ReactionNetwork, name: str) -> np.ndarray
     """(time,) of one quantity of the model, a species as it stands in math: an amount where it counts so."""
     if name in network.species_ids and network[name].substance_only:
         name = f"amount.{name}"
-    return table[f"value.{name}" if name in ("time", "cell") else name].values[0]
+    return table[label(name)].values[0]

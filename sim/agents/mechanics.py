@@ -10,7 +10,7 @@ cells have just divided, long ones in a tissue at rest. What is gone on with is 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -129,17 +129,11 @@ def move(
     radii: Array,
     repulsion: Array,
     adhesion: Array,
-    reach: float = 1.25,
-    motile_velocity: Array | None = None,
-    fixed: NDArray[np.bool_] | None = None,
-    lower: ArrayLike | None = None,
-    upper: ArrayLike | None = None,
-    periodic: bool = False,
-    dims: Literal[2, 3] = 3,
+    *,
     dt: float = 0.1,
     max_step: float = np.inf,
     tolerance: float = 1e-4,
-    further: Further | None = None,
+    **more: Any,
 ) -> Array:
     """Moves all cells for dt, in place; returns their simple pressure (n,) at the end.
 
@@ -148,14 +142,11 @@ def move(
 
     Args:
         positions: (n, 3) [um], changed.
+        more: what else `Tissue` takes.
     """
-    pressure = np.empty(positions.shape[0])
-    tissue = Tissue(
-        positions, radii, repulsion, adhesion, pressure, reach, motile_velocity, fixed, lower, upper, periodic, dims,
-        further,
-    )  # fmt: skip
+    tissue = Tissue(positions, radii, repulsion, adhesion, np.empty(positions.shape[0]), **more)
     tissue.advance(dt, max_step, tolerance)
-    return pressure
+    return tissue.pressure
 
 
 class Tissue:

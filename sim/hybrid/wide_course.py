@@ -9,6 +9,7 @@ import numpy as np
 import torch
 
 from mechanistic.beginnings import Start
+from mechanistic.datasets import course_table
 from mechanistic.observers import unknown
 from sim.hybrid.wide import TorchSystem
 
@@ -98,8 +99,6 @@ def simulate(
     **_options: Any,
 ) -> xarray.Dataset:
     """A table of courses; dims cell and time, a variable for each species (or of `outputs`)."""
-    import xarray
-
     network, given = hybrid.network, dict(parameters or {})
     ids = [i for name in hybrid.wide for i in hybrid.weight_ids(name)]
     weights = {p.id: p.nominal for p in hybrid.fit_parameters()}
@@ -111,12 +110,4 @@ def simulate(
     columns += [np.broadcast_to(np.asarray(v, dtype=float), cells) for v in given.values()]
     with torch.no_grad():
         found = course(torch.tensor(np.stack(columns, 1))).numpy()
-    variables = {}
-    for i, name in enumerate(names):
-        attributes = {"units": network.units(name), "long_name": network[name].name or name}
-        variables[name] = (("cell", "time"), found[..., i], attributes)
-    coordinates = {
-        "cell": ("cell", np.arange(cells), {"units": "1", "long_name": "cell"}),
-        "time": ("time", grid, {"units": network.time_unit or "", "long_name": "time"}),
-    }
-    return xarray.Dataset(variables, coordinates, {"method": "torch", "model": network.id})
+    return course_table(network, names, np.moveaxis(found, 2, 0), cells, grid, "torch")
