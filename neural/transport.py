@@ -21,8 +21,10 @@ GUESSES = len(RELAXATIONS) * len(RESTORED) + 1
 SMOOTHING = 0.02
 _CELLS_PER_CELL = 2
 _FURTHEST, _ITERATIONS, _CONVERGED = 600.0, 2000, 1e-6
-# taken of each snapshot: the cost of a plan grows with the product; and compared with a guess
+# of each snapshot that are paired: the cost of a plan grows with the product; and that are compared with a guess
 _MOST_CELLS, _MOST_COMPARED = 1000, 500
+# cells in a guess, unless a snapshot has more
+_MANY = 4000
 _INNER_SEED = 0
 # how much wider an interval of no width must be to hold what lies outside
 _WIDEST = 1e6
@@ -30,11 +32,18 @@ _WIDEST = 1e6
 _GOLDEN = 0.6180339887498949
 
 
-def plan(early: np.ndarray, late: np.ndarray, relaxation: float, smoothing: float = SMOOTHING) -> np.ndarray:
+def plan(
+    early: np.ndarray,
+    late: np.ndarray,
+    relaxation: float,
+    smoothing: float = SMOOTHING,
+    masses: tuple[np.ndarray, np.ndarray] | None = None,
+) -> np.ndarray:
     """Transport plan (n, m) between cells `early` (n, d) and `late` (m, d), squared distance as cost.
 
-    Minimises <C, P> + smoothing KL(P | uniform) + relaxation (KL(P 1 | uniform) + KL(P' 1 | uniform)), all in
-    units of the median cost. `relaxation` infinite: the exact plan, which keeps both marginals and is not smoothed.
+    Minimises <C, P> + smoothing KL(P | a b') + relaxation (KL(P 1 | a) + KL(P' 1 | b)), all in units of the median
+    cost; a (n,) and b (m,) are `masses` of sum one, uniform unless given. `relaxation` infinite: the exact plan, which
+    keeps both marginals and is not smoothed.
 
     Source: POT (Flamary et al., J. Mach. Learn. Res. 22, 2021): network simplex, and translation-invariant Sinkhorn
     iterations for unbalanced transport (Séjourné, Vialard, Peyré, AISTATS 2022).
@@ -45,7 +54,7 @@ def plan(early: np.ndarray, late: np.ndarray, relaxation: float, smoothing: floa
     cost = cdist(early, late, "sqeuclidean")
     apart = cost[cost > 0]
     cost /= np.median(apart) if apart.size else 1.0
-    a, b = np.full(len(early), 1.0 / len(early)), np.full(len(late), 1.0 / len(late))
+    a, b = masses or (np.full(len(early), 1.0 / len(early)), np.full(len(late), 1.0 / len(late)))
     if np.isinf(relaxation):
         return np.asarray(ot.emd(a, b, cost, numItermax=_ITERATIONS * cost.size))
     # so far apart no mass travels, and the exponential of it would be zero
@@ -79,11 +88,58 @@ def between(
     interpolated between the two ends of the pairs. By the power `restored` of what is lost the cells are spread about
     their mean.
     """
-    i, j = pairs(plan(early, late, relaxation), _CELLS_PER_CELL * max(len(early), len(late)), rng)
-    cells = (1 - weight) * early[i] + weight * late[j]
-    centre, found = cells.mean(0), _spread(cells)
-    lost = ((1 - weight) * _spread(early[i]) + weight * _spread(late[j])) / found if found > 0 else 1.0
+    start, end = _Few(early), _Few(late)
+    found = plan(start.cells, end.cells, relaxation, masses=(start.masses, end.masses))
+    i, j = pairs(found, _count(early, late), rng)
+    # what tells a cell from the one that stands for it goes along: its own, or that of the cell it becomes
+    first, last = early[start.members(i)], late[end.members(j)]
+    ahead = (np.arange(len(i)) * np.sqrt(2) % 1.0 < weight)[:, None]
+    cells = (1 - weight) * start.cells[i] + weight * end.cells[j]
+    cells += np.where(ahead, last - end.cells[j], first - start.cells[i])
+    centre, left = cells.mean(0), _spread(cells)
+    lost = ((1 - weight) * _spread(first) + weight * _spread(last)) / left if left > 0 else 1.0
     return np.stack([centre + (cells - centre) * lost**power for power in restored])
+
+
+class _Few:
+    """Cells that stand for many (n, d), drawn at random: themselves (r, d), and the share (r,) that each stands for."""
+
+    def __init__(self, every: np.ndarray):
+        chosen = np.arange(len(every))
+        if len(every) > _MOST_CELLS:
+            chosen = np.sort(np.random.default_rng(_INNER_SEED).permutation(len(every))[:_MOST_CELLS])
+        self.cells = every[chosen]
+        near = np.arange(len(every))
+        if len(every) > _MOST_CELLS:
+            near = np.concatenate([_nearest(block, self.cells) for block in np.array_split(every, 20)])
+            stand, near = np.unique(near, return_inverse=True)
+            self.cells = self.cells[stand]
+        sizes = np.bincount(near)
+        self.masses = sizes / len(every)
+        self._order, self._sizes, self._starts = (
+            np.argsort(near, kind="stable"),
+            sizes,
+            np.cumsum(sizes) - sizes,
+        )
+
+    def members(self, of: np.ndarray) -> np.ndarray:
+        """Rows of the many, one for each of the few `of` (m,), all of one's members equally often."""
+        order = np.argsort(of, kind="stable")
+        turn = np.empty(len(of), int)
+        turn[order] = np.arange(len(of)) - np.searchsorted(of[order], of[order])
+        return self._order[self._starts[of] + turn % self._sizes[of]]
+
+
+def _nearest(cells: np.ndarray, few: np.ndarray) -> np.ndarray:
+    from scipy.spatial.distance import cdist
+
+    return cdist(cells, few, "sqeuclidean").argmin(1)
+
+
+def _count(early: np.ndarray, late: np.ndarray) -> int:
+    """Of the cells in a guess: two for each of the larger snapshot, while that is not too many to be compared."""
+    most = max(len(early), len(late))
+    return max(most, min(_CELLS_PER_CELL * most, _MANY))
 
 
 def _spread(cells: np.ndarray) -> float:
@@ -99,7 +155,9 @@ def guesses(early: np.ndarray, late: np.ndarray, weight: float, rng: np.random.G
     count = moved[0].shape[1]
     at = np.arange(count)
     unmoved = np.where(
-        (_evenly(count, rng) < weight)[:, None], late[at * len(late) // count], early[at * len(early) // count]
+        (_evenly(count, rng) < weight)[:, None],
+        late[at * len(late) // count],
+        early[at * len(early) // count],
     )
     return np.concatenate([*moved, unmoved[None]])
 
@@ -141,9 +199,7 @@ def rehearse(snapshots: Mapping[float, np.ndarray]) -> tuple[np.ndarray, dict[fl
     """
     scores, told = np.zeros(GUESSES), {}
     for a, k, b in _inner(snapshots):
-        told[k] = guesses(
-            snapshots[a], snapshots[b], (k - a) / (b - a), np.random.default_rng(_INNER_SEED)
-        )
+        told[k] = guesses(snapshots[a], snapshots[b], (k - a) / (b - a), np.random.default_rng(_INNER_SEED))
         scores -= 2 * np.log([max(_unlike(one, snapshots[k]), 1e-300) for one in told[k]])
     weights = np.exp(scores - scores.max())
     return weights / weights.sum(), told
@@ -164,7 +220,7 @@ def _drawn(populations: np.ndarray, shares: np.ndarray, rng: np.random.Generator
 
 
 def _known(snapshots: Sequence[np.ndarray | None], k: int) -> tuple[dict[float, np.ndarray], int, int]:
-    """Snapshots with cells other than `k`, thinned at random where large, and the nearest before and after it.
+    """Snapshots with cells other than `k`, and the nearest before and after it.
 
     Cells without all numbers are left out.
     """
@@ -174,9 +230,6 @@ def _known(snapshots: Sequence[np.ndarray | None], k: int) -> tuple[dict[float, 
             continue
         cells = np.asarray(snapshot, float)
         cells = cells[np.isfinite(cells).all(1)]
-        if len(cells) > _MOST_CELLS:
-            chosen = np.random.default_rng(_INNER_SEED).permutation(len(cells))[:_MOST_CELLS]
-            cells = cells[np.sort(chosen)]
         if len(cells):
             known[i] = cells
     if not known or k < min(known) or k > max(known):

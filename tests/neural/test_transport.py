@@ -94,6 +94,19 @@ def test_cells_that_leap_are_not_put_in_between():
     assert energy_distance(found, cells[2]) < 0.1 * energy_distance(middle, cells[2])
 
 
+def test_of_many_cells_few_are_paired_and_all_are_found():
+    early, late = drifting([0.0, 2.0], n=1500)
+    rng = np.random.default_rng(0)
+    for weight, snapshot in ((0.0, early), (1.0, late)):
+        cells = between(early, late, weight, np.inf, rng, (0.0,))[0]
+        found, times = np.unique(cells.round(9), axis=0, return_counts=True)
+        np.testing.assert_allclose(found, np.unique(snapshot.round(9), axis=0), atol=1e-8)
+        assert times.max() <= 3
+    middle = between(early, late, 0.5, np.inf, rng)[0]
+    truth = drifting([1.0], n=1500, seed=3)[0]
+    assert energy_distance(middle, truth) < 0.1 * energy_distance(early, truth)
+
+
 def test_a_mixture_is_evenly_drawn():
     early, late = drifting([0.0, 2.0])
     shares = np.zeros(GUESSES)
@@ -107,7 +120,15 @@ def test_a_mixture_is_evenly_drawn():
 
 @pytest.mark.parametrize(
     "kind",
-    ["one cell", "all alike", "most alike", "constant column", "tiny unit", "large unit", "a cell without numbers"],
+    [
+        "one cell",
+        "all alike",
+        "most alike",
+        "constant column",
+        "tiny unit",
+        "large unit",
+        "a cell without numbers",
+    ],
 )
 def test_odd_snapshots(kind):
     cells = [x.copy() for x in drifting([0.0, 1.0, 2.0, 3.0, 4.0], n=40)]
