@@ -1,5 +1,7 @@
-"""One thread for every test, the shared reference data where they are, and the command line in a process of its own."""
+"""One thread for every test, the shared reference data where they are, and the command line."""
 
+import contextlib
+import io
 import os
 import subprocess
 import sys
@@ -47,18 +49,36 @@ class Command:
         return [line for line in self.err.splitlines() if line.startswith("cellweave: error: ")]
 
 
-@pytest.fixture(scope="session")
-def cellweave():
-    """`cellweave("run", file, …)` runs the command line in a process of its own and waits for it."""
+@pytest.fixture
+def cellweave(monkeypatch):
+    """`cellweave("run", file, …)` runs the command line here; what a process is, `cellweave_process` shows."""
 
-    def call(*arguments, cwd: Path | None = None, timeout: float = 300) -> Command:
+    def call(*arguments) -> Command:
+        from sim.cli import main
+
+        out, err = io.StringIO(), io.StringIO()
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            monkeypatch.setattr(sys, "argv", ["cellweave", *map(str, arguments)])
+            with pytest.raises(SystemExit) as ended:
+                main()
+        assert "Traceback" not in err.getvalue(), err.getvalue()
+        return Command(ended.value.code, out.getvalue(), err.getvalue())
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def cellweave_process():
+    """`cellweave`, in a process of its own that is waited for."""
+
+    def call(*arguments) -> Command:
         done = subprocess.run(
             [sys.executable, "-m", "sim", *map(str, arguments)],
-            cwd=cwd or ROOT,
+            cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             capture_output=True,
             text=True,
-            timeout=timeout,
+            timeout=300,
             check=False,
         )
         assert "Traceback" not in done.stderr, done.stderr

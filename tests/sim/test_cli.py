@@ -1,4 +1,4 @@
-"""The command line in processes of its own: exit codes, one-line errors, data on stdout, nothing written in vain."""
+"""The command line: exit codes, one-line errors, data on stdout, nothing written in vain."""
 
 import json
 import os
@@ -41,8 +41,8 @@ def bad(tmp_path):
     return file
 
 
-def test_help_lists_every_command_of_the_contract(cellweave):
-    done = cellweave("--help")
+def test_help_lists_every_command_of_the_contract(cellweave_process):
+    done = cellweave_process("--help")
     assert done.code == 0
     for command in (
         "run",
@@ -61,8 +61,8 @@ def test_help_lists_every_command_of_the_contract(cellweave):
         assert re.search(rf"^\W*{command}\b", done.out, re.M), command
 
 
-def test_asked_for_nothing_it_tells_what_there_is(cellweave):
-    done = cellweave()
+def test_asked_for_nothing_it_tells_what_there_is(cellweave_process):
+    done = cellweave_process()
     assert (done.code, done.err) == (0, "") and "simulate" in done.out
 
 
@@ -73,18 +73,18 @@ def test_predictions_go_to_stdout_or_to_a_file(cellweave, tmp_path):
     assert (tmp_path / "out.csv").read_text() == cellweave(*asked).out
 
 
-def test_run_writes_a_store_and_says_where(cellweave, file, tmp_path):
-    done = cellweave("run", file, "-o", tmp_path / "run.zarr", "--no-report", "--threads", "1")
+def test_run_writes_a_store_and_says_where(cellweave_process, cellweave, file, tmp_path):
+    done = cellweave_process("run", file, "-o", tmp_path / "run.zarr", "--no-report", "--threads", "1")
     assert done.code == 0, done.err
     assert done.out == "" and "complete" in done.err and "run.zarr" in done.err
-    first = cellweave("digest", tmp_path / "run.zarr")
+    first = cellweave_process("digest", tmp_path / "run.zarr")
     assert first.code == 0 and re.fullmatch(r"[0-9a-f]{64}\n", first.out) and first.err == ""
 
     again = cellweave("run", file, "-o", tmp_path / "run.zarr", "--no-report")
     assert again.code == 2
     assert again.errors == [f"cellweave: error: {tmp_path / 'run.zarr'}: exists; use --resume or --force"]
 
-    forced = cellweave(
+    forced = cellweave_process(
         "run", file, "-o", tmp_path / "run.zarr", "--no-report", "--force", "--quiet", "--threads", "2"
     )
     assert forced.code == 0 and forced.err == ""
