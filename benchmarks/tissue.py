@@ -26,7 +26,7 @@ from tissue_layers import attention, gradients, graphs
 from tissue_runs import by_layer, bytes_per_cell, hour, waves
 
 from mechanistic import jit
-from mechanistic.fields import Boundary, DiffusionSolver, Grid, exchange
+from mechanistic.fields import Boundary, CellExchange, DiffusionSolver, Grid, exchange
 from mechanistic.jit import njit, prange
 from mechanistic.random import stream_key, uniforms
 from sim.agents import mechanics
@@ -231,7 +231,8 @@ def _cells_in_field(shape: tuple[int, int, int], dt: float, giving: bool = False
     seconds = []
 
     def step(u: Array, dt: float, volume: Array) -> None:
-        solver.step_with_cells(u, voxel, volume, nothing, nothing, uptake, dt, internal, export)
+        cells = CellExchange(voxel, volume, nothing, nothing, uptake, export)
+        solver.step_with_cells(u, cells, dt, internal)
 
     for k in range(60 if dt < 0.1 else 8):
         start = time.perf_counter()
@@ -266,7 +267,8 @@ def _cells_and_field(n: int) -> Iterator[dict]:
         flat *= np.exp(-rate * 0.01)
         np.add(internal, volume * uptake * seen[voxel], out=internal)
 
-    ours = n / _seconds(lambda: exchange(u, voxel, volume, nothing, nothing, uptake, 0.01, internal, w))
+    cells = CellExchange(voxel, volume, nothing, nothing, uptake)
+    ours = n / _seconds(lambda: exchange(u, cells, 0.01, internal, w))
     yield _row(
         f"exchange with a field, {n:.0e} cells",
         ours,

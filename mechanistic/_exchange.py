@@ -19,7 +19,28 @@ _SIDE = 16  # voxels that are relaxed side by side
 
 
 @dataclass(frozen=True)
-class Exchange:
+class CellExchange:
+    """What each of n cells does to the field in the voxel that it lies in.
+
+    Attributes:
+        voxel: flat index of its voxel (n,).
+        volume: V [um^3] (n,).
+        secretion: S [1/min] (n,), not negative.
+        saturation: ρ* [value] (n,), at which secretion stops.
+        uptake: U [1/min] (n,), not negative.
+        export: given whatever the field is [value·um^3/min] (n,); None where nobody does.
+    """
+
+    voxel: Places
+    volume: Array
+    secretion: Array
+    saturation: Array
+    uptake: Array
+    export: Array | None = None
+
+
+@dataclass(frozen=True)
+class VoxelExchange:
     """What cells, and walls of vessels, do to the voxels that they lie in: du/dt gains gain − rate u + given.
 
     Attributes:
@@ -44,7 +65,7 @@ class Exchange:
         """What is given in all voxels of a box."""
         return None if self.given is None else self._laid(shape, self.given)
 
-    def together(self) -> Exchange:
+    def together(self) -> VoxelExchange:
         """The same, where what is given is a gain."""
         return self if self.given is None else replace(self, gain=self.gain + self.given, given=None)
 
@@ -54,39 +75,24 @@ class Exchange:
         return out
 
 
-def exchange(
-    u: Array,
-    voxel: Places,
-    volume: Array,
-    secretion: Array,
-    saturation: Array,
-    uptake: Array,
-    dt: float,
-    internal: Array,
-    voxel_volume: float,
-) -> None:
-    """Secretion and uptake of all cells for dt, in place: the exact solution per voxel.
+def exchange(u: Array, cells: CellExchange, dt: float, internal: Array, voxel_volume: float) -> None:
+    """What all cells give and take for dt, in place: the exact solution per voxel.
 
     In a voxel of volume W with cells c of volume V_c, as in BioFVM (Ghaffarizadeh, Friedman and Macklin 2016,
-    doi:10.1093/bioinformatics/btv730): dρ/dt = Σ_c V_c/W [S_c (ρ*_c − ρ) − U_c ρ].
+    doi:10.1093/bioinformatics/btv730): dρ/dt = Σ_c V_c/W [S_c (ρ*_c − ρ) − U_c ρ],
+    and what they export.
 
     Args:
         u: the field (nz, ny, nx), changed.
-        voxel: flat index of each cell's voxel (n,).
-        volume: V [um^3] (n,).
-        secretion: S [1/min] (n,), not negative.
-        saturation: ρ* [value] (n,).
-        uptake: U [1/min] (n,), not negative.
         dt: [min].
-        internal: what the cells hold [value·um^3] (n,); what is taken up is added, what is secreted
+        internal: what the cells hold [value·um^3] (n,); what is taken up is added, what is given
             subtracted, so that Σ u·voxel_volume + Σ internal stays as it was.
         voxel_volume: W [um^3].
     """
-    cells = (voxel, volume, secretion, saturation, uptake, None)
-    of_cells = Collector(u.size).collect(*cells, voxel_volume)
-    seen = np.zeros(of_cells.rate.size)
-    relax(u, of_cells, float(dt), seen)
-    book(internal, seen, of_cells.place, *cells[1:], float(dt))
+    voxels = Collector(u.size).collect(cells, voxel_volume).together()
+    seen = np.zeros(voxels.rate.size)
+    relax(u, voxels, float(dt), seen)
+    book(internal, seen, voxels.place, cells, float(dt))
 
 
 class Collector:
@@ -97,33 +103,25 @@ class Collector:
         self._room(0)
 
     def collect(
-        self,
-        voxel: Places,
-        volume: Array,
-        secretion: Array,
-        saturation: Array,
-        uptake: Array,
-        export: Array | None,
-        voxel_volume: float,
-        walls: tuple[Places, Array, Array] | None = None,
-    ) -> Exchange:
-        """The exchange of all cells, arguments as of `exchange`, with what each exports [value·um^3/min] (n,), and of
-        walls: voxels, their rates and gains.
+        self, cells: CellExchange, voxel_volume: float, walls: tuple[Places, Array, Array] | None = None
+    ) -> VoxelExchange:
+        """The exchange of all cells, and of walls: voxels, their rates and gains.
 
         It is lost when this is called again.
         """
         on_walls = walls or (np.empty(0, np.int64), np.empty(0), np.empty(0))
-        n, most = voxel.size, voxel.size + on_walls[0].size
+        n = cells.voxel.size
+        most = n + on_walls[0].size
         if most > self._most:
             self._room(most + most // 8)
-        cells = (voxel, volume, secretion, saturation, uptake, float(voxel_volume))
-        count = np.zeros(1, np.int64)
-        _collect(self._slots, *cells, *on_walls, self._found, self._rate, self._gain, self._place, count)
+        count, said = np.zeros(1, np.int64), (cells.volume, cells.secretion, cells.saturation, cells.uptake)
+        found = self._found, self._rate, self._gain, self._place
+        _collect(self._slots, cells.voxel, *said, float(voxel_volume), *on_walls, *found, count)
         m = int(count[0])
         place, given = self._place[:n], None
-        if export is not None:
-            given = np.bincount(place, weights=export, minlength=m) / voxel_volume
-        return Exchange(self._found[:m], self._rate[:m], self._gain[:m], place, given)
+        if cells.export is not None:
+            given = np.bincount(place, weights=cells.export, minlength=m) / voxel_volume
+        return VoxelExchange(self._found[:m], self._rate[:m], self._gain[:m], place, given)
 
     def _room(self, most: int) -> None:
         voxels, self._most = min(most, self._slots.size), most
@@ -131,29 +129,20 @@ class Collector:
         self._rate, self._gain = np.empty(voxels), np.empty(voxels)
 
 
-def relax(u: Array, cells: Exchange, dt: float, seen: Array) -> None:
+def relax(u: Array, cells: VoxelExchange, dt: float, seen: Array) -> None:
     """du/dt = gain − rate u where cells are for dt, in place; `seen` (m,) gains ∫u dt there."""
     with threads_for(seen.size, each=_FEW):
         _relax(seen.size, u.reshape(-1), cells.voxel, cells.rate, cells.gain, seen, dt)
 
 
-def book(
-    internal: Array,
-    seen: Array,
-    place: Places,
-    volume: Array,
-    secretion: Array,
-    saturation: Array,
-    uptake: Array,
-    export: Array | None,
-    dt: float,
-) -> None:
+def book(internal: Array, seen: Array, place: Places, cells: CellExchange, dt: float) -> None:
     """What cells took up less what they secreted and exported, added to `internal` (n,), from ∫u dt over dt in their
     voxels."""
     with threads_for(place.size, each=_FEW):
-        _book(place.size, internal, seen, place, volume, secretion, saturation, uptake, dt)
-    if export is not None:
-        internal -= export * dt
+        said = cells.volume, cells.secretion, cells.saturation, cells.uptake
+        _book(place.size, internal, seen, place, *said, dt)
+    if cells.export is not None:
+        internal -= cells.export * dt
 
 
 def membrane_exchange(

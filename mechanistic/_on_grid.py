@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mechanistic._conductances import Conductances
-from mechanistic._exchange import Collector, Exchange, book
+from mechanistic._exchange import CellExchange, Collector, VoxelExchange, book
 from mechanistic._grid import Grid
 from mechanistic._multigrid import Multigrid
 
@@ -39,14 +39,9 @@ class OnGrid(ABC):
     def step_with_cells(
         self,
         u: Array,
-        voxel: NDArray[np.int64],
-        volume: Array,
-        secretion: Array,
-        saturation: Array,
-        uptake: Array,
+        cells: CellExchange,
         dt: float,
         internal: Array,
-        export: Array | None = None,
         walls: tuple[NDArray[np.int64], Array, Array] | None = None,
         settles: bool = False,
     ) -> Array:
@@ -57,25 +52,23 @@ class OnGrid(ABC):
         `exchange`, whose arguments these are.
 
         Args:
-            export: what each cell gives off whatever the field is [value·um^3/min] (n,).
             walls: what else exchanges: voxels, each with a rate [1/min] and a gain [value/min].
             settles: the field is at once what `steady` finds among the cells, and so it is for all of dt.
         """
         self._check(u)
-        cells = (voxel, volume, secretion, saturation, uptake, export)
-        exchange = self._collector.collect(*cells, self.grid.voxel_volume, walls)
+        exchange = self._collector.collect(cells, self.grid.voxel_volume, walls)
         if settles:
             loss, right = exchange.everywhere(u.shape)
             self.steady(u, right, loss)
             seen = u.reshape(-1)[exchange.voxel] * dt
         else:
             seen = self._step_with_exchange(u, check_step(dt), exchange)
-        book(internal, seen, exchange.place, *cells[1:], float(dt))
+        book(internal, seen, exchange.place, cells, float(dt))
         self._make_room()
         return u
 
     @abstractmethod
-    def _step_with_exchange(self, u: Array, dt: float, cells: Exchange) -> Array:
+    def _step_with_exchange(self, u: Array, dt: float, cells: VoxelExchange) -> Array:
         """The exchange acts too for dt, in place; returns ∫u dt in the voxels of `cells` (m,)."""
 
     def steady(

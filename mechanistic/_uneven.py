@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mechanistic._conductances import Conductances
-from mechanistic._exchange import Exchange
+from mechanistic._exchange import VoxelExchange
 from mechanistic._grid import Boundary, Grid, face_exchange
 from mechanistic._on_grid import OnGrid, check_step, not_negative
 from mechanistic._voxels import largest
@@ -61,13 +61,13 @@ class UnevenSolver(OnGrid):
     def step(self, u: Array, dt: float, source: Array | None = None) -> Array:
         self._check(u)
         nothing, nowhere = np.empty(0), np.empty(0, np.int64)
-        cells = Exchange(nowhere, nothing, nothing, nowhere)
+        cells = VoxelExchange(nowhere, nothing, nothing, nowhere)
         if source is not None:
-            cells = Exchange(np.arange(u.size), np.zeros(u.size), source.reshape(-1), nowhere)
+            cells = VoxelExchange(np.arange(u.size), np.zeros(u.size), source.reshape(-1), nowhere)
         self._step_with_exchange(u, check_step(dt), cells)
         return u
 
-    def _step_with_exchange(self, u: Array, dt: float, cells: Exchange) -> Array:
+    def _step_with_exchange(self, u: Array, dt: float, cells: VoxelExchange) -> Array:
         loss, right = cells.everywhere(u.shape)
         loss += self.decay
         right += self._inflow

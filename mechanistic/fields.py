@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 
 from mechanistic._advection import advect
 from mechanistic._conductances import Conductances, of_axes
-from mechanistic._exchange import Exchange, exchange, membrane_exchange, relax
+from mechanistic._exchange import CellExchange, VoxelExchange, exchange, membrane_exchange, relax
 from mechanistic._grid import FACES, Boundary, Grid, Inflow, Permeable, face_exchange, gradient, sample
 from mechanistic._on_grid import OnGrid, check_step, not_negative
 from mechanistic._spreading import Axis, Lines, Step, is_large, last_share, mend, multiply, step_of
@@ -30,6 +30,7 @@ from mechanistic._walls import wall_area
 __all__ = [
     "FACES",
     "Boundary",
+    "CellExchange",
     "DiffusionSolver",
     "Grid",
     "Inflow",
@@ -113,7 +114,7 @@ class DiffusionSolver(OnGrid):
         multiply([vectors for _, vectors in self._modes], u)
         return u
 
-    def _step_with_exchange(self, u: Array, dt: float, cells: Exchange) -> Array:
+    def _step_with_exchange(self, u: Array, dt: float, cells: VoxelExchange) -> Array:
         """Taken in turn, an uptake that is fast beside dt empties a voxel before diffusion fills it again.
 
         So the field is split into the steady field of the cells as they are, which is solved for as a whole, and
@@ -134,16 +135,16 @@ class DiffusionSolver(OnGrid):
             return self._in_turns(u, dt, max(1, int(np.ceil(turns))), cells.together())
         return self._about_steady(u, dt, cells, most)
 
-    def _alone(self, u: Array, dt: float, cells: Exchange) -> Array:
+    def _alone(self, u: Array, dt: float, cells: VoxelExchange) -> Array:
         """Nothing spreads, and each voxel goes its own way, exactly; returns ∫u dt as `cells` lists it."""
         rate, gain = cells.everywhere(u.shape)
         rate += self.decay
         gain += self._inflow
         voxels, seen = np.arange(u.size), np.zeros(u.size)
-        relax(u, Exchange(voxels, rate.reshape(-1), gain.reshape(-1), voxels[:0]), dt, seen)
+        relax(u, VoxelExchange(voxels, rate.reshape(-1), gain.reshape(-1), voxels[:0]), dt, seen)
         return seen[cells.voxel]
 
-    def _around(self, u: Array, dt: float, cells: Exchange, last: float) -> Array:
+    def _around(self, u: Array, dt: float, cells: VoxelExchange, last: float) -> Array:
         """Cells act before and after the field spreads, `last` of dt after it; returns ∫u dt as `cells` lists it."""
         seen, source = np.zeros(cells.rate.size), None
         if self._large:
@@ -155,7 +156,7 @@ class DiffusionSolver(OnGrid):
         relax(u, cells, last * dt, seen)
         return seen
 
-    def _in_turns(self, u: Array, dt: float, turns: int, cells: Exchange) -> Array:
+    def _in_turns(self, u: Array, dt: float, turns: int, cells: VoxelExchange) -> Array:
         """Cells act in the middle of each of so many parts of dt; returns ∫u dt as `cells` lists it.
 
         What came into a voxel at once has then begun to spread when others see it.
@@ -167,7 +168,7 @@ class DiffusionSolver(OnGrid):
             self.step(u, h if turn < turns - 1 else 0.5 * h)
         return seen
 
-    def _about_steady(self, u: Array, dt: float, cells: Exchange, most: float) -> Array:
+    def _about_steady(self, u: Array, dt: float, cells: VoxelExchange, most: float) -> Array:
         """A step of dt in place, as the steady field and the distance from it; returns ∫u dt as `cells` lists it.
 
         The steady field need not be quite right: what it is found without acts on the distance, so that
@@ -193,7 +194,7 @@ class DiffusionSolver(OnGrid):
         return seen
 
     def _return(
-        self, u: Array, dt: float, cells: Exchange, gain: Array, scale: float, most: float, seen: Array
+        self, u: Array, dt: float, cells: VoxelExchange, gain: Array, scale: float, most: float, seen: Array
     ) -> None:
         """The distance u from a steady field dies out for dt, in place; its integral is added to `seen` (m,).
 

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from mechanistic.fields import Grid
+from mechanistic.fields import CellExchange, Grid
 
 
-def with_givers(cells: dict[str, np.ndarray], source: np.ndarray, grid: Grid) -> dict[str, np.ndarray]:
-    """The arguments of `step_with_cells` for these cells and, after them, one in every voxel that exports `source`
-    (nz, ny, nx) [value/min]; with room of their own for what they hold (`internal`)."""
-    n, more = len(cells["voxel"]), np.zeros(grid.size)
-    givers = {"voxel": np.arange(grid.size), "volume": np.ones(grid.size)}
-    out = {name: np.append(values, givers.get(name, more)) for name, values in cells.items()}
-    out["export"] = np.append(np.zeros(n), source.ravel() * grid.voxel_volume)
-    return {**out, "internal": np.zeros(n + grid.size)}
+def with_givers(cells: CellExchange, source: np.ndarray, grid: Grid) -> CellExchange:
+    """These cells and, after them, one in every voxel that exports `source` (nz, ny, nx) [value/min]."""
+    n, more = len(cells.voxel), np.zeros(grid.size)
+    return CellExchange(
+        np.append(cells.voxel, np.arange(grid.size)),
+        np.append(cells.volume, np.ones(grid.size)),
+        *(np.append(values, more) for values in (cells.secretion, cells.saturation, cells.uptake)),
+        np.append(np.zeros(n), source.ravel() * grid.voxel_volume),
+    )
 
 
-def givers(source: np.ndarray, grid: Grid) -> dict[str, np.ndarray]:
+def givers(source: np.ndarray, grid: Grid) -> CellExchange:
     """The same without other cells."""
-    names = ("volume", "secretion", "saturation", "uptake")
-    return with_givers({"voxel": np.zeros(0, np.int64)} | {n: np.zeros(0) for n in names}, source, grid)
+    return with_givers(CellExchange(np.zeros(0, np.int64), *np.zeros((4, 0))), source, grid)

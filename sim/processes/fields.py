@@ -13,7 +13,7 @@ from sim.processes.box import BoxSettings
 from sim.processes.guard import require_finite
 
 if TYPE_CHECKING:
-    from mechanistic.fields import Grid
+    from mechanistic.fields import CellExchange, Grid
 
 
 @dataclass(frozen=True)
@@ -154,15 +154,13 @@ class FieldProcess(Process):
 
     def advance(self, state, signals, dt: float) -> None:
         u = state.fields[self.settings.name]
-        voxel = self.grid.voxel_of(state["cell.position"])
-        volume, secretion, saturation, uptake, export = self._rates(state, signals)
-        internal, given = state[f"internal.{self.settings.name}"], export if export.any() else None
-        among = voxel, volume, secretion, saturation, uptake, dt, internal, given, self._walls
+        cells = self._exchange(state, signals)
+        among = cells, dt, state[f"internal.{self.settings.name}"], self._walls
         if self.kind == "quasi-steady":
             self.solver.step_with_cells(u, *among, settles=True)
             return
         self._carry(u, 0.5 * dt)
-        if len(voxel) or self._walls is not None:
+        if len(cells.voxel) or self._walls is not None:
             self.solver.step_with_cells(u, *among)
         else:
             self.solver.step(u, dt)
@@ -193,17 +191,21 @@ class FieldProcess(Process):
 
     # ---- parts
 
-    def _rates(self, state, signals) -> tuple[np.ndarray, ...]:
+    def _exchange(self, state, signals) -> CellExchange:
+        from mechanistic.fields import CellExchange
+
         living = signals["cell.living"]
         name = self.settings.name
         inputs = {q.name: signals[q.name] for q in self.inputs}
         require_finite(self.name, state, {"cell.volume": state["cell.volume"], **inputs})
-        return (
-            np.ascontiguousarray(state["cell.volume"]),
-            inputs[f"secretion.{name}"] * living,
-            np.ascontiguousarray(inputs[f"saturation.{name}"]),
-            inputs[f"uptake.{name}"] * living,
-            inputs[f"export.{name}"] * living,
+        export = inputs[f"export.{name}"] * living
+        return CellExchange(
+            voxel=self.grid.voxel_of(state["cell.position"]),
+            volume=np.ascontiguousarray(state["cell.volume"]),
+            secretion=inputs[f"secretion.{name}"] * living,
+            saturation=np.ascontiguousarray(inputs[f"saturation.{name}"]),
+            uptake=inputs[f"uptake.{name}"] * living,
+            export=export if export.any() else None,
         )
 
     def _of_walls(self) -> tuple[np.ndarray, np.ndarray, np.ndarray] | None:

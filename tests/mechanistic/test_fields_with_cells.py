@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from field_matrices import MIXED, PERIODIC, whole
@@ -11,18 +13,18 @@ from hypothesis import strategies as st
 from scipy.linalg import expm
 
 from mechanistic import jit
-from mechanistic._exchange import Exchange, group_by_voxel, relax
-from mechanistic.fields import Boundary, DiffusionSolver, Grid, exchange, membrane_exchange
+from mechanistic._exchange import VoxelExchange, group_by_voxel, relax
+from mechanistic.fields import Boundary, CellExchange, DiffusionSolver, Grid, exchange, membrane_exchange
 
 
-def _cells(rng: np.random.Generator, n: int, voxels: int) -> dict[str, np.ndarray]:
-    return {
-        "voxel": rng.integers(0, voxels, n),
-        "volume": rng.uniform(200, 5000, n),
-        "secretion": rng.choice([0.0, 0.3, 5.0], n),
-        "saturation": rng.uniform(0, 4, n),
-        "uptake": rng.choice([0.0, 0.2, 10.0, 1e-9], n),
-    }
+def _cells(rng: np.random.Generator, n: int, voxels: int) -> CellExchange:
+    return CellExchange(
+        voxel=rng.integers(0, voxels, n),
+        volume=rng.uniform(200, 5000, n),
+        secretion=rng.choice([0.0, 0.3, 5.0], n),
+        saturation=rng.uniform(0, 4, n),
+        uptake=rng.choice([0.0, 0.2, 10.0, 1e-9], n),
+    )
 
 
 def _star(volume: np.ndarray, permeability: np.ndarray, w: float) -> np.ndarray:
@@ -34,17 +36,17 @@ def _star(volume: np.ndarray, permeability: np.ndarray, w: float) -> np.ndarray:
     return joint
 
 
-def _with_cells(grid: Grid, boundary: Boundary, cells: dict, diffusion: float, decay: float):
+def _with_cells(grid: Grid, boundary: Boundary, cells: CellExchange, diffusion: float, decay: float):
     """The joint matrix of field, its integral's booking in the cells, and a one."""
     matrix, inflow = whole(grid, diffusion, decay, boundary)
-    n, m, w = grid.size, len(cells["voxel"]), grid.voxel_volume
-    draw = cells["volume"] * (cells["secretion"] + cells["uptake"])
-    give = cells["volume"] * cells["secretion"] * cells["saturation"]
+    n, m, w = grid.size, len(cells.voxel), grid.voxel_volume
+    draw = cells.volume * (cells.secretion + cells.uptake)
+    give = cells.volume * cells.secretion * cells.saturation
     joint = np.zeros((n + m + 1, n + m + 1))
     joint[:n, :n], joint[:n, -1] = matrix, inflow
-    np.add.at(joint, (cells["voxel"], cells["voxel"]), -draw / w)
-    np.add.at(joint[:, -1], cells["voxel"], give / w)
-    joint[n + np.arange(m), cells["voxel"]], joint[n : n + m, -1] = draw, -give
+    np.add.at(joint, (cells.voxel, cells.voxel), -draw / w)
+    np.add.at(joint[:, -1], cells.voxel, give / w)
+    joint[n + np.arange(m), cells.voxel], joint[n : n + m, -1] = draw, -give
     return joint
 
 
@@ -54,15 +56,9 @@ def test_without_diffusion_each_voxel_goes_its_own_way(decay):
     voxel, start, source = np.array([2, 7, 7]), rng.uniform(0, 2, grid.shape), rng.uniform(0, 1, grid.shape)
     volume, secretion, saturation = np.full(3, 900.0), np.array([0.0, 1.0, 0.0]), np.full(3, 5.0)
     uptake, u = np.array([9.0, 0.0, 30.0]), start.copy()
-    cells = {
-        "voxel": voxel,
-        "volume": volume,
-        "secretion": secretion,
-        "saturation": saturation,
-        "uptake": uptake,
-    }
-    cells = with_givers(cells, source, grid)
-    DiffusionSolver(grid, 0.0, decay, Boundary.everywhere(3.0)).step_with_cells(u, dt=6.0, **cells)
+    cells = with_givers(CellExchange(voxel, volume, secretion, saturation, uptake), source, grid)
+    internal = np.zeros(len(cells.voxel))
+    DiffusionSolver(grid, 0.0, decay, Boundary.everywhere(3.0)).step_with_cells(u, cells, 6.0, internal)
     rate = decay + np.bincount(voxel, 0.9 * (secretion + uptake), u.size).reshape(u.shape)
     gain = source + np.bincount(voxel, 0.9 * secretion * saturation, u.size).reshape(u.shape)
     with np.errstate(invalid="ignore", divide="ignore"):
@@ -71,7 +67,7 @@ def test_without_diffusion_each_voxel_goes_its_own_way(decay):
     np.testing.assert_allclose(u, expected, rtol=1e-12)
     if decay == 0.0:
         came = (start.sum() - u.sum()) * grid.voxel_volume
-        assert cells["internal"].sum() == pytest.approx(came, rel=1e-10)
+        assert internal.sum() == pytest.approx(came, rel=1e-10)
 
 
 @settings(max_examples=40, deadline=None, derandomize=True)
@@ -81,11 +77,11 @@ def test_exchange_is_exact_per_voxel_and_loses_nothing(seed, dt):
     cells = _cells(rng, n, voxels)
     u, internal = rng.uniform(0, 3, (1, 2, 3)), rng.uniform(-1, 1, n)
     before, held = u.ravel().copy(), internal.copy()
-    exchange(u, **cells, dt=dt, internal=internal, voxel_volume=w)
+    exchange(u, cells, dt, internal, w)
     for v in range(voxels):
-        rows = np.flatnonzero(cells["voxel"] == v)
+        rows = np.flatnonzero(cells.voxel == v)
         m = len(rows)
-        size, s, u_, top = (cells[k][rows] for k in ("volume", "secretion", "uptake", "saturation"))
+        size, s, u_, top = (a[rows] for a in (cells.volume, cells.secretion, cells.uptake, cells.saturation))
         joint = np.zeros((m + 2, m + 2))  # the voxel, its cells, and a one
         joint[0, 0], joint[0, -1] = -(size * (s + u_)).sum() / w, (size * s * top).sum() / w
         joint[1 : m + 1, 0], joint[1 : m + 1, -1] = size * (s + u_), -size * s * top
@@ -93,7 +89,7 @@ def test_exchange_is_exact_per_voxel_and_loses_nothing(seed, dt):
         throughput = 1 + (size * (s + u_)).sum() * 4 * dt
         np.testing.assert_allclose(u.ravel()[v], end[0], rtol=1e-9, atol=1e-12)  # expm's own rounding
         np.testing.assert_allclose(internal[rows], end[1:-1], rtol=1e-9, atol=1e-11 * throughput)
-    scale = w * before.sum() + (cells["volume"] * cells["secretion"] * cells["saturation"]).sum() * dt
+    scale = w * before.sum() + (cells.volume * cells.secretion * cells.saturation).sum() * dt
     assert abs(w * (u.sum() - before.sum()) + (internal - held).sum()) <= 1e-12 * scale
     assert u.min() >= 0
 
@@ -122,10 +118,10 @@ def test_voxels_that_exchange_side_by_side_do_so_as_one_by_one(fastest):
     voxel, rate, start = rng.permutation(500)[:n], rng.uniform(0, fastest, n), rng.random(500)
     gain, one, first = rng.uniform(0, 1, n) * (rng.random(n) < 0.5), start.copy(), np.zeros(n)
     together, seen = start.copy(), np.zeros(n)
-    relax(together, Exchange(voxel, rate, gain, voxel[:0]), 1.0, seen)
+    relax(together, VoxelExchange(voxel, rate, gain, voxel[:0]), 1.0, seen)
     for k in range(n):
         at = slice(k, k + 1)
-        relax(one, Exchange(voxel[at], rate[at], gain[at], voxel[:0]), 1.0, first[at])
+        relax(one, VoxelExchange(voxel[at], rate[at], gain[at], voxel[:0]), 1.0, first[at])
     np.testing.assert_array_equal(together, one)
     np.testing.assert_array_equal(seen, first)
     left = np.exp(-rate)
@@ -145,7 +141,7 @@ def test_a_fast_field_among_cells_is_right_at_long_steps(boundary, decay):
     for dt in (0.004, 0.02, 1.0, 6.0):
         u, internal = start.copy(), np.zeros(40)
         exact = expm(dt * joint) @ np.concatenate([start.ravel(), internal, [1.0]])
-        solver.step_with_cells(u, **cells, dt=dt, internal=internal)
+        solver.step_with_cells(u, cells, dt, internal)
         assert u.min() >= 0
         assert np.abs(u.ravel() - exact[: grid.size]).max() < 0.005 * start.max()
         assert np.abs(internal - exact[grid.size : -1]).max() < 0.05 * np.abs(exact[grid.size : -1]).max()
@@ -161,14 +157,14 @@ def test_cells_that_draw_little_in_a_step_are_right_to_one_part_in_a_hundred(blo
     inside[:, shape[1] // 3 :, : shape[2] // 2] = True
     voxel = np.flatnonzero(inside if block else rng.random(shape) < 0.2)
     nothing, volume, uptake = np.zeros(voxel.size), np.full(voxel.size, 8000.0), np.full(voxel.size, 1.0)
-    cells = {"voxel": voxel, "volume": volume, "secretion": nothing, "saturation": nothing, "uptake": uptake}
+    cells = CellExchange(voxel, volume, nothing, nothing, uptake)
     dt, diffusion = most, spread * 400.0 / most
     propagate = expm(dt * _with_cells(grid, Boundary(), cells, diffusion, 0.0))
     exact = np.concatenate([np.ones(grid.size), nothing, [1.0]])
     u, internal, solver = np.ones(shape), nothing.copy(), DiffusionSolver(grid, diffusion)
     for _ in range(30):
         exact = propagate @ exact
-        solver.step_with_cells(u, **cells, dt=dt, internal=internal)
+        solver.step_with_cells(u, cells, dt, internal)
         assert np.abs(u.ravel() - exact[: grid.size]).max() < 0.01 * exact[: grid.size].max()
     assert internal.sum() == pytest.approx(exact[grid.size : -1].sum(), rel=0.0175)
 
@@ -179,8 +175,8 @@ def test_a_step_with_cells_loses_nothing_and_stays_positive(seed, dt, diffusion)
     rng, grid = np.random.default_rng(seed), Grid((0, 0, 0), 20.0, (1, 5, 6))
     cells, u, internal = _cells(rng, 30, grid.size), rng.uniform(0, 3, grid.shape), np.zeros(30)
     before = u.sum() * grid.voxel_volume
-    given_off = (cells["volume"] * cells["secretion"] * cells["saturation"]).sum() * dt
-    DiffusionSolver(grid, diffusion).step_with_cells(u, **cells, dt=dt, internal=internal)
+    given_off = (cells.volume * cells.secretion * cells.saturation).sum() * dt
+    DiffusionSolver(grid, diffusion).step_with_cells(u, cells, dt, internal)
     assert abs(u.sum() * grid.voxel_volume + internal.sum() - before) <= 1e-12 * (before + given_off)
     assert u.min() >= 0
 
@@ -188,7 +184,7 @@ def test_a_step_with_cells_loses_nothing_and_stays_positive(seed, dt, diffusion)
 def test_a_step_with_cells_is_second_order():
     rng, grid = np.random.default_rng(8), Grid((0, 0, 0), 20.0, (1, 5, 6))
     cells, start = _cells(rng, 30, grid.size), rng.uniform(0, 3, grid.shape)
-    cells["uptake"] = rng.uniform(0, 3, 30)
+    cells = replace(cells, uptake=rng.uniform(0, 3, 30))
     joint = _with_cells(grid, MIXED, cells, 400.0, 0.1)
     exact = (expm(2.0 * joint) @ np.concatenate([start.ravel(), np.zeros(30), [1.0]]))[: grid.size]
     errors = []
@@ -196,7 +192,7 @@ def test_a_step_with_cells_is_second_order():
         u, internal = start.copy(), np.zeros(30)
         solver = DiffusionSolver(grid, 400.0, 0.1, MIXED)
         for _ in range(steps):
-            solver.step_with_cells(u, **cells, dt=2.0 / steps, internal=internal)
+            solver.step_with_cells(u, cells, 2.0 / steps, internal)
         errors.append(np.abs(u.ravel() - exact).max())
     errors = np.array(errors)
     assert np.all(errors < 0.01)
@@ -209,9 +205,9 @@ def test_a_steady_field_among_cells_stays():
     solver = DiffusionSolver(grid, 1e5, 0.1, Boundary.everywhere(38.0))
     u = np.zeros(grid.shape)
     for _ in range(5):
-        solver.step_with_cells(u, **cells, dt=6.0, internal=internal)
+        solver.step_with_cells(u, cells, 6.0, internal)
     steady = u.copy()
-    solver.step_with_cells(u, **cells, dt=6.0, internal=internal)
+    solver.step_with_cells(u, cells, 6.0, internal)
     np.testing.assert_allclose(u, steady, rtol=1e-7)
 
 
@@ -246,9 +242,9 @@ def test_bits_do_not_depend_on_the_number_of_threads():
             jit.set_threads(count)
             u, internal = start.copy(), np.ones(n)
             solver = DiffusionSolver(Grid((0, 0, 0), 20.0, shape), 1e4, 0.1, MIXED)
-            exchange(u, **cells, dt=0.5, internal=internal, voxel_volume=8000.0)
-            solver.step_with_cells(u, **cells, dt=0.5, internal=internal)
-            membrane_exchange(u, cells["voxel"], cells["volume"], permeability, internal, 0.5, 8000.0)
+            exchange(u, cells, 0.5, internal, 8000.0)
+            solver.step_with_cells(u, cells, 0.5, internal)
+            membrane_exchange(u, cells.voxel, cells.volume, permeability, internal, 0.5, 8000.0)
             solver.step(u, 0.5)
             steady = solver.steady(u.copy(), 0.1, start)
             results.append((u.tobytes(), internal.tobytes(), steady.tobytes()))

@@ -14,7 +14,7 @@ from mechanistic._conductances import Conductances, groups, of_axes
 from mechanistic._multigrid import Multigrid, _between, product
 from mechanistic._spreading import Axis
 from mechanistic._voxels import add, largest, least, parts
-from mechanistic.fields import Boundary, DiffusionSolver, Grid, Permeable
+from mechanistic.fields import Boundary, CellExchange, DiffusionSolver, Grid, Permeable
 
 _RATE = 3.0
 _KINDS = {
@@ -227,22 +227,22 @@ def test_what_was_solved_before_leaves_no_trace(kind, whole):
 @pytest.mark.parametrize("given", [False, True])
 def test_large_and_small_fields_among_cells_agree(monkeypatch, boundary, given):
     rng, grid, n = np.random.default_rng(3), Grid((0, 0, 0), 20.0, (3, 12, 13)), 200
-    cells = {
-        "voxel": rng.integers(0, grid.size, n),
-        "volume": rng.uniform(1000, 4000, n),
-        "secretion": rng.choice([0.0, 1.0], n),
-        "saturation": np.full(n, 2.0),
-        "uptake": rng.choice([0.0, 10.0], n),
-    }
+    cells = CellExchange(
+        voxel=rng.integers(0, grid.size, n),
+        volume=rng.uniform(1000, 4000, n),
+        secretion=rng.choice([0.0, 1.0], n),
+        saturation=np.full(n, 2.0),
+        uptake=rng.choice([0.0, 10.0], n),
+    )
     source = rng.random(grid.shape) if given else np.zeros(grid.shape)
     start, results = rng.uniform(0, 3, grid.shape), []
     for products in (np.inf, 0):
         monkeypatch.setattr(_spreading, "_MOST_PRODUCTS", products)
-        u, among = start.copy(), with_givers(cells, source, grid)
+        u, among, internal = start.copy(), with_givers(cells, source, grid), np.zeros(n + grid.size)
         solver = DiffusionSolver(grid, 1e5, 0.1, boundary)
         for _ in range(3):
-            solver.step_with_cells(u, dt=1.0, **among)
-        results.append((u, among["internal"][:n]))
+            solver.step_with_cells(u, among, 1.0, internal)
+        results.append((u, internal[:n]))
     np.testing.assert_allclose(results[0][0], results[1][0], atol=1e-6 * 38)
     np.testing.assert_allclose(
         results[0][1], results[1][1], rtol=1e-5, atol=1e-5 * np.abs(results[0][1]).max()
@@ -259,7 +259,7 @@ def test_a_source_on_a_large_field_is_that_of_its_modes(monkeypatch, decay):
         monkeypatch.setattr(_spreading, "_MOST_PRODUCTS", products)
         u, solver = start.copy(), DiffusionSolver(grid, 1e3, decay)
         for _ in range(3):
-            solver.step_with_cells(u, dt=2.0, **givers(source, grid))
+            solver.step_with_cells(u, givers(source, grid), 2.0, np.zeros(grid.size))
         results.append(u)
         assert decay or u.sum() == pytest.approx(start.sum() + 12.0, rel=1e-12)
     np.testing.assert_allclose(*results, atol=2e-5)
@@ -273,15 +273,15 @@ def test_a_little_source_on_a_large_field_is_taken_in_turns(monkeypatch, turns, 
     source, nothing = np.zeros(grid.shape), np.zeros(n)
     source[0, 3, 4] = source[0, 7, 8] = 0.0099 * turns * start.max()
     voxel = np.append(rng.integers(0, grid.size, n - 1), 3 * 15 + 4)
-    cells = {"voxel": voxel, "volume": np.full(n, 8000.0), "secretion": nothing, "saturation": nothing}
-    cells = with_givers({**cells, "uptake": np.full(n, uptake)}, source, grid)
+    cells = CellExchange(voxel, np.full(n, 8000.0), nothing, nothing, np.full(n, uptake))
+    cells, internal = with_givers(cells, source, grid), np.zeros(n + grid.size)
     solver, exact = DiffusionSolver(grid, 1e3), start.copy()
     for _ in range(200):  # in turns so short that nothing is left of their error
-        solver.step_with_cells(exact, dt=0.005, **{**cells, "internal": np.zeros(n + grid.size)})
+        solver.step_with_cells(exact, cells, 0.005, internal.copy())
     monkeypatch.setattr(_spreading, "_MOST_PRODUCTS", 0)
     solver, u = DiffusionSolver(grid, 1e3), start.copy()
     monkeypatch.setattr(solver, "_about_steady", None)
-    solver.step_with_cells(u, dt=1.0, **cells)
+    solver.step_with_cells(u, cells, 1.0, internal)
     np.testing.assert_allclose(u, exact, atol=1e-3 * start.max())
-    gained = (u.sum() - start.sum()) * grid.voxel_volume + cells["internal"][:n].sum()
+    gained = (u.sum() - start.sum()) * grid.voxel_volume + internal[:n].sum()
     assert gained == pytest.approx(source.sum() * grid.voxel_volume, rel=1e-9)

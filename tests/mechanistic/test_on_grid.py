@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from mechanistic import _on_grid
-from mechanistic.fields import Boundary, DiffusionSolver, Grid, UnevenSolver
+from mechanistic.fields import Boundary, CellExchange, DiffusionSolver, Grid, UnevenSolver
 
 _SHAPE = (20, 21, 22)
 
@@ -24,20 +24,20 @@ def _solver(kind: str, grid: Grid):
 def _stepped(kind: str) -> tuple[np.ndarray, np.ndarray, int]:
     """Field and amounts after three steps and a rest among drawing cells, and bytes held then beside the solver's."""
     grid, rng, n = Grid((0, 0, 0), 20.0, _SHAPE), np.random.default_rng(1), 3000
-    cells = {
-        "voxel": rng.integers(0, grid.size, n),
-        "volume": np.full(n, 2494.0),
-        "secretion": np.zeros(n),
-        "saturation": np.zeros(n),
-        "uptake": rng.uniform(5.0, 10.0, n),
-    }
+    cells = CellExchange(
+        voxel=rng.integers(0, grid.size, n),
+        volume=np.full(n, 2494.0),
+        secretion=np.zeros(n),
+        saturation=np.zeros(n),
+        uptake=rng.uniform(5.0, 10.0, n),
+    )
     u, internal = np.full(_SHAPE, 38.0), np.zeros(n)
     solver = _solver(kind, grid)
     solver.steady(u, uptake=0.1)
     tracemalloc.start()
     try:
         for _ in range(3):
-            solver.step_with_cells(u, **cells, dt=3.0, internal=internal)
+            solver.step_with_cells(u, cells, 3.0, internal)
         solver.steady(u, uptake=np.full(_SHAPE, 0.2))
         return u, internal, tracemalloc.get_traced_memory()[0]
     finally:

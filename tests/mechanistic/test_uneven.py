@@ -8,19 +8,19 @@ from givers import with_givers
 from scipy.linalg import expm
 
 from mechanistic import jit
-from mechanistic.fields import Boundary, DiffusionSolver, Grid, Inflow, Permeable, UnevenSolver
+from mechanistic.fields import Boundary, CellExchange, DiffusionSolver, Grid, Inflow, Permeable, UnevenSolver
 
 _MIXED = Boundary(2.0, "no_flux", "periodic", "periodic", Permeable(30.0, 1.5), Inflow(4.0))
 
 
-def _cells(rng, n: int, voxels) -> dict:
-    return {
-        "voxel": rng.choice(voxels, n),
-        "volume": rng.uniform(1000, 4000, n),
-        "secretion": rng.choice([0.0, 1.0], n),
-        "saturation": np.full(n, 2.0),
-        "uptake": rng.choice([0.0, 10.0], n),
-    }
+def _cells(rng, n: int, voxels) -> CellExchange:
+    return CellExchange(
+        voxel=rng.choice(voxels, n),
+        volume=rng.uniform(1000, 4000, n),
+        secretion=rng.choice([0.0, 1.0], n),
+        saturation=np.full(n, 2.0),
+        uptake=rng.choice([0.0, 10.0], n),
+    )
 
 
 def test_two_slabs_one_after_the_other_are_resistances_in_series():
@@ -49,9 +49,10 @@ def test_where_it_is_even_it_is_the_even_solver(boundary, shape):
     results = []
     for solver in (even, uneven):
         u, among = start.copy(), with_givers(cells, source, grid)
+        internal = np.zeros(len(among.voxel))
         for _ in range(40):
-            solver.step_with_cells(u, dt=0.025, **among)
-        results.append(np.concatenate([u.ravel(), among["internal"] / 8000]))
+            solver.step_with_cells(u, among, 0.025, internal)
+        results.append(np.concatenate([u.ravel(), internal / 8000]))
     np.testing.assert_allclose(*results, atol=1e-3 * results[0].max())
 
 
@@ -73,7 +74,7 @@ def test_nothing_passes_where_diffusion_is_zero_and_nothing_is_lost(boundary, dt
     total = u.sum() * grid.voxel_volume + internal.sum()
     solver = UnevenSolver(grid, diffusion, 0.0, boundary)
     for _ in range(4):
-        solver.step_with_cells(u, **cells, dt=dt, internal=internal)
+        solver.step_with_cells(u, cells, dt, internal)
     assert abs((u.sum() * grid.voxel_volume + internal.sum()) / total - 1) < 1e-12
     assert u[2, 4, 3] == pytest.approx(7.0, rel=1e-12)
     assert u[:, :, 7:13].max() < 1e-15

@@ -10,7 +10,7 @@ from givers import givers
 from scipy.special import k0
 
 from mechanistic import _spreading
-from mechanistic.fields import Boundary, DiffusionSolver, Grid, exchange
+from mechanistic.fields import Boundary, CellExchange, DiffusionSolver, Grid, exchange
 from sim.agents.placement import hexagonal_lattice
 
 pytestmark = pytest.mark.validation
@@ -154,9 +154,9 @@ def test_cells_deplete_a_spheroid_as_the_hyperbolic_sine_says():
     outside = theirs["r_um"] > 160
     off = np.abs(shells / theirs["mean_value"] - 1)
     assert off[0] < 0.03 and off[outside].max() < 0.03
-    u = np.full(grid.shape, 38.0)
+    u, cells = np.full(grid.shape, 38.0), CellExchange(voxel, _CELL * ones, 0 * ones, 0 * ones, 10 * ones)
     for _ in range(2):
-        solver.step_with_cells(u, voxel, _CELL * ones, 0 * ones, 0 * ones, 10 * ones, 6.0, internal)
+        solver.step_with_cells(u, cells, 6.0, internal)
     assert np.abs(u / steady - 1).max() < 1e-6
     taken = 10 * _CELL * steady.ravel()[voxel].sum() * 6.0
     assert taken < internal.sum() < 2.2 * taken
@@ -195,7 +195,8 @@ def test_sources_and_diffusion_in_turn_are_second_order_in_time():
     grid = Grid((0, 0, 0), 20.0, (1, 12, 12))
     n = 60
     voxel, volume = rng.integers(0, grid.size, n), rng.uniform(1000, 3000, n)
-    secretion, uptake, saturation = rng.uniform(0, 1, n), rng.uniform(0, 2, n), np.ones(n)
+    secretion, uptake = rng.uniform(0, 1, n), rng.uniform(0, 2, n)
+    cells = CellExchange(voxel, volume, secretion, np.ones(n), uptake)
     solver = DiffusionSolver(grid, 300.0, 0.05)
     start = 1 + rng.random(grid.shape)
 
@@ -206,9 +207,7 @@ def test_sources_and_diffusion_in_turn_are_second_order_in_time():
                 if stage == "whole":
                     solver.step(u, dt)
                 else:
-                    exchange(
-                        u, voxel, volume, secretion, saturation, uptake, dt / 2, internal, grid.voxel_volume
-                    )
+                    exchange(u, cells, dt / 2, internal, grid.voxel_volume)
         return u, internal.sum()
 
     fine = run(1024)[0]
@@ -224,17 +223,8 @@ def test_what_a_closed_box_holds_stays_to_twelve_digits():
     solver, u, internal = DiffusionSolver(grid, 1e5), 5 * rng.random(grid.shape), np.zeros(n)
     total = u.sum() * grid.voxel_volume
     for _ in range(1000):
-        exchange(
-            u,
-            voxel,
-            volume,
-            rng.random(n),
-            rng.random(n),
-            10 * rng.random(n),
-            0.1,
-            internal,
-            grid.voxel_volume,
-        )
+        cells = CellExchange(voxel, volume, rng.random(n), rng.random(n), 10 * rng.random(n))
+        exchange(u, cells, 0.1, internal, grid.voxel_volume)
         solver.step(u, 0.1)
     assert abs((u.sum() * grid.voxel_volume + internal.sum()) / total - 1) < 1e-12
 
@@ -258,7 +248,7 @@ def _moving_source(n: int) -> float:
     solver = DiffusionSolver(grid, diffusion, decay, Boundary.everywhere(1.0))
     u, dt = 1 + bell(0.0)[2], 1.0 / n
     for i in range(n):
-        solver.step_with_cells(u, dt=dt, **givers(source((i + 0.5) * dt), grid))
+        solver.step_with_cells(u, givers(source((i + 0.5) * dt), grid), dt, np.zeros(grid.size))
     return float(np.abs(u - 1 - bell(1.0)[2]).max())
 
 

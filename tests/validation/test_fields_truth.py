@@ -7,7 +7,7 @@ import pytest
 from scipy.optimize import minimize_scalar
 from scipy.special import i0, i1, k0, k1
 
-from mechanistic.fields import DiffusionSolver, Grid, wall_area
+from mechanistic.fields import CellExchange, DiffusionSolver, Grid, wall_area
 from tests.scenes import advance, scene, started
 
 pytestmark = pytest.mark.validation
@@ -90,8 +90,9 @@ def _about_a_tube(
         np.zeros(grid.shape), (rate * inside).reshape(grid.shape), rate.reshape(grid.shape)
     )
     u, none = np.zeros(grid.shape), np.zeros(0)
+    nobody = CellExchange(np.zeros(0, np.int64), none, none, none, none)
     for _ in range(round(10 / decay / 6) + 3):
-        solver.step_with_cells(u, np.zeros(0, np.int64), none, none, none, none, 6.0, none, None, wall)
+        solver.step_with_cells(u, nobody, 6.0, none, wall)
     k = np.sqrt(decay / diffusion)
     # a K0 outside, b I0 inside, equal at the wall; the jump of the slope is what passes
     system = [

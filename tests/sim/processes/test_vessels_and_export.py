@@ -55,7 +55,7 @@ def test_a_source_without_exchange_is_solved_with_diffusion(shape):
     source[0, 4, 4] = 50.0
     u = np.zeros(shape)
     for _ in range(4 if shape[0] > 1 else 40):
-        solver.step_with_cells(u, dt=6.0, **givers(source, grid))
+        solver.step_with_cells(u, givers(source, grid), 6.0, np.zeros(grid.size))
     steady = solver.steady(np.zeros(shape), source)
     there = steady > 1e-3 * steady.max()
     np.testing.assert_allclose(u[there], steady[there], rtol=1e-6 if shape[0] == 1 else 0.2)
