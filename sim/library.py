@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -60,7 +59,7 @@ def copy(name: str, target: Path) -> list[Path]:
         ScenarioError: no scenario of that name, or a file would be overwritten.
         StoreError: the disk.
     """
-    from sim.store.disk import disk_errors
+    from sim.store.disk import disk_errors, replace_files
 
     if name not in shipped():
         raise ScenarioError(
@@ -79,7 +78,7 @@ def copy(name: str, target: Path) -> list[Path]:
         place = target / relative
         with disk_errors(place):
             place.parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(folder() / relative, place)
+            replace_files([(place, (folder() / relative).read_bytes())])
         made.append(place)
     return made
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 from sim.errors import ScenarioError
 from sim.interpret.effects import Row, as_plain, rows_of
 from sim.interpret.grouped import Follows, grouped, owners
+from sim.store.disk import disk_errors, own_folder, replace_files
+from sim.tables import whole
 
 if TYPE_CHECKING:
     import xarray as xr
@@ -59,20 +61,22 @@ def to_json(found: xr.DataTree) -> str:
 
 
 def write(found: xr.DataTree, path: str | Path) -> Path:
-    """Write the explanation as a Zarr store; the folder of its page, which is made.
+    """Write the explanation as a Zarr store, which appears whole or not at all; the folder of its page, which is made.
 
     Raises:
         ScenarioError: the store exists.
+        StoreError: the disk is full, or cannot be written to.
     """
     path = Path(path)
     require_free(path)
     folder = Path(f"{path}.report")
-    folder.mkdir(parents=True, exist_ok=True)
-    with warnings.catch_warnings():
+    own_folder(folder)
+    with whole(path) as part, warnings.catch_warnings():
         # names are stored as text of fixed width, which every reader of Zarr that people use knows
         warnings.filterwarnings("ignore", message=".*does not have a Zarr V3 specification.*")
-        found.to_zarr(path, mode="w-", consolidated=False)
-    (folder / "ranking.txt").write_text(as_table(found) + "\n", encoding="utf-8")
+        found.to_zarr(part, mode="w-", consolidated=False)
+    with disk_errors(folder):
+        replace_files([(folder / "ranking.txt", f"{as_table(found)}\n".encode())])
     return folder
 
 

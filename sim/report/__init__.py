@@ -18,7 +18,7 @@ def write_report(run_path: Path | str) -> Path:
         StoreError: the page cannot be written.
     """
     from sim.report.page import render
-    from sim.store.disk import disk_errors, replace_files
+    from sim.store.disk import disk_errors, own_folder, replace_files
     from sim.store.verify import verify
 
     run_path = Path(run_path)
@@ -28,7 +28,7 @@ def write_report(run_path: Path | str) -> Path:
         verify(run_path)  # names the damage, if it is damage
         raise
     folder = run_path.with_name(run_path.name + ".report")
+    own_folder(folder)
     with disk_errors(folder):
-        folder.mkdir(exist_ok=True)
         replace_files([(folder / "report.html", html.encode())])
     return folder / "report.html"

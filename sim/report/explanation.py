@@ -55,13 +55,13 @@ def write_explanation(store: Path | str, folder: Path | str) -> Path:
     """
     import xarray as xr
 
-    from sim.store.disk import disk_errors, replace_files
+    from sim.store.disk import disk_errors, own_folder, replace_files
 
     with xr.open_datatree(store, engine="zarr", consolidated=False) as tree:
         html = rendered(tree.load(), Path(store).name)
     page = Path(folder) / "explain.html"
+    own_folder(Path(folder))
     with disk_errors(page):
-        Path(folder).mkdir(exist_ok=True)
         replace_files([(page, html.encode())])
     return page
 

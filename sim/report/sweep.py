@@ -29,13 +29,13 @@ def write_sweep_page(store: Path | str, folder: Path | str) -> Path:
     """
     import xarray as xr
 
-    from sim.store.disk import disk_errors, replace_files
+    from sim.store.disk import disk_errors, own_folder, replace_files
 
     with xr.open_zarr(store) as data:
         html = rendered(data.load(), Path(store).name)
     page = Path(folder) / "sweep.html"
+    own_folder(Path(folder))
     with disk_errors(page):
-        Path(folder).mkdir(exist_ok=True)
         replace_files([(page, html.encode())])
     return page
 

@@ -49,6 +49,31 @@ def write(descriptor: int, content: bytes) -> None:
         view = view[os.write(descriptor, view) :]
 
 
+def open_new(path: Path) -> int:
+    """A descriptor of an empty file at `path`, to be written and read; what was there, a link too, is gone.
+
+    A link is never followed: a folder that came from elsewhere decides over no file but its own.
+    """
+    flags = os.O_RDWR | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o666)
+    except FileExistsError:
+        path.unlink()
+        return os.open(path, flags, 0o666)
+
+
+def own_folder(folder: Path) -> None:
+    """Makes a folder for results, unless it is there.
+
+    Raises:
+        StoreError: it cannot be made, or is a link to another place.
+    """
+    if folder.is_symlink():
+        raise StoreError(f"{folder}: is a link; results are written into folders of their own, so remove it")
+    with disk_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
 def sync_folder(folder: Path) -> None:
     """Makes the names in `folder` durable."""
     descriptor = os.open(folder, os.O_RDONLY)
@@ -101,7 +126,7 @@ def replace_file_by(path: Path, write_to: Callable[[BinaryIO], object]) -> str:
     """
     partial = _partial(path)
     try:
-        with open(partial, "w+b") as file:
+        with os.fdopen(open_new(partial), "w+b") as file:
             write_to(file)
             file.flush()
             os.fsync(file.fileno())
@@ -124,8 +149,7 @@ def _replace_some(files: Iterable[tuple[Path, bytes]], durable: bool) -> list[Pa
             descriptors = []
             for path, content in files:
                 paths.append(path)
-                partial = _partial(path)
-                descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o666)
+                descriptor = open_new(_partial(path))
                 opened.callback(os.close, descriptor)
                 descriptors.append(descriptor)
                 write(descriptor, content)

@@ -14,14 +14,17 @@ from sim.store.disk import disk_errors
 
 
 class Lock:
-    """Exclusive right to write the run at `path`.
+    """Exclusive right to write the run at `path`; a link to it is the same run.
 
     Raises:
         StoreError: another process holds it; the message names process, host and time.
     """
 
     def __init__(self, path: Path):
-        self._path = path.with_name(f".{path.name}.lock")
+        real = Path(os.path.realpath(path))
+        self._path = real.with_name(f".{real.name}.lock")
+        if self._path.is_symlink():
+            raise StoreError(f"{self._path}: is a link, which no lock of a run is; remove it")
         with disk_errors(self._path):
             self._descriptor = self._acquire(path)
         holder = {
@@ -35,7 +38,7 @@ class Lock:
 
     def _acquire(self, path: Path) -> int:
         while True:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -67,11 +68,15 @@ def rewind(path: Path, record: Record, there: Checkpoint) -> Record:
     """Takes the store back to a checkpoint: one atomic replacement of the record.
 
     Raises:
-        ScenarioError: a folder of the store is missing.
+        ScenarioError: a folder of the store is missing, or a link: what is written would land elsewhere.
     """
     folders = [path / name for name in (*record.groups, *(a.path for a in record.arrays))]
-    if missing := [damaged(folder, "it is missing") for folder in folders if not folder.is_dir()]:
-        raise ScenarioError(missing)
+    why = {folder: "it is missing" for folder in folders if not folder.is_dir()}
+    for place, names, _ in os.walk(path):
+        inner = (Path(place, name) for name in names)
+        why |= {folder: "it is a link to another folder" for folder in inner if folder.is_symlink()}
+    if why:
+        raise ScenarioError([damaged(folder, text) for folder, text in why.items()])
     for partial in path.rglob(f"*{PARTIAL}"):
         partial.unlink()
     # the files of single arrays agree with one record at a time, so that a crash here leaves them known

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sim.errors import ScenarioError
-from sim.store.disk import disk_errors, replace_files
+from sim.store.disk import disk_errors, own_folder, replace_files
+from sim.store.place import appear, beside, recover
 from sim.sweeping.form import Sweep
 
 if TYPE_CHECKING:
@@ -34,9 +35,11 @@ class Parts:
 
         Raises:
             ScenarioError: there are members of another sweep, or there are some and `resume` is not asked.
+            StoreError: the disk, or the folder is a link to another place.
         """
+        own_folder(self.folder)
         there = self.folder / _IDENTITY
-        if there.exists():
+        if next(self.folder.glob("*.npz"), None) and there.exists():
             if not resume:
                 raise ScenarioError(f"{self.folder}: holds members of an interrupted sweep; use --resume")
             found = identity_in(there.read_bytes())
@@ -45,7 +48,6 @@ class Parts:
                     raise ScenarioError(f"{self.folder}: {name} is another one than of the members there")
             return
         with disk_errors(self.folder):
-            self.folder.mkdir(parents=True, exist_ok=True)
             replace_files([(there, json.dumps(self.identity, indent=1).encode())])
 
     def keep(self, name: str, result: dict[str, Any]) -> None:
@@ -145,15 +147,15 @@ def gathered(sweep: Sweep, parts: Parts, attrs: dict[str, Any]) -> xr.Dataset:
 
 def write_dataset(dataset: xr.Dataset, path: Path) -> None:
     """Write the dataset so that `path` holds the old content or the whole new one."""
-    beside = path.with_name(f".{path.name}.new")
     with disk_errors(path), warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*does not have a Zarr V3 specification.*")
         warnings.filterwarnings("ignore", message=".*Consolidated metadata.*")
-        shutil.rmtree(beside, ignore_errors=True)
-        dataset.to_zarr(beside, mode="w")
-        if path.exists():
-            shutil.rmtree(path)
-        beside.rename(path)
+        recover(path)
+        try:
+            dataset.to_zarr(beside(path, "new"), mode="w-")
+            appear(beside(path, "new"), path)
+        finally:
+            shutil.rmtree(beside(path, "new"), ignore_errors=True)
 
 
 def _coordinate(name: str, key: str, values: tuple[str, ...]) -> tuple:

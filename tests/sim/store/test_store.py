@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import warnings
@@ -270,3 +271,50 @@ def test_attributes_are_plain_json(tmp_path):
     assert root["seconds"] == {"fields": 1.5}
     assert root["wall"] == 2.0
     assert root["status"] == "complete"
+
+
+def test_a_lock_that_is_a_link_is_refused_and_what_it_leads_to_is_spared(tmp_path):
+    (tmp_path / "letters").write_text("dear all")
+    (tmp_path / ".run.zarr.lock").symlink_to(tmp_path / "letters")
+    with pytest.raises(StoreError, match=r"\.run\.zarr\.lock: is a link"):
+        toy.start(tmp_path / "run.zarr")
+    assert (tmp_path / "letters").read_text() == "dear all"
+
+
+def test_a_run_and_a_link_to_it_have_one_lock(tmp_path):
+    writer, _ = toy.start(tmp_path / "run.zarr")
+    (tmp_path / "elsewhere").mkdir()
+    link = tmp_path / "elsewhere" / "mine.zarr"
+    link.symlink_to(tmp_path / "run.zarr")
+    with pytest.raises(StoreError, match="locked by pid"):
+        toy.resume(link)
+    writer.close()
+    toy.resume(link)[0].close()
+    verify(tmp_path / "run.zarr")
+
+
+def test_a_half_written_file_that_is_a_link_is_replaced_not_followed(tmp_path):
+    (tmp_path / "letters").write_text("dear all")
+    out = tmp_path / "run.zarr"
+    writer, state = toy.start(out)
+    for name in ("zarr.json", ".checkpoints/000000002.npz", "cells/x/c.0"):
+        (out / f"{name}.partial").symlink_to(tmp_path / "letters")
+    state.advance(writer)
+    state.frame(writer)
+    state.commit(writer, "running")
+    writer.close()
+    assert (tmp_path / "letters").read_text() == "dear all"
+    verify(out)
+
+
+@pytest.mark.parametrize("name", ["cells", "cells/x", "lineage/cause/c", ".checkpoints"])
+def test_a_run_with_a_folder_elsewhere_is_not_gone_on_with(tmp_path, name):
+    out = tmp_path / "run.zarr"
+    toy.start(out)[0].close()
+    shutil.move(out / name, tmp_path / "elsewhere")
+    (out / name).symlink_to(tmp_path / "elsewhere")
+    before = sorted(p.name for p in (tmp_path / "elsewhere").rglob("*"))
+    with pytest.raises(ScenarioError, match="it is a link to another folder") as told:
+        toy.resume(out)
+    assert [p.file for p in told.value.problems] == [str(out / name)]
+    assert sorted(p.name for p in (tmp_path / "elsewhere").rglob("*")) == before

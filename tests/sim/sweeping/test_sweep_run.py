@@ -148,6 +148,23 @@ def test_members_of_another_sweep_are_not_taken(file, tmp_path):
         sweep(found, tmp_path / "out.zarr", resume=True)
 
 
+def test_members_are_written_into_no_folder_elsewhere(file, tmp_path):
+    (tmp_path / "elsewhere").mkdir()
+    (tmp_path / "out.zarr.parts").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(StoreError, match="is a link"):
+        Parts(tmp_path / "out.zarr", load_sweep(file), {"sweep": "x"}).begin(False)
+    assert not list((tmp_path / "elsewhere").iterdir())
+
+
+def test_a_sweep_of_which_nothing_is_finished_begins_again(file, tmp_path):
+    found = load_sweep(file)
+    Parts(tmp_path / "out.zarr", found, {"sweep": "x"}).begin(False)
+    Parts(tmp_path / "out.zarr", found, {"sweep": "y"}).begin(False)
+    Parts(tmp_path / "out.zarr", found, {"sweep": "y"}).keep("0-0", {"status": "done"})
+    with pytest.raises(ScenarioError, match="use --resume"):
+        Parts(tmp_path / "out.zarr", found, {"sweep": "y"}).begin(False)
+
+
 def test_a_member_that_fails_is_told_and_the_others_are_there(file, tmp_path):
     found = load_sweep(file)
     failing = run_member(
