@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    import torch
 
 #: rows that go through together; a last block is filled up with zeros
 BLOCK = 1024
@@ -25,3 +29,17 @@ def in_blocks(function: Callable[..., np.ndarray], width: int, *columns: np.ndar
             blocks.append(block)
         out[first : first + BLOCK] = function(*blocks)[: len(out) - first]
     return out
+
+
+def rows_times(rows: torch.Tensor, matrix: torch.Tensor) -> torch.Tensor:
+    """`rows` (…, n, k) @ `matrix` (…, k, m), a row's bits the same wherever it stands among the n.
+
+    Rows of an odd number of doubles begin now at a multiple of 16 bytes, now between two, and some libraries sum them
+    in another order there: these are made even by a zero.
+    """
+    from torch.nn.functional import pad
+
+    k, m = matrix.shape[-2:]
+    if k % 2 or m % 2:
+        rows, matrix = pad(rows, (0, k % 2)), pad(matrix, (0, m % 2, 0, k % 2))
+    return (rows @ matrix)[..., :m]

@@ -17,6 +17,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from neural.blocks import rows_times
+
 RATES = ("division", "apoptosis", "lysis", "clearance")
 UNIT = "1/min"
 MEANING = {
@@ -62,7 +64,7 @@ class RateDecoders(nn.Module):
 
     def forward(self, r: torch.Tensor, message: torch.Tensor) -> torch.Tensor:
         """Rates (member, n, 4) in the order of RATES, for r (member, n, d) and message (member, n, 1)."""
-        q = r @ (self.pattern + self.readout).transpose(1, 2)
+        q = rows_times(r, (self.pattern + self.readout).transpose(1, 2))
         crowd = message[..., :1].clamp(0.0, 1.5)
         half, power = torch.exp(self.log_contact).unbind(1)
         contact = 1.0 / (1.0 + (crowd[..., 0].clamp_min(1e-6) / half[:, None]) ** power[:, None])

@@ -18,6 +18,8 @@ from collections.abc import Sequence
 import torch
 from torch import nn
 
+from neural.blocks import rows_times
+
 _SMALLEST_DOSE = 1e-12
 # no component is faster than this [min], so that steps of an hour are accurate
 _SHORTEST_TAU = 120.0
@@ -99,12 +101,15 @@ class DrugDynamics(nn.Module):
         """The learned residual (member, n, d); zero at r = 0 without drugs, whatever the message."""
         inputs = torch.cat([r, drive, message], -1)
         still = torch.cat([torch.zeros_like(r), torch.zeros_like(drive), message], -1)
-        raised = torch.tanh(inputs @ self.w_in + self.b_in) - torch.tanh(still @ self.w_in + self.b_in)
-        return self.residual * torch.tanh(raised @ self.w_out)
+        raised = self._raised(inputs) - self._raised(still)
+        return self.residual * torch.tanh(rows_times(raised, self.w_out))
+
+    def _raised(self, inputs: torch.Tensor) -> torch.Tensor:
+        return torch.tanh(rows_times(inputs, self.w_in) + self.b_in)
 
     def forward(self, r: torch.Tensor, drive: torch.Tensor, message: torch.Tensor) -> torch.Tensor:
         """dr/dt (member, n, d) [1/min] for r (member, n, d), drive of `drive`, message (member, n, m)."""
-        forward = r @ (self.coupling * self.below).transpose(1, 2)
+        forward = rows_times(r, (self.coupling * self.below).transpose(1, 2))
         pull = drive + forward - r + self.network(r, drive, message)
         return self.scale * pull / self.tau()[:, None]
 

@@ -21,7 +21,7 @@ import numpy as np
 
 from neural import weights
 from neural.blocks import in_blocks
-from neural.members import all_members, one_member
+from neural.members import Ensemble, all_members, one_member
 from neural.threads import one_thread
 
 if TYPE_CHECKING:
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
 
     from neural.decoders import RateDecoders
     from neural.dynamics import DrugDynamics
-    from neural.population import Monolayer
 
 _NORMAL_90 = 1.6448536269514722
 
@@ -158,16 +157,19 @@ class Manipulator(weights.Weighted):
         self,
         ur: np.ndarray,
         times: np.ndarray | Sequence[float],
-        conditions: np.ndarray | Mapping[str, Any],
+        conditions: np.ndarray | Mapping[str, Any] | Sequence[Any],
         message: np.ndarray | float | None = None,
         live_area: np.ndarray | float | None = None,
         method: str = "rk4",
+        breaks: Sequence[float] = (),
     ) -> xarray.Dataset:
         """Time courses with 90 % intervals.
 
         Args:
             ur: (n, d) or (d,), at the first of `times`; times: (T,) [min], ascending.
-            conditions: (n, c), or a mapping from condition to a dose or (n,) doses (absent ones are 0).
+            conditions: (n, c), or a mapping from condition to a dose or (n,) doses (absent ones are 0); with
+                `breaks`, (S, n, c) or a list of S such, each held up to its break.
+            breaks: (S - 1,) times [min] at which the doses change, ascending, after the first of `times`.
             message: confluence held over the time course, scalar or (n,); 0 by default.
             live_area: % of the image covered at the start, scalar or (n,): the population is followed and
                 its own live area is the message.
@@ -185,40 +187,35 @@ class Manipulator(weights.Weighted):
             ValueError: a shape that does not fit, no time, or values that are not finite; a dose, message or
                 live area below 0.
         """
-        import torch
         import xarray as xr
 
-        dose = _within(self._doses(conditions), "conditions", 0.0, len(self.condition_names))
+        held = conditions if len(breaks) else [conditions]
+        doses = [_within(self._doses(c), "conditions", 0.0, len(self.condition_names)) for c in held]
+        _check_breaks(breaks, len(doses), times)
         start = _within(np.atleast_2d(np.asarray(ur, float)), "ur", -np.inf, self.dimension)
         for name, given in (("message", message), ("live_area", live_area)):
             if given is not None:
                 _within(np.asarray(given, float), name, 0.0)
-        if not np.size(times):
-            raise ValueError("times must be a list of at least one time")
-        n = max(len(dose), len(start), *(np.size(a) for a in (message, live_area) if a is not None), 0)
-        dose, start = (np.broadcast_to(a, (n, a.shape[1])) for a in (dose, start))
-        r, people = self._course(start, times, dose, message, live_area, method)
-        with one_thread(), torch.no_grad():
-            crowd = self._monolayer().heard(people[..., :1])
-            if live_area is None:
-                crowd = torch.tensor(_column(message, n)).expand(r.shape[:3])[..., None]
-            rates = torch.stack([self._decoders(r[i], crowd[i]) for i in range(len(r))])
+        sizes = [np.size(given) for given in (message, live_area) if given is not None]
+        n = max(*map(len, doses), len(start), *sizes, 0)
+        start, *doses = (np.broadcast_to(a, (n, a.shape[1])) for a in (start, *doses))
+        r, rates, people = self._course(start, times, np.stack(doses), message, live_area, method, breaks)
         names = [f"ur.{self.space}[{k}]" for k in range(self.dimension)]
         units = ["1"] * self.dimension
         names += [f"decoder.{d}" for d in self.decoder_names]
         units += [self.card.decoder_units[d] for d in self.decoder_names]
-        bounds = [_spread(torch.cat([r, rates], -1).numpy())]
+        bounds = [_spread(np.concatenate([r, rates], -1))]
         if live_area is not None:
             from neural.population import CHANNELS
 
             names += [f"channel.{c}" for c in CHANNELS]
             units += ["percent"] * len(CHANNELS)
-            bounds.append(self._interval(self._signals(people.numpy())))
+            bounds.append(self._interval(self._signals(people)))
         mean, lower, upper = (np.concatenate([b[i] for b in bounds], -1) for i in range(3))
         dims = ("cell", "time", "quantity")
         return xr.Dataset(
             {"mean": (dims, mean), "lower": (dims, lower), "upper": (dims, upper)}
-            | {"extrapolated": ("cell", self.extrapolated(dose))},
+            | {"extrapolated": ("cell", np.any([self.extrapolated(dose) for dose in doses], axis=0))},
             coords={
                 "time": ("time", np.asarray(times, float), {"units": "min"}),
                 "quantity": names,
@@ -269,7 +266,7 @@ class Manipulator(weights.Weighted):
                 "tau": dynamics.tau()[0].numpy(),
             }
 
-    def _doses(self, conditions: np.ndarray | Mapping[str, Any]) -> np.ndarray:
+    def _doses(self, conditions: Any) -> np.ndarray:
         if not isinstance(conditions, Mapping):
             return np.atleast_2d(np.asarray(conditions, float))
         unknown = sorted(set(conditions) - set(self.condition_names))
@@ -284,45 +281,42 @@ class Manipulator(weights.Weighted):
         self,
         ur: np.ndarray,
         times: np.ndarray | Sequence[float],
-        dose: np.ndarray,
+        doses: np.ndarray,
         message: np.ndarray | float | None,
         live_area: np.ndarray | float | None,
-        method: str,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Every member's representations (T, member, n, d) and populations (T, member, n, 3)."""
-        import torch
-
-        from neural.population import grow
-
-        n, members = len(dose), int(self.card.architecture["members"])
-        with one_thread(), torch.no_grad():
-            live = torch.tensor(_column(live_area, n)).expand(members, n)[..., None]
-            shares = torch.as_tensor(self._tensors["instrument.start"])[:, None, :]
-            return grow(
-                self._dynamics,
-                self._decoders,
-                torch.tensor(np.array(ur)).expand(members, n, self.dimension),
-                torch.cat([live, live * shares], -1),
-                self._dynamics.drive(torch.tensor(np.array(dose))),
-                torch.as_tensor(np.asarray(times, float)),
-                float(self.card.architecture["step"]),
-                confluence=None if live_area is not None else torch.tensor(_column(message, n)),
-                method=method,
-                monolayer=self._monolayer(),
-            )
-
-    def _monolayer(self) -> Monolayer:
+        method: str = "rk4",
+        breaks: Sequence[float] = (),
+    ) -> tuple[np.ndarray, ...]:
+        """Every member's representations, rates and populations, as `Ensemble.courses` gives them."""
         from neural.population import Monolayer
 
-        return Monolayer(**self.card.architecture.get("monolayer", {}))
+        ensemble = Ensemble(
+            self._dynamics,
+            self._decoders,
+            self._tensors["instrument.start"],
+            float(self.card.architecture["step"]),
+            Monolayer(**self.card.architecture.get("monolayer", {})),
+        )
+        n = len(ur)
+        crowd, live = _column(message, n), None if live_area is None else _column(live_area, n)
+        return ensemble.courses(ur, np.asarray(times, float), doses, crowd, live, method, breaks)
 
     def member_signals(
-        self, ur: np.ndarray, times: np.ndarray, conditions: np.ndarray, live_area: np.ndarray
+        self,
+        ur: np.ndarray,
+        times: np.ndarray,
+        conditions: np.ndarray,
+        live_area: np.ndarray,
+        breaks: Sequence[float] = (),
     ) -> np.ndarray:
-        """Each member's log2(channel + eps) (T, member, n, 3) of wells (n,), to calibrate intervals with."""
-        start = np.broadcast_to(np.atleast_2d(ur), (len(conditions), self.dimension))
-        _, people = self._course(start, times, np.asarray(conditions, float), None, live_area, "rk4")
-        return self._signals(people.numpy())
+        """Each member's log2(channel + eps) (T, member, n, 3) of wells (n,), to calibrate intervals with.
+
+        `conditions` (n, c), or (S, n, c) with `breaks` as in `evolve`.
+        """
+        doses = np.asarray(conditions, float)
+        doses = doses if len(breaks) else doses[None]
+        start = np.broadcast_to(np.atleast_2d(ur), (doses.shape[1], self.dimension))
+        return self._signals(self._course(start, times, doses, None, live_area, breaks=breaks)[2])
 
     def _signals(self, people: np.ndarray) -> np.ndarray:
         from neural.population import EPSILON
@@ -362,6 +356,20 @@ def _within(values: np.ndarray, name: str, low: float, width: int | None = None)
     if not (np.isfinite(values).all() and (values >= low).all()):
         raise ValueError(f"{name} must be finite{' and not below 0' if low == 0 else ''}")
     return values
+
+
+def _check_breaks(breaks: Sequence[float], held: int, times: np.ndarray | Sequence[float]) -> None:
+    """Times and breaks must ascend and be finite, and there must be doses before and after every break."""
+    at = np.asarray(times, float)
+    if at.ndim != 1 or not at.size:
+        raise ValueError("times must be a list of at least one time")
+    if held != len(breaks) + 1:
+        raise ValueError(
+            f"{len(breaks)} breaks need {len(breaks) + 1} conditions, each held in turn (got {held})"
+        )
+    edges = np.array([at[0], *breaks], float)
+    if not (np.isfinite(edges).all() and (np.diff(edges) > 0).all()):
+        raise ValueError(f"breaks must ascend from the first time on (got {list(breaks)})")
 
 
 def _column(value: np.ndarray | float | None, n: int) -> np.ndarray:

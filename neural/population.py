@@ -13,7 +13,7 @@ simulated monolayer, not of these measurements; without them the message `conflu
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
@@ -65,31 +65,35 @@ def grow(
     decoders: RateDecoders,
     r0: torch.Tensor,
     population0: torch.Tensor,
-    drive: torch.Tensor,
+    drive: torch.Tensor | Sequence[torch.Tensor],
     times: torch.Tensor,
     step: float,
     rate_factor: torch.Tensor | None = None,
     confluence: torch.Tensor | None = None,
     method: str = "rk4",
     monolayer: Monolayer | None = None,
+    breaks: Sequence[float] = (),
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Integrate representation and population together.
 
     Args:
-        r0: (member, n, d); population0: (member, n, 3) in % of the image, live as covered; drive: (member, n, d).
+        r0: (member, n, d); population0: (member, n, 3) in % of the image, live as covered.
+        drive: (member, n, d), or a list of such, each held up to its break.
         times: (T,) [min], the first being the start; step: largest step of rk4 [min].
         rate_factor: (member, n, 4) factors on the rates (a laboratory's day-to-day), or None.
         confluence: (n,) to hold the message fixed instead of taking the well's own live area, or None.
         method: "rk4" (fixed step) or "dopri5" (relative tolerance 1e-7).
         monolayer: how the cells lie; spread at random where None.
+        breaks: times [min] at which the drive changes, ascending; no step goes across one.
 
     Returns:
         r (T, member, n, d) and populations (T, member, n, 3), live as covered.
     """
     d, lie = r0.shape[-1], monolayer or Monolayer()
 
-    def rhs(_t: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
-        r, live, apoptotic, dead = y[..., :d], y[..., d], y[..., d + 1], y[..., d + 2]
+    def rhs(held: torch.Tensor, y: torch.Tensor) -> torch.Tensor:
+        r = y[..., :d].contiguous()
+        live, apoptotic, dead = y[..., d], y[..., d + 1], y[..., d + 2]
         crowd = lie.heard(lie.covered(live)) if confluence is None else confluence.expand(live.shape)
         message = crowd[..., None]
         rates = decoders(r, message)
@@ -98,11 +102,37 @@ def grow(
         division, apoptosis, lysis, clearance = rates.unbind(-1)
         dying, lysing = apoptosis * live, lysis * apoptotic
         flows = torch.stack([division * live - dying, dying - lysing, lysing - clearance * dead], -1)
-        return torch.cat([dynamics(r, drive, message), flows], -1)
+        return torch.cat([dynamics(r, held, message), flows], -1)
 
     start = torch.cat([r0, lie.area(population0[..., :1]), population0[..., 1:]], -1)
-    y = integrate(rhs, start, times, step, method)
+    drives = [drive] if isinstance(drive, torch.Tensor) else list(drive)
+    y = _in_stretches(rhs, start, drives, times, breaks, step, method)
     return y[..., :d], torch.cat([lie.covered(y[..., d : d + 1]), y[..., d + 1 :]], -1)
+
+
+def _in_stretches(
+    rhs: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    y0: torch.Tensor,
+    held: Sequence[torch.Tensor],
+    times: torch.Tensor,
+    breaks: Sequence[float],
+    step: float,
+    method: str,
+) -> torch.Tensor:
+    """States at `times` of dy/dt = rhs(held, y), where what is held changes at the breaks."""
+    edges = [b for b in breaks if b < float(times[-1])]
+    y, found = y0, []
+    for k, now in enumerate(held[: len(edges) + 1]):
+        begin, end = (edges[k - 1] if k else None), (edges[k] if k < len(edges) else None)
+        inside = times if begin is None else times[times > begin]
+        inside = inside if end is None else inside[inside <= end]
+        before = [] if begin is None else [begin]
+        after = [] if end is None or (len(inside) and float(inside[-1]) == end) else [end]
+        at = torch.cat([times.new_tensor(before), inside, times.new_tensor(after)])
+        course = integrate(lambda _t, y, now=now: rhs(now, y), y, at, step, method)
+        found.append(course[len(before) : len(before) + len(inside)])
+        y = course[-1]
+    return torch.cat(found)
 
 
 def integrate(

@@ -41,6 +41,24 @@ def value_of_measuring(covariance: np.ndarray, noise: np.ndarray | float) -> np.
     Source: Cohn, Ghahramani, Jordan, J. Artif. Intell. Res. 4 (1996), choosing data by the expected variance left;
     exact for Gaussians.
     """
-    whole = float(np.trace(covariance))
-    own = np.maximum(np.diag(covariance), 0.0) + noise
-    return (covariance**2).sum(1) / np.maximum(own, 1e-300) / max(whole, 1e-300)
+    own = np.maximum(np.diag(covariance), 0.0)
+    return _share((covariance**2).sum(1), own, noise)
+
+
+def value_by_members(apart: np.ndarray, noise: np.ndarray | float) -> np.ndarray:
+    """`value_of_measuring` where members (m, member) of an ensemble stand for what is not known.
+
+    Args:
+        apart: how far each member is from the ensemble's mean.
+        noise: as above.
+
+    The covariance apart apart' / members is never built: memory goes with the rows, not with their square.
+    """
+    members = apart.shape[1]
+    between = apart.T @ apart / members
+    squares = np.einsum("im,mk,ik->i", apart, between, apart) / members
+    return _share(squares, (apart**2).mean(1), noise)
+
+
+def _share(squares: np.ndarray, own: np.ndarray, noise: np.ndarray | float) -> np.ndarray:
+    return squares / np.maximum(own + noise, 1e-300) / max(float(own.sum()), 1e-300)

@@ -13,6 +13,8 @@ import numpy as np
 import torch
 from torch import nn
 
+from neural.blocks import rows_times
+
 
 class MLPField(nn.Module):
     """dy/dt (n, d) of states y (n, d) under controls u (n, c).
@@ -54,8 +56,9 @@ class MLPField(nn.Module):
             inputs.append(torch.as_tensor(t, dtype=y.dtype, device=y.device).expand(*y.shape[:-1], 1))
         x = torch.cat(inputs, -1)
         for layer in self.layers[:-1]:
-            x = torch.tanh(layer(x))
-        return nn.functional.linear(x, *self._last())
+            assert isinstance(layer, nn.Linear)
+            x = torch.tanh(_affine(x, layer.weight, layer.bias))
+        return _affine(x, *self._last())
 
     def parts(self) -> list[torch.Tensor]:
         """The weights as the solver takes them: W_y, W_u, w_t, b of the first layer, then W, b of each further one.
@@ -77,6 +80,12 @@ class MLPField(nn.Module):
             return last.weight, last.bias
         free = self.free.to(last.weight.dtype)
         return free @ last.weight, free @ last.bias
+
+
+def _affine(x: torch.Tensor, weight: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
+    """`nn.functional.linear`, with the bits of a row the same wherever it stands."""
+    odd = weight.shape[0] % 2 or weight.shape[1] % 2
+    return rows_times(x, weight.t()) + bias if odd else nn.functional.linear(x, weight, bias)
 
 
 def unconserved(sums: np.ndarray | Sequence[Sequence[float]], dimension: int) -> np.ndarray:

@@ -9,6 +9,8 @@ import torch
 
 from neural import Manipulator, weights
 from neural.blocks import BLOCK
+from neural.decoders import RATES, RateDecoders
+from neural.dynamics import DrugDynamics
 from neural.errors import WeightsError
 
 WEIGHTS = Path(__file__).parents[2] / "scenarios" / "weights" / "pc9_drugs.safetensors"
@@ -61,6 +63,32 @@ def test_bits_do_not_depend_on_order_threads_or_company(drugs):
         assert torch.get_num_threads() == 2
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize("d", [5, 7])
+def test_bits_do_not_depend_on_order_in_spaces_of_odd_dimension(d):
+    """Rows of an odd number of doubles begin at two kinds of addresses: libraries sum them in two orders."""
+    rng = np.random.default_rng(d)
+    sizes = {"dynamics": DrugDynamics(1, 3, d, 1, 5), "decoders": RateDecoders(1, [[0.1] * d] * 4)}
+    tensors = {
+        f"{part}.{name}": rng.normal(size=value.shape) if value.ndim > 1 else np.ones(value.shape)
+        for part, module in sizes.items()
+        for name, value in module.state_dict().items()
+    }
+    raw = {
+        "conditions": [{"name": c, "unit": "uM", "range": [0.0, 1.0]} for c in "abc"],
+        "space": {"name": "odd", "dimension": d},
+        "messages": [{"name": "confluence"}],
+        "decoders": [{"name": n, "unit": "1/min"} for n in RATES],
+    }
+    a = {"members": 1, "hidden": 5, "residual": 0.5, "step": 60.0, "pattern": [[0.1] * d] * 4}
+    odd = Manipulator(weights.Card("manipulator", "odd", a, {}, "", raw), tensors)
+    ur, dose, said = (rng.uniform(0, 1, (41, k)) for k in (d, 3, 1))
+    whole, rates = odd.step(ur, dose, said, 30.0), odd.decode(ur, dose, said)
+    order = rng.permutation(41)
+    np.testing.assert_array_equal(odd.step(ur[order], dose[order], said[order], 30.0), whole[order])
+    for name, value in odd.decode(ur[order], dose[order], said[order]).items():
+        np.testing.assert_array_equal(value, rates[name][order])
 
 
 def test_no_cells_is_no_error(drugs):
@@ -184,6 +212,8 @@ def test_evolve_has_ordered_intervals_and_flags_new_doses(drugs):
         ({"times": []}, "at least one time"),
         ({"message": np.inf}, "message must be finite"),
         ({"live_area": -1.0}, "live_area must be finite and not below 0"),
+        ({"breaks": [30.0], "conditions": [{}]}, r"1 breaks need 2 conditions, each held in turn \(got 1\)"),
+        ({"breaks": [0.0], "conditions": [{}, {}]}, "breaks must ascend from the first time on"),
     ],
 )
 def test_what_cannot_evolve_is_refused(drugs, changed, says):
@@ -200,6 +230,18 @@ def test_held_confluence_agrees_with_stepping(drugs):
         steps = drugs.step(steps, dose, said, 60.0)
     whole = drugs.step(ur, dose, said, 600.0)
     np.testing.assert_allclose(steps, whole, atol=2e-3)
+
+
+def test_evolve_goes_on_from_where_doses_change(drugs):
+    """Between its breaks a course is one of held doses, which begins where the other ended."""
+    ur = drugs.initial("untreated")
+    doses = [{"thz1": 0.1}, {"erlotinib": 0.1}]
+    both = drugs.evolve(ur, [0.0, 600.0, 1200.0], doses, breaks=[600.0])["mean"].values[0]
+    first = drugs.evolve(ur, [0.0, 600.0], doses[0])["mean"].values[0]
+    np.testing.assert_array_equal(both[:2], first)
+    exact = drugs.evolve(ur, [0.0, 600.0, 1200.0], doses, breaks=[600.0], method="dopri5")["mean"].values[0]
+    np.testing.assert_allclose(both, exact, atol=1e-3)
+    assert np.abs(both[2] - drugs.evolve(ur, [0.0, 1200.0], doses[0])["mean"].values[0, -1]).max() > 0.05
 
 
 def test_confluence_may_differ_by_cell(drugs):

@@ -8,6 +8,7 @@ import pytest
 from neural import Manipulator
 from neural.errors import TrainingError
 from neural.predict import predict_table, read_conditions
+from neural.uncertainty import value_by_members, value_of_measuring
 
 WEIGHTS = Path(__file__).parents[2] / "scenarios" / "weights" / "pc9_drugs.safetensors"
 
@@ -50,6 +51,10 @@ def test_numbers_are_those_of_evolve(tmp_path):
         ("live_area,confluence\n10,0.1\n", 1, "confluence", "not both"),
         ("", 1, None, "no condition"),
         ("erlotinib\n", 1, None, "no condition"),
+        ("erlotinib,at\n1,6\n", 2, "at", "first row of a condition is at 0"),
+        ("erlotinib,at\n1,0\n0,6\n2,6\n", 4, "at", "after that of the row above"),
+        ("erlotinib,at\n1,0\n0,72\n", 3, "at", "before the end at 72 h"),
+        ("erlotinib,at,hours\n1,0,24\n0,6,48\n", 3, "hours", "that of the row above"),
     ],
 )
 def test_wrong_tables_name_line_and_column(tmp_path, text, line, column, message):
@@ -78,3 +83,47 @@ def test_what_the_wells_have_no_say_in_is_flagged(tmp_path):
     ]
     assert found["gain"].between(0, 1).all()
     assert found["gain"].nunique() > 1
+
+
+def test_a_condition_has_the_same_bits_in_any_company_and_many_go_together(tmp_path, monkeypatch):
+    rng = np.random.default_rng(0)
+    lines = [f"{rng.uniform(0, 0.3)},{rng.uniform(0, 0.2)},{rng.choice([3, 6, 4.5])}" for _ in range(150)]
+    courses = []
+    evolve = Manipulator.evolve
+    monkeypatch.setattr(Manipulator, "evolve", lambda *a, **k: courses.append(1) or evolve(*a, **k))
+    table = tmp_path / "c.csv"
+    table.write_text("erlotinib,thz1,hours\n" + "\n".join(lines) + "\n")
+    whole = predict_table(WEIGHTS, table)
+    assert len(courses) <= 4
+    for i in (0, 77, 149):
+        table.write_text("erlotinib,thz1,hours\n" + lines[i] + "\n")
+        alone = predict_table(WEIGHTS, table).drop(columns=["condition", "gain"])
+        rows = whole[whole.condition == i].drop(columns=["condition", "gain"]).reset_index(drop=True)
+        assert rows.equals(alone)
+
+
+def test_doses_that_change_are_those_of_evolve_and_flagged(tmp_path):
+    """A wash-out at 5 h: as a course with a break, and as the same course up to there."""
+    table = tmp_path / "c.csv"
+    table.write_text("thz1,at,hours\n0.1,0,9\n0.1,0,9\n0,5,9\n0.1,0,90\n")
+    rows = predict_table(WEIGHTS, table)
+    held, washed = (rows[rows.condition == k].set_index("time") for k in (0, 1))
+    assert washed["thz1"].tolist() == [0.1, 0.1, 0.0, 0.0]
+    death = "decoder.apoptosis"
+    assert washed[death][3] == held[death][3] and washed[death][9] < held[death][9]
+    model = Manipulator.load(WEIGHTS)
+    doses = [{"thz1": 0.1}, {"thz1": 0.0}]
+    times, start = np.arange(4) * 180.0, model.initial("untreated")
+    course = model.evolve(start, times, doses, live_area=10.0, breaks=[300.0])
+    np.testing.assert_array_equal(washed[death], course["mean"].sel(quantity=death)[0])
+    exact = model.evolve(start, times, doses, live_area=10.0, breaks=[300.0], method="dopri5")
+    live = "channel.live_area"
+    np.testing.assert_allclose(washed[live], exact["mean"].sel(quantity=live)[0], rtol=1e-3)
+    assert washed["flag"].iloc[0] == "doses change, those learned of were held"
+    assert rows[rows.condition == 2]["flag"].iloc[0] == "hours above 72"
+
+
+def test_what_members_tell_of_a_measurement_is_what_their_covariance_tells():
+    apart = np.random.default_rng(0).normal(size=(7, 5))
+    whole = value_of_measuring(apart @ apart.T / 5, 0.3)
+    np.testing.assert_allclose(value_by_members(apart, 0.3), whole, rtol=1e-12)
