@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -9,9 +10,14 @@ import numpy as np
 
 Mode = Literal["set", "add", "scale", "increase", "decrease"]
 
+_LARGEST = sys.float_info.max
+
 
 class Response(Protocol):
-    """How the target answers to the source: a function of one value per cell."""
+    """How the target answers to the source: a function of one value per cell.
+
+    Those that are formulas (`Identity`, `Linear`, `Hill`) answer to tensors of torch too, with gradients.
+    """
 
     @property
     def label(self) -> str: ...
@@ -62,11 +68,13 @@ class Hill:
         )
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
-        with np.errstate(over="ignore", invalid="ignore"):
-            ratio = (np.maximum(x, 0.0) / self.half_max) ** self.power
-            share = 1.0 / (1.0 + ratio) if self.falling else ratio / (1.0 + ratio)
-        # a ratio that overflows is saturated, not undefined
-        share = np.where(np.isinf(ratio), 0.0 if self.falling else 1.0, share)
+        with np.errstate(over="ignore"):
+            ratio = (x.clip(0.0) / self.half_max) ** self.power
+        if self.falling:
+            share = 1.0 / (1.0 + ratio)
+        else:
+            ratio = ratio.clip(max=_LARGEST)  # what overflows is saturated, not undefined
+            share = ratio / (1.0 + ratio)
         return self.low + (self.high - self.low) * share
 
 
@@ -102,7 +110,7 @@ class Towards:
 
     def __call__(self, x: np.ndarray) -> np.ndarray:
         with np.errstate(over="ignore"):
-            return (np.maximum(x, 0.0) / self.half_max) ** self.power
+            return (x.clip(0.0) / self.half_max) ** self.power
 
 
 @dataclass(frozen=True)

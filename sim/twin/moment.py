@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 
-from sim.core.coupling import Hill, Linear
 from sim.core.quantity import aggregate_of
 from sim.errors import SimulationError
 from sim.processes.manipulator import ManipulatorProcess
@@ -95,7 +94,7 @@ class Moment:
             value = twin.undriven(name)
             value = value if learned is None else learned.expand(len(value))
         for c in twin.couplings.get(name, ()):
-            answer = _response(c.response, self.of(c.source) * c.factor)
+            answer = cast(Any, c.response)(self.of(c.source) * c.factor)
             if c.mode != "set":
                 answer = value + answer if c.mode == "add" else value * answer
             value = torch.where(twin.held_by(c, process), answer, value)
@@ -150,16 +149,6 @@ class Moment:
                 here = torch.full((len(self.living),), torch.nan, dtype=torch.float64)
                 return here.index_put((rows,), rates[:, column])
         raise SimulationError(f"{name}: has no gradient here")
-
-
-def _response(response: Any, x: Tensor) -> Tensor:
-    if isinstance(response, Linear):
-        return response.intercept + response.slope * x
-    if isinstance(response, Hill):
-        raised = (x.clamp_min(0.0) / response.half_max) ** response.power
-        share = 1.0 / (1.0 + raised) if response.falling else raised / (1.0 + raised)
-        return response.low + (response.high - response.low) * share
-    return x
 
 
 def nearest_images(away: Tensor, box: BoxSettings) -> Tensor:

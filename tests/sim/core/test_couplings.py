@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from sim.core.coupling import Coupling, Hill, Identity, Linear, Table
 
@@ -30,6 +31,17 @@ def test_hill_of_negative_and_huge_values_is_at_its_ends():
     with np.errstate(all="raise"):
         assert np.array_equal(Hill(1.0, 8)(np.array([-3.0, 1e200])), [0, 1])
         assert np.array_equal(Hill(1.0, 8, falling=True)(np.array([-3.0, 1e200])), [1, 0])
+
+
+@pytest.mark.parametrize("response", [Identity(), Linear(2.0, 1.0), Hill(0.5, 3), Hill(0.5, 3, falling=True)])
+def test_formulas_answer_to_tensors_too(response):
+    x = np.array([-1.0, 0.0, 0.5, 2.0, 1e200])
+    tensor = torch.tensor(x, requires_grad=True)
+    found = response(tensor)
+    np.testing.assert_allclose(found.detach().numpy(), response(x), rtol=1e-15)
+    found[2].backward()
+    slope = (response(np.array([0.5 + 1e-6])) - response(np.array([0.5 - 1e-6])))[0] / 2e-6
+    assert tensor.grad[2] == pytest.approx(slope, rel=1e-6)
 
 
 def test_table_is_straight_between_points_and_flat_outside():
