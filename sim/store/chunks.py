@@ -35,16 +35,20 @@ def encode(array: Array, body: bytes) -> bytes:
     return packed + struct.pack("<I", google_crc32c.value(packed))
 
 
+def is_whole(stored: bytes) -> bool:
+    """Whether the bytes of a chunk's file are those that were written."""
+    return len(stored) > 4 and struct.pack("<I", google_crc32c.value(stored[:-4])) == stored[-4:]
+
+
 def decode(array: Array, stored: bytes) -> bytes:
     """The plain bytes of one chunk.
 
     Raises:
         Damaged: the checksum differs, or the chunk is too short.
     """
-    packed = stored[:-4]
-    if len(stored) < 5 or struct.pack("<I", google_crc32c.value(packed)) != stored[-4:]:
+    if not is_whole(stored):
         raise Damaged
-    return bytes((Zstd() if array.dtype == STRING else Blosc()).decode(packed))
+    return bytes((Zstd() if array.dtype == STRING else Blosc()).decode(stored[:-4]))
 
 
 def to_bytes(array: Array, rows: Any) -> bytes:

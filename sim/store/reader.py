@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sim.errors import ScenarioError
-from sim.store.verify import digest, verify
+from sim.store.verify import digest, require_chunks, verify
 
 if TYPE_CHECKING:
     import anndata
@@ -21,14 +21,16 @@ def open_run(path: Path | str) -> xr.DataTree:
     """The run at `path`, finished or not, read when its values are used.
 
     Raises:
-        ScenarioError: there is no run.
+        ScenarioError: there is no run, or a chunk is missing; where values are used, also that one is damaged.
     """
     import xarray as xr
 
+    from sim.store.guarded import RunFiles
     from sim.store.record import read_record
 
-    read_record(Path(path))
-    return xr.open_datatree(path, engine="zarr")
+    path = Path(path)
+    require_chunks(path, read_record(path))
+    return xr.open_datatree(RunFiles(path, read_only=True), engine="zarr")  # type: ignore[arg-type]
 
 
 def cells_at(tree: xr.DataTree, time: float) -> xr.Dataset:

@@ -6,7 +6,9 @@ it must be. Files that a crash left half-written (`*.partial`) are not part of a
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import os
 import re
 import zlib
 from collections.abc import Iterator
@@ -32,6 +34,18 @@ def verify(path: Path | str) -> None:
     """
     path = Path(path)
     _check(path, read_record(path))
+
+
+def require_chunks(path: Path, record: Record) -> None:
+    """Looks whether every chunk is there; reads none.
+
+    Raises:
+        ScenarioError: each missing chunk is a problem.
+    """
+    names = functools.cache(_names)
+    files = (path / array.path / key for array in record.arrays for key in _chunks(record, array))
+    if missing := [damaged(file, "it is missing") for file in files if file.name not in names(file.parent)]:
+        raise ScenarioError(missing)
 
 
 def digest(path: Path | str) -> str:
@@ -130,6 +144,13 @@ def _checkpoints(path: Path) -> Iterator[Problem]:
             checkpoints.load(path, number)
         except BadCheckpoint as why:
             yield damaged(path / checkpoints.FOLDER / f"{number:09d}.npz", str(why))
+
+
+def _names(folder: Path) -> set[str]:
+    try:
+        return set(os.listdir(folder))
+    except OSError:
+        return set()
 
 
 def _content(file: Path) -> bytes | None:

@@ -68,6 +68,32 @@ def test_a_missing_or_shortened_or_stale_file_is_found(run, tmp_path):
         verify(out)
 
 
+def test_a_missing_chunk_is_told_when_a_run_is_opened(run, tmp_path):
+    copy = shutil.copytree(run, tmp_path / "copy.zarr")
+    gone = [copy / "cells/x/c.0", copy / "summary/count/c.0.0"]
+    for file in gone:
+        file.unlink()
+    with pytest.raises(ScenarioError) as caught:
+        open_run(copy)
+    assert {p.file for p in caught.value.problems} == set(map(str, gone))
+    assert all("it is missing" in line for line in caught.value.lines())
+
+
+@pytest.mark.parametrize("left", [0, 3, -3])
+def test_a_damaged_chunk_is_told_when_it_is_read_and_nothing_is_made_up(run, tmp_path, left):
+    copy = shutil.copytree(run, tmp_path / "copy.zarr")
+    file = copy / "cells/x/c.0"
+    file.write_bytes(file.read_bytes()[:left])
+    tree = open_run(copy)
+    assert len(tree["cells/y"].values)
+    for _ in range(2):
+        with pytest.raises(ScenarioError, match=r"cells/x/c\.0: damaged"):
+            tree["cells/x"].values  # noqa: B018
+    file.unlink()
+    with pytest.raises(ScenarioError, match=r"cells/x/c\.0: damaged: it is missing"):
+        tree["cells/x"].load()
+
+
 def test_several_damages_are_named_together(run, tmp_path):
     out = tmp_path / "run.zarr"
     shutil.copytree(run, out)
