@@ -192,7 +192,7 @@ def _threads(name: str, model: PathwayModel, dt: float, cells: int) -> Iterator[
         start.amounts[:] = _start(model, cells)
         if taken() >= _BUSY or cells >= _MOST_CELLS:
             break
-        cells *= 10
+        cells *= 2
     seconds: dict[int, float] = {}
     for _ in range(_REPEATS):
         for threads in (1, 2):

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
+from functools import cache
 
 os.environ.setdefault("OMP_NUM_THREADS", "2")
 
@@ -61,14 +62,15 @@ def _row(name: str, value: float, unit: str = "1", peer: str = "", peer_value: f
     return row
 
 
-def _fit(maker: Callable[..., Truth], seeds: list[int], mean: bool, radius: float | None) -> FittedLaw:
+@cache
+def _fit(maker: Callable[..., Truth], seeds: tuple[int, ...], mean: bool, radius: float | None) -> FittedLaw:
     seen = [maker(seed) for seed in seeds]
     tracks = [Tracks(t.times, t.states, _hearing(t, mean, radius is not None)) for t in seen]
     return fit_law(tracks, seen[0].names, radius=radius, seed=seeds[0])
 
 
 def _field(
-    name: str, maker: Callable[..., Truth], seeds: list[int], frames: int, target: int, active: int,
+    name: str, maker: Callable[..., Truth], seeds: tuple[int, ...], frames: int, target: int, active: int,
     mean: bool = True, radius: float | None = None,
 ) -> Iterator[dict]:  # fmt: skip
     """Rows of one tissue of cells that stay where they are."""
@@ -103,7 +105,7 @@ def _field(
 def _ranked(seeds: range) -> Iterator[dict]:
     first, worst = 0, np.inf
     for seed in seeds:
-        strength = _fit(delta_notch, [seed], True, None).strength
+        strength = _fit(delta_notch, (seed,), True, None).strength
         first += int(strength.argmax() == 0)
         worst = min(worst, strength[0] / strength[1:].max())
     yield _row(
@@ -167,11 +169,11 @@ def _curves(found: PairForces, order: np.ndarray, held: Truth) -> float:
 
 
 def _rows(quick: bool) -> Iterator[dict]:
-    yield from _field("Delta and Notch", delta_notch, [1], 40, 1, 0)
+    yield from _field("Delta and Notch", delta_notch, (1,), 40, 1, 0)
     yield from _ranked(range(1, 2 if quick else 21))
     if not quick:
-        yield from _field("ERK waves", excitable, [1], 80, 0, 1)
-        yield from _field("morphogen relay", relay, [1, 2], 60, 0, 1, mean=False, radius=60.0)
+        yield from _field("ERK waves", excitable, (1,), 80, 0, 1)
+        yield from _field("morphogen relay", relay, (1, 2), 60, 0, 1, mean=False, radius=60.0)
     yield from _forces(range(1, 2 if quick else 6))
 
 
