@@ -16,7 +16,7 @@ from neural.tissue.graph import Rows
 from sim.agents._bins import spatial_order
 from sim.agents.neighbours import neighbour_graph
 from sim.agents.placement import hexagonal
-from sim.gradients import DifferentiableTissue, FieldPart, MechanicsPart, TissueState
+from sim.twin.tissue import DifferentiableTissue, FieldPart, MechanicsPart, TissueState
 
 _DEGREE, _WIDTH = 6.0, 32
 

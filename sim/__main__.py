@@ -2,7 +2,7 @@
 
 import os
 
-from sim import interrupts
+from sim.machine import interrupts
 
 interrupts.install()
 # linear algebra of numpy and scipy on one thread unless told otherwise: its last digits hang on their number, and
@@ -12,7 +12,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 def main() -> None:
     """Entry point of the command."""
-    from sim.loading import loading
+    from sim.machine.loading import loading
 
     with loading():
         from sim.cli import main as command

@@ -15,12 +15,12 @@ from sim.core.coupling import Coupling
 from sim.core.process import Process
 from sim.errors import CouplingError
 from sim.instruments import Instrument
-from sim.outputs import Outputs, chosen_outputs
 from sim.perturbations import Perturbation
 from sim.planning import parts, settings
 from sim.planning.couple import Coupler
 from sim.planning.findings import Findings, KeyPath
 from sim.planning.instruments import instruments_of
+from sim.planning.outputs import Outputs, chosen_outputs
 from sim.planning.representations import check_reads, representations_of
 from sim.processes.box import BoxSettings
 from sim.processes.contacts import Contacts

@@ -11,11 +11,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sim import interrupts
 from sim.build import Plan, plan
 from sim.errors import Interrupted, SimulationError
 from sim.instruments import Instrument
-from sim.loading import loading
+from sim.machine import interrupts
+from sim.machine.loading import loading
 from sim.perturbations import Perturbation
 from sim.progress import Progress, Silent
 

@@ -17,7 +17,7 @@ from sim.core.schedule import Schedule
 from sim.core.signals import Signals
 from sim.core.state import State
 from sim.errors import SimulationError
-from sim.memory import prepare_for
+from sim.machine.memory import prepare_for
 from sim.perturbations import Actors
 
 
@@ -131,7 +131,7 @@ class Simulation:
         return self.plan.neighbourhood.of(self.state, self.signals["cell.living"] > 0)
 
     def _placed(self) -> tuple[np.ndarray, np.ndarray]:
-        from sim.placing import placed
+        from sim.planning.placing import placed
 
         plan = self.plan
         parts = [

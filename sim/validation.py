@@ -20,7 +20,7 @@ def validated(file: Path, *, allow_outside: bool = False) -> list[str]:
     if file.suffix.lower() in _MODELS:
         return _model(file)
     if file.suffix.lower() in _EXPERIMENTS:
-        from sim.experiments import notes
+        from sim.one_model.experiments import notes
 
         return notes(file)
     form, _ = key_of(file)

@@ -47,7 +47,7 @@ def simulate(
 ) -> None:
     """Time course or flux balance of one pathway model, or an experiment in SED-ML."""
     from sim.one_model import simulated
-    from sim.time_course import Request
+    from sim.one_model.time_course import Request
 
     request = Request(
         model, start, end, steps, rtol, atol, method, tuple(sets), tuple(vary), cells, seed, amounts, select

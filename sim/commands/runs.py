@@ -80,8 +80,8 @@ def explain(
     from sim.interpret.keeping import explain_into
     from sim.interpret.outcome import split_wanted
     from sim.interpret.show import as_table, to_json
+    from sim.machine.workers import check_scheduler
     from sim.progress import shown
-    from sim.workers import check_scheduler
 
     if outcome is None:
         if not reach:

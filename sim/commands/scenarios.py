@@ -9,7 +9,7 @@ import typer
 
 from sim.commands.common import Outside, Quiet, ScenarioFile, Seed, Sets, app, load, print_error, say
 from sim.errors import CellweaveError
-from sim.loading import loading
+from sim.machine.loading import loading
 
 
 @app.command()
@@ -34,8 +34,8 @@ def run(
     with loading():
         from sim.build import plan
         from sim.controller import as_begun, simulate
+        from sim.machine.threads import use
         from sim.progress import shown
-        from sim.threads import use
 
         loaded = load(scenario, sets, seed, allow_outside)
     output = output or Path(f"{Path(loaded.file).stem}.zarr")

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sim import interrupts
 from sim.errors import Interrupted, ScenarioError
 from sim.interpret.explain import explain
 from sim.interpret.journal import Journal
 from sim.interpret.show import require_free, write
+from sim.machine import interrupts
 from sim.progress import Progress, Silent
 from sim.store.lock import Lock
 

@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sim.core.coupling import Coupling
+from sim.planning.responses import NetworkResponse
 from sim.processes.manipulator import ManipulatorProcess
 from sim.processes.tissue import TissueProcess
-from sim.responses import NetworkResponse
 
 if TYPE_CHECKING:
     import torch

@@ -9,10 +9,10 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from sim import interrupts
 from sim.controller import SAME_TIME, Stop, stops_of
 from sim.errors import Interrupted
 from sim.interpret.outcome import Outcome
+from sim.machine import interrupts
 from sim.simulation import Simulation
 
 

@@ -7,12 +7,12 @@ import time as wall
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
-from sim import interrupts
 from sim.errors import Interrupted, SimulationError
 from sim.interpret.forks import Forks, can_fork
 from sim.interpret.journal import Journal
 from sim.interpret.observe import Fork, Watcher
 from sim.interpret.variants import INTACT, Bench, Order, Variant, run_order
+from sim.machine import interrupts
 from sim.progress import Progress
 
 Job = tuple[Variant, int]
@@ -115,12 +115,12 @@ class Runs:
             return True
         if self._workers is not None:
             return self._workers > 1 and count > 1
-        from sim.workers import cores
+        from sim.machine.workers import cores
 
         return cores() > 1 and self._seconds * count > _WORTH
 
     def _elsewhere(self, jobs: Iterator[Job], tally: _Tally) -> None:
-        from sim.workers import pool
+        from sim.machine.workers import pool
 
         self._progress.phase("starting workers")
         sent: dict[str, Job] = {}

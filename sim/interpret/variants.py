@@ -212,8 +212,8 @@ _benches: dict[tuple[str, str, str], Bench] = {}
 
 def run_order(order: Order) -> dict[str, Any]:
     """What a worker does: `status` done with the `outcome`, or failed with the reason in `log`."""
+    from sim.machine.threads import use
     from sim.scenario import Scenario
-    from sim.threads import use
 
     use(1)
     key = (order.text, order.file, order.outcome)

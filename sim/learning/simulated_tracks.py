@@ -129,7 +129,7 @@ def _frame(
 def _factor(have: str, want: str) -> float | None:
     """What turns a quantity in unit `have` into one in `want`, 1 where either has no unit that is known; None where
     nothing does."""
-    from sim.model_units import any_unit
+    from sim.planning.model_units import any_unit
 
     try:
         given, wanted = any_unit(have), any_unit(want)

@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 
 from mechanistic.errors import IntegrationError, ModelError
-from sim import interrupts
 from sim.errors import Interrupted, Problem, ScenarioError, SimulationError, StoreError
 from sim.fitting import scales
 from sim.fitting.candidates import species_to_measure, what_to_measure
@@ -21,6 +20,7 @@ from sim.fitting.multistart import Fits, fit_many
 from sim.fitting.objective import Evaluation, Objective
 from sim.fitting.optimize import Fit
 from sim.fitting.profiles import Profile, profile
+from sim.machine import interrupts
 from sim.petab.problem import PetabProblem, load
 from sim.petab.report import told
 from sim.petab.writing import write_problem

@@ -9,9 +9,9 @@ from sim.core import wiring
 from sim.core.coupling import Coupling, Hill, Identity, Linear, Mode, Response, Table, Towards
 from sim.core.process import Process
 from sim.core.quantity import Quantity, aggregate_of, component_of
-from sim.model_units import any_unit
 from sim.perturbations import Perturbation
 from sim.planning.findings import KeyPath
+from sim.planning.model_units import any_unit
 from sim.processes.manipulator import ManipulatorProcess
 from sim.processes.pathway import PathwayProcess
 from sim.scenario.units import UnitError
@@ -96,7 +96,7 @@ class Coupler:
             )
 
     def _rules_of_file(self, key: KeyPath, file: str) -> None:
-        from sim.rules import Vocabulary, read_rules
+        from sim.planning.rules import Vocabulary, read_rules
 
         scenario = self._findings.scenario
         phases = {n: list(c.cycle.programme) if c.cycle else [] for n, c in scenario.cells.items()}
@@ -173,7 +173,7 @@ class Coupler:
         if c.table is not None:
             return 1.0, Table(tuple(map(float, c.table.x)), tuple(map(float, c.table.y)))
         if c.network is not None:
-            from sim.responses import NetworkResponse
+            from sim.planning.responses import NetworkResponse
 
             where = (*key, "network", "weights")
             self._findings.card(where, c.network.weights, "network")

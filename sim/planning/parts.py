@@ -6,8 +6,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sim.model_units import minutes_of, tidy
 from sim.perturbations import Perturbation
+from sim.planning.model_units import minutes_of, tidy
 from sim.planning.settings import pace_of
 from sim.processes.fields import FieldProcess
 from sim.processes.flow import MINUTES, FlowProcess, FlowSettings

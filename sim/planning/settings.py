@@ -7,8 +7,8 @@ from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from sim.measurements import MeasurementsError, read_table, series
 from sim.perturbations import Perturbation
+from sim.planning.measurements import MeasurementsError, read_table, series
 from sim.processes.box import BoxSettings
 from sim.processes.fields import FieldSettings, Patch, Wall
 from sim.processes.life_interactions import InteractionSettings
@@ -295,7 +295,7 @@ def _crawls(said: Any) -> bool:
 
 def places_of(findings: Findings, box: BoxSettings) -> dict[str, list[tuple[float, float, float]]]:
     """Where cells start [um], by type, for the types whose places are in a file."""
-    from sim.rules import read_cells
+    from sim.planning.rules import read_cells
 
     found = {}
     for name, c in findings.scenario.cells.items():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path as FilePath
 
-from sim.memory import free_memory
+from sim.machine.memory import free_memory
 from sim.scenario.files import CSV, MODELS, TABLES, WEIGHTS, FileProblem
 from sim.scenario.instruments import Fluorescence, image_fault
 from sim.scenario.names import Fault

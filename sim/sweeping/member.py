@@ -53,9 +53,9 @@ def _run(order: Order) -> dict[str, Any]:
     from sim.build import plan
     from sim.interpret.observe import observed_all
     from sim.interpret.outcome import parse_outcome
+    from sim.machine.threads import use
     from sim.scenario import Scenario
     from sim.simulation import Simulation
-    from sim.threads import use
 
     use(1)
     scenario = Scenario.parse(

@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from sim import interrupts
 from sim.build import plan
 from sim.errors import Interrupted, ScenarioError, SimulationError, StoreError
+from sim.machine import interrupts
+from sim.machine.workers import check_scheduler, cores, pool
 from sim.store.disk import require_space
 from sim.store.lock import Lock
 from sim.sweeping.form import Sweep
 from sim.sweeping.member import Order, run_member
 from sim.sweeping.parts import Parts, gathered, identity_at, identity_in, write_dataset
-from sim.workers import check_scheduler, cores, pool
 
 
 @dataclass(frozen=True)

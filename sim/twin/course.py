@@ -16,7 +16,6 @@ from sim.agents.neighbours import VerletList
 from sim.core.coupling import Coupling
 from sim.core.quantity import component_of
 from sim.errors import SimulationError
-from sim.gradients import MechanicsPart, Spreading, moved
 from sim.processes.contacts import REACH
 from sim.processes.manipulator import ManipulatorProcess
 from sim.processes.motion import Mechanics, MotionSettings
@@ -26,6 +25,7 @@ from sim.simulation import Simulation
 from sim.twin.moment import Moment, learned_key
 from sim.twin.pathway_part import PathwayPart
 from sim.twin.refusals import without_gradient
+from sim.twin.tissue import MechanicsPart, Spreading, moved
 
 if TYPE_CHECKING:
     from sim.build import Plan

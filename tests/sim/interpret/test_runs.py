@@ -5,7 +5,6 @@ import json
 import pytest
 from scenes import scene
 
-from sim import interrupts
 from sim.errors import Interrupted, ScenarioError
 from sim.interpret.effects import rows_of
 from sim.interpret.explain import explain
@@ -14,6 +13,7 @@ from sim.interpret.journal import Journal
 from sim.interpret.keeping import explain_into
 from sim.interpret.runs import Runs
 from sim.interpret.variants import INTACT, Bench, Variant
+from sim.machine import interrupts
 from sim.progress import Silent
 
 OUTCOME = "mean(cell.volume, a) over 1-3 h"

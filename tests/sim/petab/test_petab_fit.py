@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from petab_problems import VERSION_1, VERSION_2, write
 
-from sim import interrupts
 from sim.errors import Interrupted, ScenarioError
 from sim.fitting import scales
+from sim.machine import interrupts
 from sim.petab import load
 from sim.petab.run import FitRequest, fitted
 

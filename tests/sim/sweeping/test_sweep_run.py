@@ -188,7 +188,7 @@ def test_a_scheduler_that_is_none_is_refused(file, tmp_path, scheduler):
 
 
 def test_a_scheduler_that_does_not_answer_is_told_before_anything_is_written(file, tmp_path, monkeypatch):
-    monkeypatch.setattr("sim.workers._ANSWER", 0.2)
+    monkeypatch.setattr("sim.machine.workers._ANSWER", 0.2)
     before = sorted(tmp_path.iterdir())
     with socket.socket() as unheard:  # bound, and nobody listens
         unheard.bind(("127.0.0.1", 0))

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from sim import tables
-from sim.time_course import Request, time_course, write
+from sim.one_model.time_course import Request, time_course, write
 
 
 def simulated(request: Request, output: Path | None, say: Callable[[str], None]) -> None:
@@ -23,12 +23,12 @@ def simulated(request: Request, output: Path | None, say: Callable[[str], None])
 
     archive = request.model.suffix.lower() == ".omex"
     if is_experiment(request.model) and not (archive and request.end is not None):
-        from sim.experiments import run_file
+        from sim.one_model.experiments import run_file
 
         run_file(request, output, say)
         return
     tables.check_output(output)
-    from sim.model_files import loaded
+    from sim.one_model.files import loaded
 
     model = loaded(request.model)
     fluxes_alone = model.network.flux_balance is not None and not model.network.has_rate_laws
@@ -37,8 +37,8 @@ def simulated(request: Request, output: Path | None, say: Callable[[str], None])
             f"{request.model.name} has no rate laws, but an objective: this is its flux balance (--method fba)"
         )
     if request.method == "fba" or (request.method == "auto" and fluxes_alone):
-        from sim.flux_balance import balance
-        from sim.flux_balance import write as write_fluxes
+        from sim.one_model.flux_balance import balance
+        from sim.one_model.flux_balance import write as write_fluxes
 
         write_fluxes(balance(request, model), request, output)
         return

@@ -4,7 +4,7 @@ import gc
 
 import pytest
 
-from sim.loading import loading
+from sim.machine.loading import loading
 
 
 @pytest.fixture(autouse=True)

@@ -6,10 +6,11 @@ import weakref
 import pytest
 from scenes import scene
 
-from sim import controller, memory
+from sim import controller
 from sim.build import plan
 from sim.controller import _Controller
 from sim.errors import SimulationError
+from sim.machine import memory
 from sim.simulation import Simulation
 
 

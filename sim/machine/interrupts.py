@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import Callable
 
 _requested = 0
 _guarded = False
+_last_words: Callable[[], str] | None = None
 
 
 def install() -> None:
@@ -24,6 +26,12 @@ def guard(on: bool) -> None:
     _guarded = on
 
 
+def last_words(words: Callable[[], str]) -> None:
+    """What a process says on stderr that a signal ends at once."""
+    global _last_words
+    _last_words = words
+
+
 def requested() -> int:
     """The signal that asked to stop, or 0."""
     return _requested
@@ -33,5 +41,7 @@ def _handle(number: int, _frame: object) -> None:
     global _requested
     # a second signal, or one before the first commit, has nothing to wait for: the last commit is whole
     if _requested or not _guarded:
+        if _last_words is not None:
+            os.write(2, f"{_last_words()}\n".encode())
         os._exit(128 + number)
     _requested = number

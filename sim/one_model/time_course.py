@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from sim import tables
 from sim.errors import Problem, ScenarioError, escaped
-from sim.model_files import loaded, told
+from sim.one_model.files import loaded, told
 from sim.spelling import did_you_mean
 
 if TYPE_CHECKING:
@@ -159,7 +159,7 @@ def _check_numbers(request: Request) -> None:
 
 def _check_memory(request: Request, model: PathwayModel) -> None:
     """Refuse a table that does not fit, before any of it is made."""
-    from sim.memory import free_memory
+    from sim.machine.memory import free_memory
 
     network = model.network
     columns = 2 * len(network.species_ids) + len(network.state_ids) + len(network.reaction_ids)

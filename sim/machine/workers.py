@@ -20,8 +20,8 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from sim import interrupts
 from sim.errors import ScenarioError, StoreError, escaped
+from sim.machine import interrupts
 
 if TYPE_CHECKING:
     from distributed import Client, Future

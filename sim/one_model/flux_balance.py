@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 from sim import tables
 from sim.errors import Problem, ScenarioError, escaped
-from sim.model_files import told
+from sim.one_model.files import told
+from sim.one_model.time_course import Request, assigned, refuse_options
 from sim.spelling import did_you_mean
-from sim.time_course import Request, assigned, refuse_options
 
 if TYPE_CHECKING:
     import xarray

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING
 
 from sim import tables
 from sim.errors import ScenarioError, escaped
-from sim.model_files import told
-from sim.time_course import Request, refuse_options
+from sim.one_model.files import told
+from sim.one_model.time_course import Request, refuse_options
 
 if TYPE_CHECKING:
     from mechanistic.sedml import Experiment, Results

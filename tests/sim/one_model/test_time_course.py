@@ -15,8 +15,8 @@ import pytest
 import xarray
 
 from sim.errors import ScenarioError, SimulationError, StoreError
+from sim.one_model.time_course import Request, time_course, write
 from sim.tables import check_output
-from sim.time_course import Request, time_course, write
 
 # A decays into B in a compartment of size 2: [A] = 3 exp(-k t), [B] = 3 - [A].
 DECAY = """model decay

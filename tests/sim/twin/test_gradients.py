@@ -11,7 +11,7 @@ from neural.tissue.splines import cubic_splines
 from sim.agents.mechanics import move, velocities
 from sim.agents.neighbours import neighbour_graph
 from sim.agents.placement import hexagonal
-from sim.gradients import DifferentiableTissue, FieldPart, MechanicsPart, TissueState
+from sim.twin.tissue import DifferentiableTissue, FieldPart, MechanicsPart, TissueState
 
 N, K, RADIUS = 40, 3, 24.0
 

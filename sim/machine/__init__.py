@@ -1,0 +1,1 @@
+"""What a run asks of the machine: signals, memory, threads, processes here or elsewhere."""
