@@ -129,7 +129,7 @@ def test_the_two_commands_of_the_readme_are_single_lines() -> None:
     assert len(commands) == 2
     run, test = commands
     assert run.endswith("cellweave run quickstart")
-    assert test.endswith("-m pytest")
+    assert test.endswith("-m pytest -n 2 --dist worksteal")
     assert all("pip install -c constraints.txt -e" in c for c in commands)
 
 
