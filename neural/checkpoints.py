@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import json
+import logging
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,13 @@ import numpy as np
 from neural.errors import TrainingError
 
 _SEAL = hashlib.sha256().digest_size
+# where this process wrote or read one
+_files: set[Path] = set()
+
+
+def any_kept() -> bool:
+    """Whether there is something on disk from which a fit of this process can go on."""
+    return any(file.exists() for file in _files)
 
 
 class Checkpoint:
@@ -43,7 +51,12 @@ class Checkpoint:
             message = "this checkpoint is damaged; go on without --resume to begin again"
             raise TrainingError(self.file, [(None, None, message)])
         state = torch.load(io.BytesIO(body), weights_only=True)
-        return state if state.pop("mark") == self._mark else None
+        if state.pop("mark") != self._mark:
+            said = "is of another training file or of other data; the fit begins again"
+            logging.getLogger("cellweave").warning("%s: %s", self.file, said)
+            return None
+        _files.add(self.file)
+        return state
 
     def write(self, state: dict[str, Any]) -> None:
         """Keep `state`, in one piece or not at all.
@@ -60,6 +73,7 @@ class Checkpoint:
         try:
             part.write_bytes(content + hashlib.sha256(content).digest())
             part.replace(self.file)
+            _files.add(self.file)
         except OSError:
             part.unlink(missing_ok=True)
             raise

@@ -124,20 +124,17 @@ def train(
     target.parent.mkdir(parents=True, exist_ok=True)
     module, function = TRAINERS[job.spec["kind"]].split(":")
     trainer = getattr(import_module(module), function)
+    checkpoint = target.with_name(f".{target.name}.checkpoint")
     with one_thread():
-        if job.data is None:
-            trainer(job.spec, target, progress)
-        else:
-            checkpoint = target.with_name(f".{target.name}.checkpoint")
-            try:
-                trainer(job.spec, job.data, target, checkpoint, resume, progress)
-            except (ValueError, KeyError, OSError) as error:
-                if isinstance(error, TrainingError) or (
-                    isinstance(error, OSError) and not _reads(job, error)
-                ):
-                    raise
-                said = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-                raise TrainingError(path, [(job.lines.get("data.path"), "data.path", said)]) from error
+        try:
+            trainer(job.spec, job.data, target, checkpoint, resume, progress)
+        except (ValueError, KeyError, OSError) as error:
+            if job.data is None or isinstance(error, TrainingError):
+                raise
+            if isinstance(error, OSError) and not _reads(job, error):
+                raise
+            said = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+            raise TrainingError(path, [(job.lines.get("data.path"), "data.path", said)]) from error
     target.with_suffix(".md").write_text(as_markdown(target), encoding="utf-8")
     return target
 

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
+from neural.checkpoints import Checkpoint
 from neural.tissue.message_layer import MessageLayer
 from neural.tissue.pairlaw import PairLaw
 
@@ -116,8 +117,9 @@ def fit(
     iterations: int,
     seed: int,
     progress: Callable[[int, int, float, float], None] | None = None,
+    checkpoint: Checkpoint | None = None,
 ) -> PairLaw:
-    """The pair law that fits `train`, taken from its best iteration on `check`."""
+    """The pair law that fits `train`, taken from its best iteration on `check`; kept in `checkpoint` on the way."""
     torch.manual_seed(seed)
     law = PairLaw(2, 1, 1, hidden).double()
     law.node_unit.copy_(torch.tensor([radius / 3.0, 1.0]))
@@ -126,8 +128,13 @@ def fit(
     optimizer = torch.optim.Adam(law.parameters(), lr=0.01)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, max_lr=0.01, total_steps=iterations + 1)
     (x, e, a, y), held = _tensors(train), _tensors(check)
-    best, kept = np.inf, law.state_dict()
-    for i in range(iterations):
+    begun, best, kept = 0, np.inf, law.state_dict()
+    moving = {"law": law, "optimizer": optimizer, "schedule": schedule}
+    if checkpoint is not None and (state := checkpoint.read()) is not None:
+        begun, best, kept = state["iteration"], state["best"], state["kept"]
+        for name, part in moving.items():
+            part.load_state_dict(state[name])
+    for i in range(begun, iterations):
         optimizer.zero_grad()
         loss = (layer(x, e, a) - y).square().mean()
         loss.backward()
@@ -138,6 +145,9 @@ def fit(
                 out = float((law(*held[:3]) - held[3]).square().mean())
             if out < best:
                 best, kept = out, {k: v.clone() for k, v in law.state_dict().items()}
+            if checkpoint is not None:
+                now = {name: part.state_dict() for name, part in moving.items()}
+                checkpoint.write({"iteration": i + 1, "best": best, "kept": kept, **now})
             if progress is not None:
                 progress(i + 1, iterations, float(loss.detach()), out)
     law.load_state_dict(kept)

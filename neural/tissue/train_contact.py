@@ -8,12 +8,23 @@ from typing import Any
 import torch
 
 from neural import weights
+from neural.checkpoints import Checkpoint, sorted_text
 from neural.progress import Progress
 from neural.tissue.fit_contact import fit, graphs, scores
 
 
-def train_tissue(spec: dict[str, Any], output: Path, progress: Progress | None) -> dict[str, Any]:
-    """Fit the contact network, score it on monolayers of another seed, write `output`; returns the card."""
+def train_tissue(
+    spec: dict[str, Any],
+    data: Path | None,
+    output: Path,
+    checkpoint: Path,
+    resume: bool,
+    progress: Progress | None,
+) -> dict[str, Any]:
+    """Fit the contact network, score it on monolayers of another seed, write `output`; returns the card.
+
+    No `data` are needed: the monolayers are made.
+    """
     radius, cell = float(spec["radius"]), float(spec["cell_radius"])
     layers, options = spec["layers"], spec["fit"]
     seed = int(options["seed"])
@@ -27,7 +38,8 @@ def train_tissue(spec: dict[str, Any], output: Path, progress: Progress | None) 
             progress(i, total, f"training rmse {trained**0.5:.4f}, held-out rmse {held**0.5:.4f}")
 
     hidden = int(spec["architecture"]["hidden"])
-    law = fit(train, check, radius, hidden, int(options["iterations"]), seed, report)
+    kept = Checkpoint(checkpoint, sorted_text(spec), resume)
+    law = fit(train, check, radius, hidden, int(options["iterations"]), seed, report, kept)
     with torch.no_grad():
         tensors = {k: v.numpy() for k, v in law.state_dict().items()}
     card = {
@@ -52,4 +64,5 @@ def train_tissue(spec: dict[str, Any], output: Path, progress: Progress | None) 
         "scores": {"test": scores(law, train, test)},
     }
     weights.save(output, tensors, card)
+    checkpoint.unlink(missing_ok=True)
     return card

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from sim.commands.common import Quiet, app, say
+from sim.commands.common import Quiet, again, app, say
 
 
 @app.command()
@@ -20,8 +20,15 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Fit weights to data: a model card with held-out scores beside their controls."""
+    from neural.checkpoints import any_kept
     from sim.learning import trained
+    from sim.machine import interrupts
 
+    interrupts.last_words(
+        lambda: (
+            f"cellweave: stopped; {f'go on with: {again()}' if any_kept() else 'nothing is kept, it begins again'}"
+        )
+    )
     typer.echo(trained(training, output, resume=resume, say=None if quiet else say))
 
 

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import csv
 import io
+import os
+import signal
+import sys
 from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
+from sim.cli import main
 from sim.errors import ScenarioError
 from sim.learning import predicted, trained
+from sim.machine import interrupts
 from sim.validation import validated
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -37,6 +43,42 @@ def test_training_gives_weights_and_a_card_with_controls(tmp_path: Path) -> None
     # the first and the last iteration are always told of
     assert said[-1].startswith("20 of 20: ")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["made.md", "made.safetensors", "small.yaml"]
+
+
+def test_a_stopped_fit_says_how_it_goes_on_and_ends_at_the_same_bits(tmp_path, monkeypatch, capfd, caplog):
+    """A signal ends it at once: what was kept last is whole."""
+    file, whole, cut = tmp_path / "small.yaml", tmp_path / "whole.safetensors", tmp_path / "cut.safetensors"
+    file.write_text(CONTACT.replace("iterations: 20", "iterations: 60"))
+    trained(file, whole)
+    words = ["cellweave", "train", str(file), "-o", str(cut)]
+
+    def ended(code: int) -> NoReturn:
+        raise SystemExit(code)
+
+    def at_the_second(line: str) -> None:
+        if line.startswith("40 of"):
+            interrupts._handle(signal.SIGTERM, None)
+
+    monkeypatch.setattr(os, "_exit", ended)
+    monkeypatch.setattr("sim.learning.commands._SECONDS_BETWEEN_LINES", 0.0)
+    monkeypatch.setattr("sim.commands.learned.say", at_the_second)
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as stopped:
+        main()
+    assert stopped.value.code == 143 and not cut.exists()
+    goes_on = f"cellweave train --resume {file} -o {cut}"
+    assert capfd.readouterr().err == f"cellweave: stopped; go on with: {goes_on}\n"
+    file.write_text(file.read_text() + "notes: [other]\n")
+    trained(file, cut, resume=True)
+    assert "is of another training file" in caplog.text
+    file.write_text(file.read_text().replace("notes: [other]\n", ""))
+    with pytest.raises(SystemExit):
+        main()
+    said: list[str] = []
+    trained(file, cut, resume=True, say=said.append)
+    assert said == [said[0]] and said[0].startswith("60 of 60")
+    assert cut.read_bytes() == whole.read_bytes()
+    assert not list(tmp_path.glob(".*checkpoint*"))
 
 
 def test_faults_of_a_training_file_come_with_their_lines_and_write_nothing(tmp_path: Path) -> None:

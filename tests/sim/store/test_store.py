@@ -171,6 +171,8 @@ def test_an_existing_output_is_refused(run):
         check_output(run)
     check_output(run, resume=True)
     check_output(run, force=True)
+    with pytest.raises(ScenarioError, match="goes on with the run and --force replaces it; give one"):
+        check_output(run, resume=True, force=True)
 
 
 def test_force_keeps_the_old_run_until_the_first_commit(tmp_path):
