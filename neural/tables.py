@@ -142,7 +142,8 @@ class _Archive:
                 self._arrays = {k: z[k] for k in z.files}
         except ValueError as error:
             raise ValueError(f"is not a NumPy archive of plain arrays ({error})") from None
-        self.sha256, self.names = digest, None
+        self.sha256 = digest
+        self.names: list[str] | None = None
         self.rows = max((len(a) for a in self._arrays.values() if a.ndim), default=0)
 
     def column(self, name: str) -> np.ndarray:
@@ -174,7 +175,7 @@ class _AnnData:
         except (OSError, KeyError, TypeError) as error:
             raise ValueError(f"is not AnnData ({error})") from None
         self.sha256, self.rows = digest, self._data.n_obs
-        self.names = list(map(str, self._data.obs_names))
+        self.names: list[str] | None = list(map(str, self._data.obs_names))
 
     def column(self, name: str) -> np.ndarray:
         return np.asarray(self._data.obs[_known(name, list(map(str, self._data.obs)), "column of .obs")])
@@ -183,7 +184,7 @@ class _AnnData:
         data = self._data
         found: Any = data.X
         names = list(map(str, data.var_names))
-        if name in data.layers:
+        if name is not None and name in data.layers:
             found = data.layers[name]
         elif name == "raw" and data.raw is not None:
             found, names = data.raw.X, list(map(str, data.raw.var_names))

@@ -294,12 +294,13 @@ def check_representation(spec: dict[str, Any], lines: dict[str, int], problems: 
             continue
         check(asked, entry, at, lines, problems)
         if ("kind" in asked) == ("weights" in asked):
-            problems.append((line, at, "give either kind (counts or real) or weights of the space below"))
-        elif "kind" in asked and asked["kind"] not in ("counts", "real"):
-            got = asked["kind"]
             problems.append(
-                (lines.get(f"{at}.kind"), f"{at}.kind", f"must be counts or real (got {shown(got)})")
+                (line, at, "give either kind (counts, real or embedding) or weights of the space below")
             )
+        elif "kind" in asked and asked["kind"] not in ("counts", "real", "embedding"):
+            got = asked["kind"]
+            said = f"must be counts, real or embedding (got {shown(got)})"
+            problems.append((lines.get(f"{at}.kind"), f"{at}.kind", said))
         elif pools and "weights" not in asked:
             problems.append((line, at, "is pooled over the graph, so it needs weights of a cellular space"))
     if pools != (spec.get("scale") == "tissue"):

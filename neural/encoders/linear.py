@@ -98,6 +98,20 @@ class LinearModel:
             out[m.name] = levels
         return out
 
+    def misfit(self, ur: np.ndarray, m: Modality, table: np.ndarray) -> np.ndarray:
+        """(cell,) mean over the features of squared distance from what the components say, by the noise's variance."""
+        said = _product(ur, self.tensors[f"{m.name}.loadings"].T)
+        return ((self.scales[m.name].to(table) - said) ** 2).mean(1) / self._noise
+
+    def nearest(self, m: Modality, table: np.ndarray) -> np.ndarray:
+        """What the components can say that lies nearest to real values (cell, feature): principal components as usual.
+
+        `decode` of `posterior` lies nearer to the mean cell, as part of what was seen is noise.
+        """
+        w = self.tensors[f"{m.name}.loadings"]
+        scale = self.scales[m.name]
+        return scale.back(_product(scale.to(table), w @ np.linalg.pinv(w)))
+
     def _best_floor(self, m: Modality, tables: Mapping[str, np.ndarray]) -> float:
         """The floor under which halves of the training cells foretell their other halves best."""
         from neural.encoders.thinning import halves, per_molecule

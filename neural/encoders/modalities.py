@@ -10,7 +10,7 @@ import numpy as np
 
 from neural.tables import places_of
 
-KINDS = ("counts", "real")
+KINDS = ("counts", "real", "embedding")
 _LEAST_SD = 1e-6  # of a feature that never changes; it then says nothing
 
 
@@ -19,22 +19,25 @@ class Modality:
     """One kind of measurement of a cell.
 
     Attributes:
-        kind: `counts` of molecules, of which the total says how deep the cell was read and nothing else; or
-            `real` values.
+        kind: `counts` of molecules, of which the total says how deep the cell was read and nothing else; `real`
+            values, each on a scale of its own; or `embedding`, coordinates in a space that somebody else made, whose
+            distances mean something: they have one scale and one noise.
         features: what was measured, in the order of the columns.
+        blocks: of an embedding that many spaces side by side, of equal width; each has one scale.
     """
 
     name: str
-    kind: Literal["counts", "real"]
+    kind: Literal["counts", "real", "embedding"]
     features: tuple[str, ...]
+    blocks: int = 1
 
 
 @dataclass(frozen=True)
 class Scale:
-    """What makes a modality comparable: log1p of counts at equal depth, each feature with mean 0 and sd 1.
+    """What makes modalities comparable: log1p of counts at equal depth; each feature, or embedding, of mean 0 and sd 1.
 
     Attributes:
-        depth: molecules that a cell's counts are brought to; 0 for real values.
+        depth: molecules that a cell's counts are brought to; 0 where they are no counts.
         centre, spread: (feature,) of the training cells.
     """
 
@@ -51,6 +54,9 @@ class Scale:
         depth = float(np.median(known.sum(1))) if modality.kind == "counts" else 0.0
         values = _levels(known, depth)
         spread = values.std(0)
+        if modality.kind == "embedding":
+            together = np.sqrt((spread**2).reshape(modality.blocks, -1).mean(1))
+            spread = np.repeat(together, len(spread) // modality.blocks)
         return cls(depth, values.mean(0), np.where(spread > _LEAST_SD, spread, 1.0))
 
     def to(self, table: np.ndarray) -> np.ndarray:

@@ -11,17 +11,22 @@ import numpy as np
 
 from neural import weights
 from neural.encoders.linear import LinearModel
-from neural.encoders.modalities import Modality, checked
+from neural.encoders.modalities import Modality, checked, measured
+from neural.encoders.states import StateDecoder
 from neural.errors import WeightsError
 from neural.progress import Progress
 from neural.representations import Space
 from neural.threads import one_thread
+from neural.uncertainty import conformal_quantile
 
 if TYPE_CHECKING:
     from neural.encoders.vae import VariationalModel
 
 METHODS = ("pca", "vae")
 SCALES = ("molecular", "cellular", "tissue")
+#: share of known cells that are not unusual by one of the two scores of a modality
+_USUAL = 0.995
+_FLAGS = ("fits worse than known cells do", "lies farther out than known cells")
 
 
 class Representation:
@@ -32,6 +37,8 @@ class Representation:
         modalities: what it is made from, in order.
         method: `pca` (linear, closed form) or `vae`.
         model: the encoder and decoder themselves.
+        states: what tells the cells' states from their representation; None where they were not named.
+        limits: modality -> how badly known cells fit, and how far out they lie; see `calibrate`.
     """
 
     def __init__(
@@ -42,7 +49,10 @@ class Representation:
         model: LinearModel | VariationalModel,
         architecture: Mapping[str, Any] | None = None,
         card: Mapping[str, Any] | None = None,
+        states: StateDecoder | None = None,
+        limits: Mapping[str, np.ndarray] | None = None,
     ):
+        self.states, self.limits = states, dict(limits or {})
         self.space, self.modalities, self.method, self.model = space, tuple(modalities), method, model
         self._architecture = dict(architecture or {})
         self.card = dict(card or {})
@@ -50,13 +60,13 @@ class Representation:
     @classmethod
     def fit(
         cls,
-        tables: Mapping[str, np.ndarray] | np.ndarray,
+        tables: Mapping[str, Any] | Any,
         modalities: Sequence[Modality],
         dimension: int,
         name: str,
         method: str = "vae",
         scale: str = "cellular",
-        states: Sequence[str] | None = None,
+        states: Sequence[str] | np.ndarray | None = None,
         provenance: str = "",
         seed: int = 0,
         progress: Progress | None = None,
@@ -65,8 +75,10 @@ class Representation:
         """Fit a space of `dimension` components to cells.
 
         Args:
-            tables: modality -> (cell, feature); rows of NaN where a cell was not measured.
-            states: a word for each cell, such as its type or treatment; the mean of each becomes a reference state.
+            tables: modality -> (cell, feature), an array, a sparse matrix or a data frame (found by name); rows of NaN
+                where a cell was not measured.
+            states: a word for each cell, such as its type or treatment; the mean of each becomes a reference state, and
+                `state_probabilities` tells them apart.
             options: of `VariationalModel.fit` (hidden, layers, epochs, rate, checkpoint).
 
         Raises:
@@ -102,10 +114,14 @@ class Representation:
             scale,
         )
         fitted = cls(space, modalities, method, model, architecture)
-        fitted.space = replace(space, reference_states=_states(fitted.encode(data), states))
+        ur = fitted.encode(data)
+        fitted.space = replace(space, reference_states=_states(ur, states))
+        if states is not None and len(set(map(str, states))) > 1:
+            fitted.states = StateDecoder.fit(ur, [str(s) for s in states])
+        fitted.calibrate(data)
         return fitted
 
-    def encode(self, tables: Mapping[str, np.ndarray] | np.ndarray) -> np.ndarray:
+    def encode(self, tables: Mapping[str, Any] | Any) -> np.ndarray:
         """Modality -> (cell, feature), any subset of the modalities, to representations (cell, d).
 
         Cells of which nothing was measured come to lie at 0, the prior's mean.
@@ -115,7 +131,7 @@ class Representation:
         """
         return self.posterior(tables)[0]
 
-    def posterior(self, tables: Mapping[str, np.ndarray] | np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def posterior(self, tables: Mapping[str, Any] | Any) -> tuple[np.ndarray, np.ndarray]:
         """Mean and standard deviation (cell, d): how sure the encoder is. Errors as `encode`."""
         with one_thread():
             return self.model.posterior(checked(tables, self.modalities, all_of_them=False))
@@ -125,7 +141,42 @@ class Representation:
         with one_thread():
             return self.model.decode(np.asarray(ur, float))
 
-    def denoise(self, tables: Mapping[str, np.ndarray] | np.ndarray) -> dict[str, np.ndarray]:
+    def state_probabilities(self, ur: np.ndarray) -> np.ndarray:
+        """Representations (cell, d) to the probability of each of `states.names` (cell, state).
+
+        Raises:
+            ValueError: no states were named when the space was made.
+        """
+        if self.states is None:
+            raise ValueError(f"space '{self.space.name}' tells no states apart; name some when it is made")
+        return self.states.probabilities(np.asarray(ur, float))
+
+    def calibrate(self, tables: Mapping[str, Any] | Any) -> None:
+        """Let `flags` say what is unusual by these cells, best such as the space was not fitted to."""
+        for m, table in self._shown(tables):
+            known = table[measured(table)]
+            if len(known):
+                unusual = self._unusual(m, known)
+                self.limits[m.name] = np.array([conformal_quantile(score, _USUAL) for score in unusual])
+
+    def flags(self, tables: Mapping[str, Any] | Any) -> list[str]:
+        """What is unusual of each cell, in words; empty where nothing is. Errors as `encode`.
+
+        Each modality is judged alone: how well the space can say what was measured, and how far from the middle of
+        all cells that is. Of cells like those it was calibrated by about 1 % are flagged for each modality. A kind of
+        cells that was never seen is flagged as far as its features do together what those of known ones do not.
+        """
+        shown = self._shown(tables)
+        said: list[list[str]] = [[] for _ in shown[0][1]]
+        for m, table in shown:
+            known = np.flatnonzero(measured(table))
+            unusual = self._unusual(m, table[known])
+            for score, limit, words in zip(unusual, self.limits[m.name], _FLAGS, strict=True):
+                for cell in known[score > limit]:
+                    said[cell].append(f"{m.name} {words}")
+        return ["; ".join(words) for words in said]
+
+    def denoise(self, tables: Mapping[str, Any] | Any) -> dict[str, np.ndarray]:
         """Counts -> the share of each feature (cell, feature), by what the space and the cell's own counts say.
 
         More than `decode(encode(…))`, which has only the representation to go by. Errors as `encode`.
@@ -137,6 +188,16 @@ class Representation:
             raise ValueError("a linear space has no model of counts to denoise by; use method='vae'")
         with one_thread():
             return self.model.denoised(checked(tables, self.modalities, all_of_them=False))
+
+    def _shown(self, tables: Mapping[str, Any] | Any) -> list[tuple[Modality, np.ndarray]]:
+        data = checked(tables, self.modalities, all_of_them=False)
+        return [(m, data[m.name]) for m in self.modalities if m.name in data]
+
+    def _unusual(self, m: Modality, table: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """How badly each cell fits, and how far out it lies: both (cell,), by one modality alone."""
+        with one_thread():
+            ur = self.model.posterior({m.name: table})[0]
+            return self.model.misfit(ur, m, table), (ur**2).sum(1)
 
     def save(self, path: str | os.PathLike, **more: Any) -> str:
         """Write weights of kind "representation"; returns their sha256. `more` goes into the card."""
@@ -160,8 +221,12 @@ class Representation:
                 "provenance": self.space.provenance,
                 "scale": self.space.scale,
             },
+            "states": list(self.states.names) if self.states else [],
         }
-        return weights.save(path, self.model.tensors, card)
+        tensors = {**self.model.tensors, **{f"limits.{name}": t for name, t in self.limits.items()}}
+        if self.states:
+            tensors |= {f"states.{name}": t for name, t in self.states.tensors.items()}
+        return weights.save(path, tensors, card)
 
     @classmethod
     def load(cls, path: str | os.PathLike) -> Representation:
@@ -178,6 +243,12 @@ class Representation:
             s = raw["space"]
             states = {k: np.array(v, float) for k, v in s["reference_states"].items()}
             space = Space(s["name"], tuple(s["labels"]), states, s["provenance"], s["scale"])
+            told = None
+            if raw["states"]:
+                told = StateDecoder(
+                    raw["states"], {k: tensors.pop(f"states.{k}") for k in ("weights", "bias")}
+                )
+            limits = {m.name: tensors.pop(f"limits.{m.name}") for m in modalities}
             model: LinearModel | VariationalModel
             if a["method"] == "pca":
                 model = LinearModel(modalities, tensors)
@@ -189,10 +260,10 @@ class Representation:
             raise WeightsError(path, f"the tensors do not fit the card ({error})") from None
         kept = {k: v for k, v in raw.items() if k not in ("format", "tensors", "sha256")}
         own = {k: v for k, v in a.items() if k in ("hidden", "layers")}
-        return cls(space, modalities, a["method"], model, own, kept)
+        return cls(space, modalities, a["method"], model, own, kept, told, limits)
 
 
-def _states(ur: np.ndarray, words: Sequence[str] | None) -> dict[str, np.ndarray]:
+def _states(ur: np.ndarray, words: Sequence[str] | np.ndarray | None) -> dict[str, np.ndarray]:
     states = {"mean": ur.mean(0)}
     if words is not None:
         column = np.asarray([str(w) for w in words])

@@ -15,7 +15,7 @@ from neural.checkpoints import Checkpoint, sorted_text
 from neural.encoders.modalities import Modality, checked
 from neural.encoders.pooling import neighbours_within, pooled, pooled_names
 from neural.encoders.representation import Representation
-from neural.encoders.scores import held_out_scores
+from neural.encoders.scores import flag_scores, held_out_scores, state_scores
 from neural.progress import Progress
 from neural.tables import Table, read_measurements
 
@@ -66,6 +66,7 @@ def train_representation(
         digest = hashlib.sha256(b"".join(t.tobytes() for t in cells.tables.values())).hexdigest()
         options["checkpoint"] = Checkpoint(checkpoint, f"{digest} {sorted_text(spec)}", resume)
     dimension = int(spec["space"]["components"])
+    words = None if cells.states is None else cells.states[train]
     made = Representation.fit(
         cells.part(train),
         cells.modalities,
@@ -73,7 +74,7 @@ def train_representation(
         spec["space"]["name"],
         method,
         spec.get("scale", "cellular"),
-        None if cells.states is None else [str(s) for s in cells.states[train]],
+        words,
         provenance=f"{method} of {len(train)} cells of {data.name} ({cells.sha256[:16]})",
         seed=seed,
         progress=progress,
@@ -81,10 +82,18 @@ def train_representation(
     )
     control = made
     if method != "pca":
-        control = Representation.fit(cells.part(train), cells.modalities, dimension, "control", "pca")
+        control = Representation.fit(
+            cells.part(train), cells.modalities, dimension, "control", "pca", states=words
+        )
     models = {f"this space ({method})": made} | (
         {} if control is made else {"PCA of the same dimension": control}
     )
+    kept, unseen = cells.part(train), cells.part(test)
+    scores = held_out_scores(models, cells.modalities, kept, unseen, seed)
+    if cells.states is not None:
+        told = (cells.states[train], cells.states[test])
+        scores |= state_scores(models, cells.modalities, kept, unseen, told)
+    scores |= flag_scores(made, unseen, seed)
     card = {
         "data": {"file": data.name, "sha256": cells.sha256, "cells": rows},
         "split": {
@@ -93,7 +102,7 @@ def train_representation(
             "how": f"whole groups of {fit['hold_out_by']}" if "hold_out_by" in fit else "cells at random",
         },
         "seeds": [seed],
-        "scores": held_out_scores(models, cells.modalities, cells.part(train), cells.part(test), seed),
+        "scores": scores,
         "below": cells.below,
         "notes": list(spec.get("notes", [])),
     }
@@ -135,7 +144,7 @@ def cells_of(spec: Mapping[str, Any], data: Path, beside: Path) -> Cells:
                 "file": asked["weights"],
                 "hops": hops,
             }
-            modality = Modality(name, "real", tuple(features))
+            modality = Modality(name, "embedding", tuple(features), 1 + 2 * hops)
         else:
             with _said_of(name):
                 values, chosen = table.matrix(asked.get("values"), asked.get("features"), leave)

@@ -64,6 +64,10 @@ class Networks(nn.Module):
     def log_likelihood(self, m: Modality, z: torch.Tensor, data: torch.Tensor) -> torch.Tensor:
         """(…, cell) of counts, or of scaled real values, (cell, feature) given z (…, cell, d)."""
         out, noise = self.decoders[m.name](z), self.noise[m.name]
+        if (
+            m.kind == "embedding"
+        ):  # its distances would be lost if each coordinate were judged on its own scale
+            noise = noise.mean().expand_as(noise)
         if m.kind == "counts":
             log_mean = torch.log_softmax(out, -1) + torch.log(data.sum(-1, keepdim=True).clamp(min=1.0))
             return negative_binomial(data, log_mean, noise).sum(-1)
@@ -205,6 +209,20 @@ class VariationalModel:
                     out[m.name] = self.scales[m.name].back(decoded.numpy())
         return out
 
+    def misfit(self, ur: np.ndarray, m: Modality, table: np.ndarray) -> np.ndarray:
+        """(cell,) mean over the features of squared distance from what is decoded, by what is decoded as its variance.
+
+        Of counts Pearson's statistic, which does not hang on a cell's depth.
+        """
+        noise = self.tensors[f"noise.{m.name}"]
+        if m.kind == "counts":
+            mean = self.decode(ur)[m.name] * table.sum(1, keepdims=True)
+            return ((table - mean) ** 2 / (mean + mean**2 * np.exp(-noise))).mean(1)
+        with torch.no_grad():
+            seen = self.networks.decoders[m.name](torch.as_tensor(np.asarray(ur, float))).numpy()
+        noise = noise.mean() if m.kind == "embedding" else noise
+        return (((self.scales[m.name].to(table) - seen) * np.exp(-noise)) ** 2).mean(1)
+
     def denoised(self, tables: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
         """Modality of counts -> the share of each feature (cell, feature) given the representation and the counts.
 
@@ -232,12 +250,15 @@ class VariationalModel:
         noise = torch.Generator().manual_seed(seed)
         with torch.no_grad():
             mean, sd = self.networks.posterior(inputs, known)
-            e = torch.randn(samples, *mean.shape, dtype=torch.float64, generator=noise)
-            z = mean + sd * e
-            weight = (0.5 * e**2 + torch.log(sd) - 0.5 * z**2).sum(-1)
-            for m in self.modalities:
-                weight = weight + known[m.name] * self.networks.log_likelihood(m, z, values[m.name])
-            return (torch.logsumexp(weight, 0) - math.log(samples)).numpy()
+            total = torch.full((data.rows,), -math.inf, dtype=torch.float64)
+            for _ in range(samples):  # one at a time, so that many cells and features fit into memory
+                e = torch.randn(mean.shape, dtype=torch.float64, generator=noise)
+                z = mean + sd * e
+                weight = (0.5 * e**2 + torch.log(sd) - 0.5 * z**2).sum(-1)
+                for m in self.modalities:
+                    weight = weight + known[m.name] * self.networks.log_likelihood(m, z, values[m.name])
+                total = torch.logaddexp(total, weight)
+            return (total - math.log(samples)).numpy()
 
 
 class _Data:

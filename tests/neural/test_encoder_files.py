@@ -114,7 +114,7 @@ def test_whole_groups_are_held_out(folder):
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("kind: counts", "kind: count", "modalities.expression.kind: must be counts or real"),
+        ("kind: counts", "kind: count", "modalities.expression.kind: must be counts, real or embedding"),
         ("kind: real,", "", "modalities.protein: give either kind"),
         ("components: 3", "components: 0", "space.components: must be at least 1"),
         ("fit:", "method: vaee\nfit:", "did you mean 'vae'"),
