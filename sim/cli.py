@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shlex
 import sys
 from typing import Any, NoReturn
 
@@ -19,7 +18,7 @@ from sim.commands import learned  # noqa: F401
 from sim.commands import petab  # noqa: F401
 
 # isort: on
-from sim.commands.common import Debug, app, print_error, say
+from sim.commands.common import Debug, again, app, print_error, say
 from sim.errors import CellweaveError, Interrupted, StoreError, escaped, printable
 
 #: typer carries its own copy of click from 0.26 on, so the class is reached through typer
@@ -43,12 +42,6 @@ class _Warnings(logging.Handler):
         say(printable(f"warning: {record.getMessage()}"))
 
 
-def _again(words: list[str]) -> str:
-    """The command, as a shell reads it, that goes on where the one of these words was stopped."""
-    command, *rest = [word for word in words if word not in ("--force", "--resume")]
-    return shlex.join(["cellweave", command, "--resume", *rest])
-
-
 def main() -> None:
     """Run the command; every error becomes one line and an exit code."""
     debug = "--debug" in sys.argv[1:]
@@ -62,7 +55,7 @@ def main() -> None:
     try:
         code = app(standalone_mode=False)
     except Interrupted as error:
-        how = f"; go on with: {_again(sys.argv[1:])}" if error.kept else ""
+        how = f"; go on with: {again()}" if error.kept else ""
         say(printable(f"{error}{how}"))
         raise SystemExit(error.exit_code) from None
     except CellweaveError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -73,6 +74,12 @@ def assignments(texts: list[str], option: str) -> dict[str, str]:
             )
         pairs[key.strip()] = value.strip()
     return pairs
+
+
+def again() -> str:
+    """The command, as a shell reads it, that goes on where this one was stopped."""
+    command, *rest = [word for word in sys.argv[1:] if word not in ("--force", "--resume")]
+    return shlex.join(["cellweave", command, "--resume", *rest])
 
 
 def say(text: str) -> None:

@@ -23,12 +23,14 @@ def check_output(path: Path | str, *, force: bool = False, resume: bool = False,
         needed: bytes that must be free.
 
     Raises:
-        ScenarioError: there is one already (without `force` or `resume`), or something that is no run.
+        ScenarioError: there is one already (without `force` or `resume`), or something that is no run; or both are asked.
         StoreError: no room.
     """
     path = Path(path)
     if "\0" in str(path):
         raise ScenarioError(f"{escaped(path)}: is no name for a file")
+    if force and resume:
+        raise ScenarioError(f"{path}: --resume goes on with the run and --force replaces it; give one of them")
     if os.path.lexists(path) and not resume:
         if not force:
             raise ScenarioError(f"{path}: exists; use --resume or --force")
