@@ -82,8 +82,8 @@ def _drawn(initial: InitialValues, nodes: list[Node], inputs: list, cells: int, 
     network, graph = initial.network, initial.graph
     if not network.draws:
         return []
-    from mechanistic._quantiles import fill
     from mechanistic.random import stream_key
+    from mechanistic.random.quantiles import fill
 
     draws = [draw_nodes(initial.resolver, *found) for found in network.draws]
     values: list = [np.nan] * len(draws)

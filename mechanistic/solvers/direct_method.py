@@ -11,9 +11,9 @@ from typing import NamedTuple
 import numpy as np
 from numba import uint64
 
-from mechanistic._philox import two_numbers
-from mechanistic._quantiles import drawn
 from mechanistic.codegen.loops import call_code, compiled
+from mechanistic.random.philox import two_numbers
+from mechanistic.random.quantiles import drawn
 from mechanistic.solvers.blocks import LANES
 from mechanistic.solvers.lanes import (
     BAD_DRAW,

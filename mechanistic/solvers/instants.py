@@ -14,9 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mechanistic._philox import philox4x32, unit53
 from mechanistic.codegen.loops import call_code
 from mechanistic.event_memory import DRAWS, STREAM, TRIGGERS
+from mechanistic.random.philox import philox4x32, unit53
 from mechanistic.solvers.blocks import LANES
 
 AT, AFTER = 0.0, 1.0

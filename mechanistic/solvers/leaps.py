@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 from numba import uint64
 
-from mechanistic._philox import two_numbers
-from mechanistic._poisson import poisson_number
 from mechanistic.codegen.loops import call_code, compiled
+from mechanistic.random.philox import two_numbers
+from mechanistic.random.poisson import poisson_number
 from mechanistic.solvers.blocks import LANES
 from mechanistic.solvers.lanes import (
     BAD_RATE,

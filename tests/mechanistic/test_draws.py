@@ -7,9 +7,9 @@ import pytest
 import scipy.stats as stats
 
 from mechanistic import load_model
-from mechanistic._quantiles import quantile
 from mechanistic.draws import KINDS, NUMBERS
 from mechanistic.errors import IntegrationError, ModelError
+from mechanistic.random.quantiles import quantile
 
 URL = "http://www.sbml.org/sbml/symbols/distrib/"
 HEAD = """<sbml xmlns="http://www.sbml.org/sbml/level3/version2/core" level="3" version="2"

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from scipy.linalg import expm
 
 from mechanistic import jit
-from mechanistic._exchange import VoxelExchange, group_by_voxel, relax
 from mechanistic.fields import Boundary, CellExchange, DiffusionSolver, Grid, exchange, membrane_exchange
+from mechanistic.fields._exchange import VoxelExchange, group_by_voxel, relax
 
 
 def _cells(rng: np.random.Generator, n: int, voxels: int) -> CellExchange:

@@ -7,9 +7,9 @@ import pytest
 import scipy.stats as stats
 
 from mechanistic import load_model
-from mechanistic._poisson import poisson_number
 from mechanistic.errors import ModelError
 from mechanistic.jit import set_threads, threads
+from mechanistic.random.poisson import poisson_number
 from mechanistic.solvers import leaps
 
 METHODS = ("tau-leaping", "langevin")

@@ -11,10 +11,10 @@ from llvmlite import ir
 from numba import uint32, uint64
 
 from mechanistic import jit
-from mechanistic._philox import philox4x32, unit53
 from mechanistic.codegen import _loop_threads, loops
 from mechanistic.codegen.loop_arguments import Given, flattened, packer
 from mechanistic.codegen.loops import Written, compiled, shared, stamp
+from mechanistic.random.philox import philox4x32, unit53
 
 _LIMIT = 3
 

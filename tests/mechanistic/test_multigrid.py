@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from givers import givers, with_givers
 
-from mechanistic import _multigrid_kernels as kernels
-from mechanistic import _spreading, jit
-from mechanistic._conductances import Conductances, groups, of_axes
-from mechanistic._multigrid import Multigrid, _between, product
-from mechanistic._spreading import Axis
-from mechanistic._voxels import add, largest, least, parts
-from mechanistic.fields import Boundary, CellExchange, DiffusionSolver, Grid, Permeable
+from mechanistic import jit
+from mechanistic.fields import Boundary, CellExchange, DiffusionSolver, Grid, Permeable, _spreading
+from mechanistic.fields import _multigrid_kernels as kernels
+from mechanistic.fields._conductances import Conductances, groups, of_axes
+from mechanistic.fields._multigrid import Multigrid, _between, product
+from mechanistic.fields._spreading import Axis
+from mechanistic.fields._voxels import add, largest, least, parts
 
 _RATE = 3.0
 _KINDS = {

@@ -7,8 +7,7 @@ import tracemalloc
 import numpy as np
 import pytest
 
-from mechanistic import _on_grid
-from mechanistic.fields import Boundary, CellExchange, DiffusionSolver, Grid, UnevenSolver
+from mechanistic.fields import Boundary, CellExchange, DiffusionSolver, Grid, UnevenSolver, _on_grid
 
 _SHAPE = (20, 21, 22)
 

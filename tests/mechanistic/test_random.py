@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from mechanistic import jit
-from mechanistic._philox import known_answer
 from mechanistic.random import normals, stream_key, uniforms
+from mechanistic.random.philox import known_answer
 
 # Random123 kat_vectors, philox4x32 10
 _ANSWERS = [

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.linalg import expm
 
-from mechanistic import _line_code, _spreading, jit
-from mechanistic._spreading import last_share
-from mechanistic.fields import Boundary, DiffusionSolver, Grid, Inflow, Permeable
+from mechanistic import jit
+from mechanistic.fields import Boundary, DiffusionSolver, Grid, Inflow, Permeable, _line_code, _spreading
+from mechanistic.fields._spreading import last_share
 
 _FACES = [
     Boundary(),

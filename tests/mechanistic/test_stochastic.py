@@ -7,12 +7,12 @@ import pytest
 from pathway_examples import BASE
 
 from mechanistic import load_model
-from mechanistic._philox import known_answer
 from mechanistic.codegen.numeric import evaluate
 from mechanistic.codegen.system import System
 from mechanistic.errors import IntegrationError, ModelError
 from mechanistic.jit import set_threads, threads
 from mechanistic.random import stream_key
+from mechanistic.random.philox import known_answer
 
 # Immigration, death and dimerisation of counted entities; Y follows from X at every moment.
 DIMERS = """model dimers

@@ -9,8 +9,7 @@ import pytest
 from givers import givers
 from scipy.special import k0
 
-from mechanistic import _spreading
-from mechanistic.fields import Boundary, CellExchange, DiffusionSolver, Grid, exchange
+from mechanistic.fields import Boundary, CellExchange, DiffusionSolver, Grid, _spreading, exchange
 from sim.agents.placement import hexagonal_lattice
 
 pytestmark = pytest.mark.validation

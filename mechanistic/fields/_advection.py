@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from mechanistic._grid import Boundary, Face, Grid, Inflow, Permeable
+from mechanistic.fields._grid import Boundary, Face, Grid, Inflow, Permeable
 
 Array = NDArray[np.float64]
 

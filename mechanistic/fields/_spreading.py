@@ -15,8 +15,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from mechanistic import _line_code, _line_sweeps
-from mechanistic._dense_kernels import along_axis, along_rows
+from mechanistic.fields import _line_code, _line_sweeps
+from mechanistic.fields._dense_kernels import along_axis, along_rows
 from mechanistic.jit import threads_for
 
 Array = NDArray[np.float64]

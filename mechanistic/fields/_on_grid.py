@@ -8,10 +8,10 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from mechanistic._conductances import Conductances
-from mechanistic._exchange import CellExchange, Collector, VoxelExchange, book
-from mechanistic._grid import Grid
-from mechanistic._multigrid import Multigrid
+from mechanistic.fields._conductances import Conductances
+from mechanistic.fields._exchange import CellExchange, Collector, VoxelExchange, book
+from mechanistic.fields._grid import Grid
+from mechanistic.fields._multigrid import Multigrid
 
 Array = NDArray[np.float64]
 _LARGE = 400_000  # voxels from which on memory is worth more than the time to ask for it

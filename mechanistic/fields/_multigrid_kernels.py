@@ -8,8 +8,8 @@ that need room for a row share out blocks of rows: `room` (blocks, nx) has a row
 
 from __future__ import annotations
 
-from mechanistic._voxels import PART, largest_of
 from mechanistic.codegen.loops import shared
+from mechanistic.fields._voxels import PART, largest_of
 
 
 def _add_rest(out, to, u, row, shape, right, loss, x, y, z, ys, zs, around):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mechanistic._grid import Grid
+from mechanistic.fields._grid import Grid
 
 Array = NDArray[np.float64]
 _AROUND = 64  # points about the axis

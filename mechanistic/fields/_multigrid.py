@@ -16,10 +16,10 @@ from itertools import chain, pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from mechanistic import _multigrid_kernels as kernels
-from mechanistic._conductances import Conductances, groups
-from mechanistic._voxels import parts
 from mechanistic.codegen.loops import Call
+from mechanistic.fields import _multigrid_kernels as kernels
+from mechanistic.fields._conductances import Conductances, groups
+from mechanistic.fields._voxels import parts
 from mechanistic.jit import threads_for
 
 Array = NDArray[np.float64]

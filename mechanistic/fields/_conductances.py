@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mechanistic._spreading import Axis
+from mechanistic.fields._spreading import Axis
 
 Array = NDArray[np.float64]
 _HOLLOW = 4.0  # inside a coarse voxel no more resistance counts than this, in those of the face it leads to

@@ -1,7 +1,4 @@
-"""Substances that diffuse, decay, and pass in and out of cells, on a box of equal voxels.
-
-A field is an array u (nz, ny, nx) of voxel means in the field's own unit; a 2-D field has nz = 1. A voxel's
-amount is its value times `Grid.voxel_volume` [value·um^3]. Time is in minutes and length in um.
+"""Diffusion that is the same everywhere.
 
 Space is discretised by finite volumes (second order, exact in mass). Time is not: the exponential of the operator
 is applied as a whole (`_spreading`), hence any step is stable, keeps positive values positive and keeps mass (faces
@@ -17,32 +14,12 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from mechanistic._advection import advect
-from mechanistic._conductances import Conductances, of_axes
-from mechanistic._exchange import CellExchange, VoxelExchange, exchange, membrane_exchange, relax
-from mechanistic._grid import FACES, Boundary, Grid, Inflow, Permeable, face_exchange, gradient, sample
-from mechanistic._on_grid import OnGrid, check_step, not_negative
-from mechanistic._spreading import Axis, Lines, Step, is_large, last_share, mend, multiply, step_of
-from mechanistic._uneven import UnevenSolver
-from mechanistic._voxels import add, largest, least
-from mechanistic._walls import wall_area
-
-__all__ = [
-    "FACES",
-    "Boundary",
-    "CellExchange",
-    "DiffusionSolver",
-    "Grid",
-    "Inflow",
-    "Permeable",
-    "UnevenSolver",
-    "advect",
-    "exchange",
-    "gradient",
-    "membrane_exchange",
-    "sample",
-    "wall_area",
-]
+from mechanistic.fields._conductances import Conductances, of_axes
+from mechanistic.fields._exchange import VoxelExchange, relax
+from mechanistic.fields._grid import Boundary, Grid, face_exchange
+from mechanistic.fields._on_grid import OnGrid, check_step, not_negative
+from mechanistic.fields._spreading import Axis, Lines, Step, is_large, last_share, mend, multiply, step_of
+from mechanistic.fields._voxels import add, largest, least
 
 Array = NDArray[np.float64]
 T = TypeVar("T")

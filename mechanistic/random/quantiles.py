@@ -12,9 +12,9 @@ import math
 import numpy as np
 from numba import uint32, uint64
 
-from mechanistic._philox import philox4x32, unit53
 from mechanistic.codegen.loops import compiled
 from mechanistic.draws import NUMBERS
+from mechanistic.random.philox import philox4x32, unit53
 
 _NORMAL, _UNIFORM, _BERNOULLI = NUMBERS["normal"], NUMBERS["uniform"], NUMBERS["bernoulli"]
 _BINOMIAL, _CAUCHY, _CHISQUARE = NUMBERS["binomial"], NUMBERS["cauchy"], NUMBERS["chisquare"]

@@ -14,11 +14,11 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from mechanistic._conductances import Conductances
-from mechanistic._exchange import VoxelExchange
-from mechanistic._grid import Boundary, Grid, face_exchange
-from mechanistic._on_grid import OnGrid, check_step, not_negative
-from mechanistic._voxels import largest
+from mechanistic.fields._conductances import Conductances
+from mechanistic.fields._exchange import VoxelExchange
+from mechanistic.fields._grid import Boundary, Grid, face_exchange
+from mechanistic.fields._on_grid import OnGrid, check_step, not_negative
+from mechanistic.fields._voxels import largest
 
 Array = NDArray[np.float64]
 _GAMMA = 2.0 - np.sqrt(2.0)

@@ -10,7 +10,7 @@ from llvmlite import ir
 from numba.core import types
 from numba.extending import intrinsic
 
-from mechanistic._line_code import LANES, MOST_PAIRS, WIDE
+from mechanistic.fields._line_code import LANES, MOST_PAIRS, WIDE
 from mechanistic.jit import njit, prange
 
 

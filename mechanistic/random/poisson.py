@@ -7,8 +7,8 @@ import math
 import numpy as np
 from numba import uint64
 
-from mechanistic._philox import two_numbers
 from mechanistic.codegen.loops import shared
+from mechanistic.random.philox import two_numbers
 
 #: largest mean that is drawn by inversion
 _SMALL = 10.0
