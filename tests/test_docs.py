@@ -83,19 +83,25 @@ def test_snippets_run(page: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
 
 def shell(s: Snippet, page: Path, folder: Path) -> None:
-    """A snippet that only calls cellweave runs in this process, which saves its imports; others get a shell."""
+    """Calls of cellweave run in this process, which saves its imports; what else stands there gets a shell."""
     lines = [line for line in s.text.replace("\\\n", " ").splitlines() if line.strip() and line[0] != "#"]
     words = [shlex.split(line, comments=True) for line in lines]
-    plain = all(w[0] == "cellweave" and not set(w) & {"|", ">", ">>", "<", "&&", ";"} for w in words)
-    if plain:
-        from sim.cli import app
-
-        for w in words:
-            app(w[1:], standalone_mode=False)
+    if any(set(w) & {"|", ">", ">>", "<", "&&", ";", "!"} for w in words):
+        bash(s.text, s, page, folder)
         return
+    from sim.cli import app
+
+    for line, w in zip(lines, words):
+        if w[0] == "cellweave":
+            app(w[1:], standalone_mode=False)
+        else:
+            bash(line, s, page, folder)
+
+
+def bash(text: str, s: Snippet, page: Path, folder: Path) -> None:
     scripts = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", s.text],
+        ["bash", "-euo", "pipefail", "-c", text],
         cwd=folder,
         env={**os.environ, "PATH": scripts},
         stdin=subprocess.DEVNULL,
