@@ -120,7 +120,7 @@ class PerturbationModel(weights.Weighted):
         """(m,) share of all rows' uncertainty that a measurement of this row would remove."""
         asked, found = np.asarray(doses, float), self._modes["unseen"]
         fit = found.fit(self._doses, self._response, self._drugs(asked))
-        wanted = amounts(asked, self._doses, found.choice.dose)
+        wanted = amounts(asked, self._doses, self._drugs(asked), found.choice)
         return value_of_measuring(fit.covariance(wanted), fit.noise)
 
     def flags(self, doses: np.ndarray) -> list[str]:

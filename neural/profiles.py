@@ -6,7 +6,8 @@ because they were compared with the same control. Known beforehand:
 - drugs have something in common, in proportion to a power of their strength, and something of their own: a strong
   drug's profile is mostly signal, a weak one's mostly noise, so each has its own spread;
 - read-outs move together, and each has its own noise;
-- single values go wrong: what lies many spreads of the noise off its fit counts less (Student's t).
+- single values go wrong: what lies many spreads of the noise off its fit counts less (Student's t);
+- two drugs that were given together more than once may do something that neither does alone.
 
 Spreads are the most probable ones: those that make the measured responses likeliest, under a prior that draws drugs
 together (empirical Bayes; the spread of a drug never seen is what its strength lets one expect).
@@ -14,13 +15,11 @@ together (empirical Bayes; the spread of a drug never seen is what its strength 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 _ROUNDS = 8
-# degrees of freedom of Student's t
-_TAILS = 12.0
 # share of read-outs' covariance that is taken as independent, and of their noise that is taken as alike
 _INDEPENDENT = 0.9
 _ALIKE_NOISE = 0.4
@@ -29,6 +28,10 @@ _MANY = 600
 # log of a drug's own spread, over the typical size of what one drug does: beforehand, beside strength to the power 0.5,
 # and how far drugs depart from that; how far any log may lie from where it lay beforehand
 _SPREAD, _SLOPE, _DEPARTS, _FAR = 0.0, 0.5, 0.7, 12.0
+# how far the noise's log is trusted to lie where it lay: hardly, but drugs given once each cannot tell it at all
+_NOISE = 0.25
+# log of what a pair does beyond its drugs, over what a drug does, beforehand
+_INTERPLAY = -1.0
 
 
 @dataclass(frozen=True)
@@ -42,13 +45,18 @@ class Choice:
         alike: share of a drug's own profile that drugs have in common as their descriptions are alike.
         middle: share of the drugs' median, beside their mean, in what a drug never given is expected to do. Drugs hit
             few read-outs hard and each its own, so that one of them can carry a mean.
+        tails: one over the degrees of freedom of Student's t; 0 where nothing goes wrong by itself, and what is far
+            off is what drugs do together.
+        interplay: amount of what pairs do beyond their drugs; 0 where they do nothing.
     """
 
     dose: float = 0.5
     strength: float = 0.5
-    power: float = 1.15
+    power: float = 1.3
     alike: float = 0.0
     middle: float = 0.0
+    tails: float = 1.0 / 12.0
+    interplay: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -58,27 +66,52 @@ class Drugs:
     Attributes:
         strength: (drug,) median size of its doses over that of the median drug.
         likeness: (drug, drug) of their descriptions, 1 on the diagonal; None without descriptions.
+        signed: (drug,) whether its doses have both signs, so that opposite ones do opposite things; None if none has.
+        pairs: (p, 2) drugs that may do something together. Each counts as one more drug in amounts and profiles.
     """
 
     strength: np.ndarray
     likeness: np.ndarray | None = None
+    signed: np.ndarray | None = None
+    pairs: np.ndarray = field(default_factory=lambda: np.zeros((0, 2), int))
+
+    @property
+    def single(self) -> np.ndarray:
+        """(drug + p,) True of drugs, False of pairs."""
+        return np.arange(len(self.strength) + len(self.pairs)) < len(self.strength)
+
+    def weight(self, power: float) -> np.ndarray:
+        """(drug + p,) of the common part in each; none in pairs."""
+        return np.r_[self.strength**power, np.zeros(len(self.pairs))]
+
+    def log_spread(self) -> tuple[np.ndarray, np.ndarray]:
+        """(drug + p,) log strengths, and what is added to the log of the own spread."""
+        none = np.zeros(len(self.pairs))
+        return np.r_[np.log(self.strength), none], np.r_[0.0 * self.strength, none + _INTERPLAY]
 
     def alike(self, share: float) -> np.ndarray:
-        """(drug, drug) correlation of the drugs' own profiles, and of how far their spreads depart."""
-        independent = np.eye(len(self.strength))
-        return independent if self.likeness is None else (1 - share) * independent + share * self.likeness
+        """(drug + p, drug + p) correlation of the drugs' own profiles, and of how far their spreads depart."""
+        out, drugs = np.eye(len(self.single)), len(self.strength)
+        if self.likeness is not None:
+            out[:drugs, :drugs] *= 1 - share
+            out[:drugs, :drugs] += share * self.likeness
+        return out
 
 
 def joined(given: np.ndarray, profiles: np.ndarray, power: float) -> np.ndarray:
     """Responses (n, node) to drugs given together in amounts (n, drug).
 
-    Power means over the drugs that raise a read-out and over those that lower it, added. 1 is plain addition.
+    Power means over the drugs that raise a read-out and over those that lower it, added. 1 is plain addition. An
+    amount below 0 does the opposite.
     """
     if power == 1.0:
         return given @ profiles
-    parts = given**power
-    raised = (parts @ np.maximum(profiles, 0.0) ** power) ** (1.0 / power)
-    return raised - (parts @ np.maximum(-profiles, 0.0) ** power) ** (1.0 / power)
+    up, down = np.maximum(profiles, 0.0) ** power, np.maximum(-profiles, 0.0) ** power
+    parts, against = np.maximum(given, 0.0) ** power, np.maximum(-given, 0.0) ** power
+    raised, lowered = parts @ up, parts @ down
+    if against.any():
+        raised, lowered = raised + against @ down, lowered + against @ up
+    return raised ** (1.0 / power) - lowered ** (1.0 / power)
 
 
 def middle(values: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -115,7 +148,7 @@ class Axes:
         noise = (1 - _ALIKE_NOISE) * noise + _ALIKE_NOISE * noise.mean()
         # rows that fit themselves, one to a drug, say nothing of the noise
         noise = noise / noise.mean() if noise.mean() > 1e-12 * (response**2).mean() else np.ones_like(noise)
-        scaled = response / np.sqrt(np.maximum((given > 0).sum(1, keepdims=True), 1))
+        scaled = response / np.sqrt(np.maximum((given != 0).sum(1, keepdims=True), 1))
         of_each = (scaled**2).mean(0)
         mean = float(of_each.mean()) or 1.0
         if response.shape[1] > _MANY:
@@ -171,18 +204,18 @@ class _Evidence:
         self.rows, self.targets, self.signal = rows, rows.turned(targets), axes.signal
         self.unit = axes.size**2
         self.left = max(float((targets**2).sum() - (self.targets**2).sum()), 0.0)
-        self.log_strength = np.log(drugs.strength)
-        weight = drugs.strength**choice.strength
+        self.log_strength, self.beyond = drugs.log_spread()
+        weight = drugs.weight(choice.strength)
         self.together, self.alike = np.outer(weight, weight), drugs.alike(choice.alike)
         free = len(weight)
         own = _SPREAD + np.log(axes.size)
         self.centre = np.r_[own - 0.5, own, _SLOPE, own - 0.5, own - 1.0, np.zeros(free)]
-        self.trust = np.diag(np.r_[0.0, 1.0, 4.0, 1.0, 1.0, np.ones(free)])
+        self.trust = np.diag(np.r_[_NOISE, 1.0, 4.0, 1.0, 1.0, np.ones(free)])
         self.trust[5:, 5:] = np.linalg.inv(self.alike)
 
     def own(self, x: np.ndarray) -> np.ndarray:
         """(drug, drug) covariance of the drugs' own profiles."""
-        spread = np.exp(x[1] + x[2] * self.log_strength + _DEPARTS * x[5:])
+        spread = np.exp(x[1] + x[2] * self.log_strength + _DEPARTS * x[5:] + self.beyond)
         return self.alike * np.outer(spread, spread)
 
     def __call__(self, x: np.ndarray) -> tuple[float, np.ndarray]:
@@ -260,7 +293,14 @@ class Fit:
             options = {"maxiter": 60, "ftol": 1e-5}
             bounds = [(c - _FAR, c + _FAR) for c in evidence.centre]
             start = evidence.centre
-            sizes = minimize(evidence, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
+            # a first step as long as a steep slope ends at the bounds, whence the search may fall back to its start
+            steep = max(float(np.linalg.norm(evidence(start)[1])), 1.0)
+
+            def eased(x: np.ndarray) -> tuple[float, np.ndarray]:
+                cost, slope = evidence(x)
+                return cost / steep, slope / steep
+
+            sizes = minimize(eased, start, jac=True, method="L-BFGS-B", bounds=bounds, options=options).x
         assert sizes is not None
         shared, noise = np.exp(2 * sizes[4]), np.exp(2 * sizes[0])
         own, common = evidence.own(sizes), np.exp(2 * sizes[3])
@@ -275,15 +315,15 @@ class Fit:
             profiles, control = between @ rows.amounts.T @ inner, shared * rows.ones @ inner
             left = response - joined(given, profiles, choice.power) - control
             # what joining takes away is given back to the rows; what is far off is drawn in
-            target = given @ profiles + control + left / (1 + (left / off) ** 2 / _TAILS)
-        seen = (given > 0).any(0)
-        if choice.middle and seen.any() and not seen.all():
-            weight = drugs.strength**choice.strength
+            target = given @ profiles + control + left / (1 + choice.tails * (left / off) ** 2)
+        seen, new = (given != 0).any(0) & drugs.single, (given == 0).all(0) & drugs.single
+        if choice.middle and seen.any() and new.any():
+            weight = drugs.weight(choice.strength)
             towards = middle(profiles[seen] / weight[seen, None], (weight / np.sqrt(np.diag(own)))[seen])
             towards -= common * weight @ rows.amounts.T @ inner
             # of the common part a drug's own, known by likeness to others, already holds some
-            known = own[np.ix_(~seen, seen)] @ np.linalg.solve(own[np.ix_(seen, seen)], weight[seen])
-            profiles[~seen] += choice.middle * np.outer(weight[~seen] - known, towards)
+            known = own[np.ix_(new, seen)] @ np.linalg.solve(own[np.ix_(seen, seen)], weight[seen])
+            profiles[new] += choice.middle * np.outer(weight[new] - known, towards)
         typical = max(noise / axes.signal.mean(), 1e-10 * np.trace(kernel))
         inverse = np.linalg.inv(kernel + typical * np.eye(len(kernel)))
         return cls(profiles, control, choice, sizes, rows, between, float(shared), float(typical), inverse)

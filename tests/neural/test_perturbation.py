@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from neural.perturbation import predict_responses, strengths
+from neural.perturbation import company, predict_responses, strengths
 from neural.profiles import joined
 
 DRUGS, NODES = 8, 30
@@ -56,6 +56,81 @@ def test_saturation_lowers_only_what_points_the_same_way():
 
 def test_strength_is_relative_to_the_other_drugs():
     np.testing.assert_allclose(strengths(np.array([[1.0, 0, 0], [3.0, -4.0, 0]])), [2 / 3, 4 / 3, 1.0])
+
+
+def test_units_of_doses_decades_apart_are_not_taken_for_strengths():
+    apart = strengths(np.diag(10.0 ** np.arange(-6, 6)))
+    assert np.log(apart).std() == pytest.approx(1.0)
+    assert (np.diff(apart) > 0).all()
+    u, y, pairs, truth = experiment(seed=5)
+    units = 10.0 ** np.arange(-4, DRUGS - 4)
+    mixed = predict_responses(u * units, y, pairs * units)[0]
+    plain = predict_responses(u, y, pairs)[0]
+    assert ((mixed - truth) ** 2).mean() < 1.3 * ((plain - truth) ** 2).mean()
+
+
+def grid(seed=0, inhibitors=6, ligands=5):
+    """Every inhibitor alone and with every ligand, each ligand alone; inhibitors silence most."""
+    rng = np.random.default_rng(seed)
+    on = np.array([(i, j) for i in range(inhibitors + 1) for j in range(ligands + 1)][1:])
+    given = np.c_[np.eye(inhibitors + 1)[on[:, 0], 1:], np.eye(ligands + 1)[on[:, 1], 1:]]
+    profiles = np.r_[rng.normal(-1.5, 0.5, (inhibitors, NODES)), rng.normal(0.5, 0.5, (ligands, NODES))]
+    return given, given @ profiles + 0.2 * rng.normal(size=(len(given), NODES))
+
+
+def test_drugs_are_like_those_that_are_given_with_the_same_others():
+    given, response = grid()
+    alike = company(given)
+    assert alike is not None
+    assert alike[:6, :6].min() == pytest.approx(1.0)
+    assert alike[:6, 6:].max() == 0.0
+    pairs = np.array([np.eye(5)[i] + np.eye(5)[j] for i in range(5) for j in range(i)])
+    assert company(np.r_[np.eye(5), pairs]) is None
+    errors = {"company": 0.0, "none": 0.0}
+    for drug in (0, 3):
+        out = given[:, drug] != 0
+        for name, likeness in (("company", None), ("none", np.eye(11))):
+            guess, _ = predict_responses(given[~out], response[~out], given[out], likeness=likeness)
+            errors[name] += ((guess - response[out]) ** 2).mean()
+    assert errors["company"] < 0.6 * errors["none"]
+
+
+def test_what_a_pair_does_beyond_its_drugs_is_seen_where_it_was_given_again():
+    rng = np.random.default_rng(6)
+    sets = [[i] for i in range(5)] + [[i, j] for i in range(5) for j in range(i)]
+    sets += [[0, 1, k] for k in (2, 3, 4)]
+    given = np.array([np.eye(5)[s].sum(0) for s in sets])
+    profiles, together = rng.normal(size=(2, 5, NODES))
+    truth = given @ profiles + (given[:, :1] * given[:, 1:2]) * together[:1] * 2.0
+    y = truth + 0.1 * rng.normal(size=truth.shape)
+    guess, _ = predict_responses(given[:-1], y[:-1], given[-1:])
+    beyond = (truth - given @ profiles)[-1]
+    assert ((guess - truth[-1:]) ** 2).mean() < 0.2 * (beyond**2).mean()
+
+
+def test_a_dose_of_the_other_sign_does_the_opposite():
+    rng = np.random.default_rng(7)
+    profiles = rng.normal(size=(4, NODES))
+    given = np.repeat(np.eye(4), 4, 0) * np.tile([1.0, -1.0, 0.5, -0.5], 4)[:, None]
+    asked = rng.choice([-1.0, 1.0], (6, 4)) * (rng.random((6, 4)) < 0.6)
+    guess, _ = predict_responses(given, given @ profiles + 0.1 * rng.normal(size=(16, NODES)), asked)
+    assert ((guess - asked @ profiles) ** 2).mean() < 0.05 * ((asked @ profiles) ** 2).mean()
+
+
+def test_drugs_measured_once_each_do_not_give_intervals_of_no_width():
+    u, y, pairs, truth = experiment(seed=8)
+    once = np.r_[np.zeros((1, DRUGS)), u[::2]]
+    guess, width = predict_responses(once, np.r_[np.zeros((1, NODES)), y[::2]], pairs)
+    assert (np.abs(guess - truth) <= width).mean() > 0.8
+    guess, width = predict_responses(u[:1], y[:1], pairs[:2])
+    assert np.isfinite(guess).all() and (width > 0).all()
+
+
+def test_an_infinite_response_is_one_that_was_not_measured():
+    u, y, pairs, _ = experiment(seed=9)
+    gaps, endless = y.copy(), y.copy()
+    gaps[3, 5], endless[3, 5] = np.nan, np.inf
+    np.testing.assert_array_equal(*(predict_responses(u, v, pairs)[0] for v in (gaps, endless)))
 
 
 def test_intervals_narrow_as_data_grow():

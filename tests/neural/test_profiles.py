@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from neural.perturbation import calibrate, strengths
-from neural.profiles import Axes, Choice, Drugs, Fit, _Evidence, _Rows, middle
+from neural.profiles import Axes, Choice, Drugs, Fit, _Evidence, _Rows, joined, middle
 
 DRUGS, NODES = 6, 40
 RNG = np.random.default_rng(0)
@@ -95,3 +95,27 @@ def test_what_single_drugs_hit_hard_is_not_expected_of_a_drug_never_given():
     struck = hit[:-1].any(0)
     assert np.abs(off[1.0][struck]).mean() < 0.5 * np.abs(off[0.0][struck]).mean()
     np.testing.assert_allclose(off[0.5], (off[0.0] + off[1.0]) / 2)
+
+
+@pytest.mark.parametrize("seed", [0, 3, 8])
+def test_a_steep_slope_does_not_keep_the_spreads_from_being_found(seed):
+    """Inhibitors that silence most, ligands, and both; some of all."""
+    rng = np.random.default_rng(seed)
+    given = np.array(
+        [np.eye(7)[i].tolist()[1:] + np.eye(6)[j].tolist()[1:] for i in range(7) for j in range(6)]
+    )
+    profiles = np.r_[rng.normal(-3, 1, (6, 14)), rng.normal(0, 1, (5, 14))]
+    response = given @ profiles + 3.0 + 0.5 * rng.normal(size=(len(given), 14))
+    some = rng.permutation(len(given))[:29]
+    given, response = given[some], response[some]
+    found, axes = Fit.to(given, response, Drugs(np.ones(11)), PLAIN).sizes, Axes.of(given, response)
+    evidence = _Evidence(_Rows(given), axes.of_nodes(response), axes, Drugs(np.ones(11)), PLAIN)
+    assert evidence(found)[0] < evidence(evidence.centre)[0] - 10.0
+
+
+def test_opposite_amounts_do_opposite_things():
+    profiles = np.array([[1.0, -2.0], [0.5, 1.0]])
+    given = np.array([[1.0, 1.0], [-1.0, 0.5], [0.0, -2.0]])
+    for power in (1.0, 1.3):
+        np.testing.assert_allclose(joined(-given, profiles, power), -joined(given, profiles, power))
+    np.testing.assert_allclose(joined(given[2:], profiles, 1.3), [[-1.0, -2.0]])
