@@ -38,7 +38,7 @@ class Leaper:
     def __init__(self, exact: StochasticStepper):
         network = exact.network
         self.exact = exact
-        self._watched = _watched(exact.system, exact.changes, exact.propensities)
+        self._watched = _watched(exact.system, exact.propensities)
         problems = [
             ModelProblem(f"leaps do not do events ('{e.id}'); use ssa", e.line, e.id) for e in network.events
         ]
@@ -83,7 +83,7 @@ class Leaper:
         return out
 
 
-def _watched(system: System, changes: list, propensities: list) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _watched(system: System, propensities: list) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """What propensities depend on, the order of the highest reaction that takes it, and how many of it that takes.
 
     Orders are those of the stoichiometry, as for the law of mass action; what only a rate law uses counts as

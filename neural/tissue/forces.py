@@ -94,7 +94,7 @@ def fit_forces(
     tables = _tables(frames, radius, width)
     best: PairForces | None = None
     for start in range(4):
-        found = _alternate(tables, frames, cells, radius, kinds, width, np.random.default_rng([seed, start]))
+        found = _alternate(tables, cells, radius, kinds, width, np.random.default_rng([seed, start]))
         if best is None or found.unexplained < best.unexplained:
             best = found
     assert best is not None
@@ -149,13 +149,7 @@ def _ridge(a: torch.Tensor, y: torch.Tensor, blocks: int, width: int, weight: fl
 
 
 def _alternate(
-    t: _Tables,
-    frames: Sequence[Pairs],
-    cells: int,
-    radius: float,
-    kinds: int,
-    width: int,
-    rng: np.random.Generator,
+    t: _Tables, cells: int, radius: float, kinds: int, width: int, rng: np.random.Generator
 ) -> PairForces:
     rows = len(t.velocity)
     y = t.velocity.flatten()

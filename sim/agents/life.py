@@ -13,7 +13,6 @@ __all__ = [
     "grow",
     "occurs",
     "radius_of",
-    "volume_of",
 ]
 
 Array = NDArray[np.float64]
@@ -36,11 +35,6 @@ def grow(volume: Array, target: ArrayLike, rate: ArrayLike, dt: float) -> None:
 def radius_of(volume: ArrayLike) -> Array:
     """Radius [um] of a ball of the given volume [um^3]."""
     return np.cbrt(np.asarray(volume, dtype=np.float64) * (0.75 / np.pi))
-
-
-def volume_of(radius: ArrayLike) -> Array:
-    """Volume [um^3] of a ball of the given radius [um]."""
-    return (4.0 / 3.0 * np.pi) * np.asarray(radius, dtype=np.float64) ** 3
 
 
 def divide_geometry(

@@ -17,29 +17,24 @@ _ORIGIN = (0.0, 0.0, 0.0)
 
 
 def random_points(
-    n: int, lower: ArrayLike, upper: ArrayLike, dims: Literal[2, 3], key: int | np.uint64, first: int = 0
+    n: int, lower: ArrayLike, upper: ArrayLike, dims: Literal[2, 3], key: int | np.uint64
 ) -> Array:
     """n points uniform in the box between two corners (3,) [um]: (n, 3); in two dimensions z is the box's
     middle.
 
-    Point i depends on key and first + i alone.
+    Point i depends on key and i alone.
     """
     low, high = np.asarray(lower, dtype=np.float64), np.asarray(upper, dtype=np.float64)
     u = np.full((n, 3), 0.5)
-    u[:, :dims] = uniforms(key, 0, np.arange(first, first + n), dims)
+    u[:, :dims] = uniforms(key, 0, np.arange(n), dims)
     return low + u * (high - low)
 
 
 def disc(
-    n: int,
-    radius: float,
-    dims: Literal[2, 3],
-    key: int | np.uint64,
-    centre: Sequence[float] = _ORIGIN,
-    first: int = 0,
+    n: int, radius: float, dims: Literal[2, 3], key: int | np.uint64, centre: Sequence[float] = _ORIGIN
 ) -> Array:
     """n points uniform in a disc (a ball in three dimensions) of the given radius [um]: (n, 3)."""
-    u = uniforms(key, 0, np.arange(first, first + n), 3)
+    u = uniforms(key, 0, np.arange(n), 3)
     angle = 2.0 * np.pi * u[:, 1]
     height = 1.0 - 2.0 * u[:, 2] if dims == 3 else np.zeros(n)
     ring = np.sqrt(1.0 - height * height)

@@ -144,17 +144,13 @@ class State:
         self.changed()
         return np.arange(rows.start, rows.stop)
 
-    def divide(
-        self, mothers: np.ndarray, share: float | np.ndarray = 0.5, types: np.ndarray | None = None
-    ) -> np.ndarray:
+    def divide(self, mothers: np.ndarray, share: float | np.ndarray = 0.5) -> np.ndarray:
         """Split each mother row into itself and a new cell; returns the daughters' rows.
 
         The daughter inherits every column; of shared amounts she gets `share`, a number or one for each division, and
-        the mother keeps the rest. The mother keeps its id, as in lineage tracing of live-cell microscopy. The daughter
-        is of the mother's type unless `types` says otherwise.
+        the mother keeps the rest. The mother keeps its id, as in lineage tracing of live-cell microscopy.
         """
-        types = self["cell.type"][mothers] if types is None else types
-        daughters = self.add(types, parents=self.ids[mothers])
+        daughters = self.add(self["cell.type"][mothers], parents=self.ids[mothers])
         share = np.broadcast_to(np.asarray(share, dtype=float), mothers.shape)
         for name in self._table.columns:
             if name in ("cell.id", "cell.type"):

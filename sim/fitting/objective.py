@@ -13,7 +13,7 @@ data) is a parameter here too, and `sim.fitting.computed.Computed` puts that cod
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
@@ -182,11 +182,6 @@ class Objective:
         """By position among the estimated, the priors that are densities of the scaled value."""
         chosen = ((k, self.parameters[i]) for k, i in enumerate(self._estimated))
         return {k: p.prior for k, p in chosen if p.prior and (p.prior.scaled or p.scale == "lin")}
-
-    def with_nominal(self, x: np.ndarray) -> tuple[Parameter, ...]:
-        """All parameters, those estimated at the scaled values `x`."""
-        values = self.values(x)
-        return tuple(replace(p, nominal=float(v)) for p, v in zip(self.parameters, values))
 
 
 class _Part:

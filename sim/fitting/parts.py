@@ -15,7 +15,6 @@ from mechanistic.parts import Tree
 
 SCALES = ("lin", "log", "log10")
 PREEQUILIBRATION = -math.inf
-STEADY_STATE = math.inf
 
 
 @dataclass(frozen=True)

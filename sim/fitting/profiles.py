@@ -116,18 +116,3 @@ def _crossing(side: list[tuple[float, float]], threshold: float) -> float | None
             share = (above - threshold) / (above - below) if np.isfinite(below) else 1.0
             return a + share * (b - a)
     return None
-
-
-def laplace_ensemble(
-    x: np.ndarray, sd_root: np.ndarray, lower: np.ndarray, upper: np.ndarray, count: int, seed: int
-) -> np.ndarray:
-    """(count, parameter): draws from the normal distribution that the information gives at an optimum, within bounds.
-
-    Args:
-        sd_root: root of the information, (any, parameter); directions without information are not moved along.
-    """
-    _, singular, vectors = np.linalg.svd(sd_root, full_matrices=False)
-    known = singular > 1e-6 * singular.max(initial=0.0)
-    drawn = np.random.default_rng(seed).standard_normal((count, int(known.sum())))
-    moves = (drawn / singular[known]) @ vectors[known]
-    return np.clip(x + moves, lower, upper)

@@ -90,7 +90,6 @@ def find_structure(
     study: Study,
     samples: np.ndarray,
     *,
-    candidates: Sequence[Candidate] | None = None,
     degree: int = 2,
     also: Sequence[Parameter] = (),
     settings: Settings | None = None,
@@ -102,12 +101,12 @@ def find_structure(
         study: its network is replaced by one with formulas.
         samples: (point, input) of the joint along the fitted courses; the learned values there are where the
             coefficients start.
-        candidates: of each output; `monomials` of the inputs where None.
+        degree: of the candidates for each output, the `monomials` of the inputs.
         also: parameters of the pathway that are fitted along.
     """
     term = hybrid.term(name)
     learned = term(samples)
-    terms = list(candidates or monomials(term.inputs, samples, degree))
+    terms = monomials(term.inputs, samples, degree)
     design = np.stack([c.values for c in terms], 1)
     widths = np.maximum(np.sqrt((design**2).mean(0)), 1e-300)
     start = np.linalg.lstsq(design / widths, learned, rcond=1e-6)[0] / widths[:, None]

@@ -66,7 +66,6 @@ def observed(
 def observed_all(
     simulation: Simulation,
     outcomes: Sequence[Outcome],
-    refine: int = 1,
     watchers: Sequence[Watcher] = (),
     until: float = 0.0,
 ) -> list[float]:
@@ -77,7 +76,6 @@ def observed_all(
     at both ends, and averaged by the trapezoidal rule.
 
     Args:
-        refine: every step is divided by this, to see what the coupling step does.
         watchers: look on.
         until: go on to this time [min] at least.
 
@@ -85,7 +83,7 @@ def observed_all(
         SimulationError: naming cell, quantity and time.
         Interrupted: a signal asks to stop.
     """
-    course = _Course(simulation, outcomes, refine, watchers, ())
+    course = _Course(simulation, outcomes, 1, watchers, ())
     course.begin(None)
     course.go_on(until)
     return [time_mean(values) for values in course.readings]

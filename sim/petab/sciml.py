@@ -22,7 +22,7 @@ from mechanistic.parts import Tree
 from neural.sciml import read_arrays, write_arrays
 from sim.errors import Problem, ScenarioError
 from sim.fitting.computed import Computed
-from sim.fitting.objective import Objective, Study
+from sim.fitting.objective import Objective
 from sim.fitting.parts import Experiment, Parameter
 from sim.fitting.spans import Settings
 from sim.hybrid.inline import CannotInline
@@ -114,7 +114,7 @@ def load_sciml(
     try:
         studies = [
             replace(
-                s, experiments=tuple(before.changed(e, s) for e in s.experiments),
+                s, experiments=tuple(before.changed(e) for e in s.experiments),
                 integrator=integrator_of(s.network, wide, s.observables),
             )
             for s in studies
@@ -230,7 +230,7 @@ class _Before:
         self._free = {p.id for p in parameters if p.estimate}
         self._static = {name: part for part in found.parts.values() if part.static for name in part.outputs}
 
-    def changed(self, experiment: Experiment, study: Study) -> Experiment:
+    def changed(self, experiment: Experiment) -> Experiment:
         """The experiment with what networks set before it, and what is given to networks inside the model."""
         initial = dict(experiment.initial)
         conditions = self.found.first.get(experiment.id, [])

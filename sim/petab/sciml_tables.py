@@ -160,7 +160,6 @@ def taken_apart(found: Hybridization, tables: Tables) -> Tables:
     left["mapping_files"] = [r for r in tables["mapping_files"] if not _mapped(found, r, weights)]
     left["parameter_files"] = []
     by_network: dict[str, list[WeightRow]] = {}
-    some = any(row.get("priorDistribution") for _, _, row in tables["parameter_files"])
     for t, i, row in tables["parameter_files"]:
         if row["parameterId"] in weights:
             network, path, index = weights[row["parameterId"]]
@@ -169,7 +168,7 @@ def taken_apart(found: Hybridization, tables: Tables) -> Tables:
             left["parameter_files"].append((t, i, row))
             found.names[row["parameterId"]] = number(t, i, "nominalValue", math.nan)
     for part in found.parts.values():
-        part.weights = _weights(part, by_network.get(part.id, []), found.arrays, some)
+        part.weights = _weights(part, by_network.get(part.id, []), found.arrays)
     inputs = {name for part in found.parts.values() for name in part.inputs}
     left["condition_files"] = []
     for t, i, row in tables["condition_files"]:
@@ -256,9 +255,7 @@ def _weight_row(table: Table, i: int, path: tuple[str, ...], index: tuple[int, .
     )
 
 
-def _weights(
-    part: Part, rows: list[WeightRow], arrays: Arrays, some: bool
-) -> dict[str, dict[str, np.ndarray]]:
+def _weights(part: Part, rows: list[WeightRow], arrays: Arrays) -> dict[str, dict[str, np.ndarray]]:
     """Every weight as a parameter; the most specific row about it counts."""
     ordered = sorted(rows, key=lambda r: (len(r.path), len(r.index)))
     given = arrays.parameters.get(part.id, {})

@@ -85,9 +85,6 @@ class FlowProcess(Process):
             out[rows[mine]] = self.model.growth(ur[mine], float(t)) / self.settings.minutes
         return out
 
-    def follows(self, name: str) -> tuple[str, ...]:
-        return ()
-
     def _times(self, clock: np.ndarray) -> np.ndarray:
         """In the snapshots' own unit, from their own zero."""
         return self.model.times[0] + clock / self.settings.minutes

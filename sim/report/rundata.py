@@ -86,8 +86,8 @@ class RunData:
         unit = str(self.tree[f"{group}/{name}"].attrs.get("units", ""))
         return "" if unit in ("1", "dimensionless") else unit
 
-    def meaning(self, name: str, group: str = "cells") -> str:
-        return str(self.tree[f"{group}/{name}"].attrs.get("long_name", name))
+    def meaning(self, name: str) -> str:
+        return str(self.tree[f"cells/{name}"].attrs.get("long_name", name))
 
     # ---- cells
 

@@ -103,7 +103,7 @@ def panels(
     return figure, axes[:count]
 
 
-def to_svg(figure: Any, label: str, dpi: int = 150) -> str:
+def to_svg(figure: Any, label: str) -> str:
     """The figure as an inline SVG that fills its column and follows the page's colours.
 
     Args:
@@ -112,7 +112,7 @@ def to_svg(figure: Any, label: str, dpi: int = 150) -> str:
     from html import escape
 
     buffer = io.StringIO()
-    figure.savefig(buffer, format="svg", dpi=dpi, metadata={"Date": None, "Creator": None})
+    figure.savefig(buffer, format="svg", dpi=150, metadata={"Date": None, "Creator": None})
     text = buffer.getvalue()
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>", "", text, flags=re.S)
