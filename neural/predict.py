@@ -8,9 +8,12 @@ What a row of the table may hold depends on the kind of weights:
 - `perturbation`: doses; a row per condition comes out.
 - `transport`: `time`; a row per time, with where the cells of the population lie.
 - `traces`: the past of tracks, a row per track and frame; a row per track and coming frame comes out.
+- `representation`: cells (CSV, npz or AnnData) with what the space is made of, or a part of it; a row per cell with its
+  place in the space, and its `state` where the training named some.
 
-Every row has `flag`, which says in words where the training data have no say (empty where they have), and `gain`: how
-much a measurement of this condition would help, as the share of all rows' summed uncertainty that it would remove.
+Every row has `flag`, which says in words where the training data have no say (empty where they have), and but for cells
+`gain`: how much a measurement of this condition would help, as the share of all rows' summed uncertainty that it would
+remove.
 """
 
 from __future__ import annotations
@@ -47,6 +50,7 @@ _PREDICTORS = {
     "perturbation": "neural.predict:predict_responses_table",
     "transport": "neural.train_transport:predict_populations",
     "traces": "neural.train_traces:predict_tracks",
+    "representation": "neural.encoders.predict:predict_places",
 }
 
 
@@ -56,8 +60,8 @@ def predict_table(
     """Predictions of the weights for a table of conditions.
 
     Args:
-        weights: of kind "manipulator", "perturbation", "transport" or "traces".
-        conditions: CSV, as said above.
+        weights: of kind "manipulator", "perturbation", "transport", "traces" or "representation".
+        conditions: the table, as said above.
         every: hours between rows of a time course.
 
     Returns:

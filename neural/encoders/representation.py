@@ -117,7 +117,7 @@ class Representation:
         ur = fitted.encode(data)
         fitted.space = replace(space, reference_states=_states(ur, states))
         if states is not None and len(set(map(str, states))) > 1:
-            fitted.states = StateDecoder.fit(ur, [str(s) for s in states])
+            fitted.states = StateDecoder.fit(*fitted._told(data, [str(s) for s in states]))
         fitted.calibrate(data)
         return fitted
 
@@ -131,10 +131,15 @@ class Representation:
         """
         return self.posterior(tables)[0]
 
-    def posterior(self, tables: Mapping[str, Any] | Any) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and standard deviation (cell, d): how sure the encoder is. Errors as `encode`."""
+    def posterior(
+        self, tables: Mapping[str, Any] | Any, names: Sequence[str] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Mean and standard deviation (cell, d): how sure the encoder is. `names` of the cells are for messages.
+
+        Errors as `encode`.
+        """
         with one_thread():
-            return self.model.posterior(checked(tables, self.modalities, all_of_them=False))
+            return self.model.posterior(checked(tables, self.modalities, False, names))
 
     def decode(self, ur: np.ndarray) -> dict[str, np.ndarray]:
         """Representations (cell, d) to modality -> (cell, feature): real values, and of counts each feature's share."""
@@ -188,6 +193,14 @@ class Representation:
             raise ValueError("a linear space has no model of counts to denoise by; use method='vae'")
         with one_thread():
             return self.model.denoised(checked(tables, self.modalities, all_of_them=False))
+
+    def _told(self, data: Mapping[str, np.ndarray], words: Sequence[str]) -> tuple[np.ndarray, list[str]]:
+        """Representations of cells by all modalities and by each alone, and their words: what states are told from."""
+        parts = [(self.encode(data), list(words))]
+        for name, table in data.items() if len(data) > 1 else ():
+            known = np.flatnonzero(measured(table))
+            parts.append((self.encode({name: table[known]}), [words[k] for k in known]))
+        return np.concatenate([ur for ur, _ in parts]), [word for _, said in parts for word in said]
 
     def _shown(self, tables: Mapping[str, Any] | Any) -> list[tuple[Modality, np.ndarray]]:
         data = checked(tables, self.modalities, all_of_them=False)
@@ -258,7 +271,7 @@ class Representation:
                 model = VariationalModel(modalities, tensors, space.dimension, a["hidden"], a["layers"])
         except (KeyError, TypeError, RuntimeError) as error:
             raise WeightsError(path, f"the tensors do not fit the card ({error})") from None
-        kept = {k: v for k, v in raw.items() if k not in ("format", "tensors", "sha256")}
+        kept = {k: v for k, v in raw.items() if k not in ("format", "tensors")}
         own = {k: v for k, v in a.items() if k in ("hidden", "layers")}
         return cls(space, modalities, a["method"], model, own, kept, told, limits)
 

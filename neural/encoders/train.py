@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,11 +12,11 @@ import numpy as np
 
 from neural.checkpoints import Checkpoint, sorted_text
 from neural.encoders.modalities import Modality, checked
-from neural.encoders.pooling import neighbours_within, pooled, pooled_names
+from neural.encoders.reading import read_below, read_modality
 from neural.encoders.representation import Representation
 from neural.encoders.scores import flag_scores, held_out_scores, state_scores
 from neural.progress import Progress
-from neural.tables import Table, read_measurements
+from neural.tables import read_measurements
 
 _HOLD_OUT = 0.2
 _OPTIONS = ("hidden", "layers", "epochs", "rate")
@@ -31,6 +30,7 @@ class Cells:
         tables: modality -> (cell, feature).
         states: a word for each cell, or None.
         groups: which cells are held out together, a word for each cell, or None.
+        reads: how each modality is read from a table.
         below: what is known of the spaces that this one is built on, by modality.
         sha256: of the data.
     """
@@ -39,6 +39,7 @@ class Cells:
     tables: dict[str, np.ndarray]
     states: np.ndarray | None
     groups: np.ndarray | None
+    reads: dict[str, dict[str, Any]]
     below: dict[str, dict[str, Any]]
     sha256: str
 
@@ -103,6 +104,7 @@ def train_representation(
         },
         "seeds": [seed],
         "scores": scores,
+        "reads": cells.reads,
         "below": cells.below,
         "notes": list(spec.get("notes", [])),
     }
@@ -118,42 +120,25 @@ def cells_of(spec: Mapping[str, Any], data: Path, beside: Path) -> Cells:
         ValueError, KeyError: the data do not have what the file asks for.
     """
     table = read_measurements(data)
-    graph = None
-    if "graph" in spec:
-        graph = neighbours_within(
-            _positions(table, spec["graph"]["positions"]), float(spec["graph"]["radius"])
-        )
     states, groups = spec["space"].get("states"), spec.get("fit", {}).get("hold_out_by")
     # what says something else of the cells is no measurement of them
     leave = [c for c in (states, groups) if c is not None]
-    modalities, tables, below = [], {}, {}
+    modalities, tables, reads, below = [], {}, {}, {}
     for name, asked in spec["modalities"].items():
-        if "weights" in asked:
-            under = Representation.load(_weights(asked["weights"], data.parent, beside))
-            with _said_of(name):
-                read = {
-                    m.name: table.matrix(asked.get("values"), list(m.features))[0] for m in under.modalities
-                }
-            values, features = under.encode(read), under.space.labels
-            hops = 0 if graph is None else int(spec["graph"].get("hops", 1))
-            if graph is not None:
-                values, features = pooled(values, graph, hops), pooled_names(features, hops)
-            below[name] = {
-                "space": under.space.name,
-                "scale": under.space.scale,
-                "file": asked["weights"],
-                "hops": hops,
-            }
-            modality = Modality(name, "embedding", tuple(features), 1 + 2 * hops)
+        how = {k: asked[k] for k in ("values", "weights") if k in asked}
+        if "weights" in how:
+            if "graph" in spec:
+                how["graph"] = spec["graph"]
+            modality, tables[name], below[name] = read_below(table, name, how, (data.parent, beside))
         else:
-            with _said_of(name):
-                values, chosen = table.matrix(asked.get("values"), asked.get("features"), leave)
-            modality = Modality(name, asked["kind"], tuple(map(str, chosen)))
+            modality, tables[name] = read_modality(
+                table, name, asked["kind"], asked.get("features"), how, leave
+            )
         modalities.append(modality)
-        tables[name] = values
+        reads[name] = how
     words = [None if c is None else np.asarray(table.column(c)).astype(str) for c in (states, groups)]
     tables = checked(tables, tuple(modalities), all_of_them=True, names=table.names)
-    return Cells(tuple(modalities), tables, words[0], words[1], below, table.sha256)
+    return Cells(tuple(modalities), tables, words[0], words[1], reads, below, table.sha256)
 
 
 def held_out(groups: np.ndarray, share: float, seed: int) -> np.ndarray:
@@ -171,25 +156,3 @@ def held_out(groups: np.ndarray, share: float, seed: int) -> np.ndarray:
     sizes = np.cumsum(np.bincount(which)[order])
     count = int(np.clip(np.searchsorted(sizes, share * len(groups)) + 1, 1, len(names) - 1))
     return np.flatnonzero(np.isin(which, order[:count]))
-
-
-@contextmanager
-def _said_of(modality: str) -> Iterator[None]:
-    """What is wrong with the data inside is told with the modality's name."""
-    try:
-        yield
-    except (KeyError, ValueError) as error:
-        raise ValueError(f"modality '{modality}': {error.args[0]}") from None
-
-
-def _positions(table: Table, asked: str | list[str]) -> np.ndarray:
-    if isinstance(asked, str):
-        return table.matrix(asked)[0]
-    return np.stack([np.asarray(table.column(c), float) for c in asked], 1)
-
-
-def _weights(name: str, *folders: Path) -> Path:
-    for folder in folders:
-        if (folder / name).is_file():
-            return folder / name
-    raise ValueError(f"no weights '{name}' beside the data or the output; train the space below first")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sim.planning.names import fault_of
 from sim.processes.representation import RepresentationProcess, SpaceSettings
@@ -122,10 +122,14 @@ def _built_on(
             there = made_of.get("space")
             fix = f"it was trained on the space '{there}'" if there else "it was trained on no space below"
             findings.fault(at, f"cannot be built on '{space}'; {fix}")
-        elif space in cards and cards[space].dimension * (1 + 2 * int(made_of["hops"])) != len(
-            known[modality]["features"]
-        ):
-            findings.fault(at, f"was trained on another space '{space}', of other dimension; train it again")
+        elif space in cards and not _same(cards[space], made_of, len(known[modality]["features"])):
+            findings.fault(at, f"was trained on other weights of the space '{space}'; train it again")
         else:
             out[modality] = (space, int(made_of["hops"]))
     return out
+
+
+def _same(card: Card, made_of: Mapping[str, Any], width: int) -> bool:
+    """Whether a space below is that which another was trained on, which knows so much of it."""
+    pooled = card.dimension * (1 + 2 * int(made_of["hops"]))
+    return pooled == width and made_of.get("sha256", card.sha256) == card.sha256

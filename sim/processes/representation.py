@@ -76,8 +76,10 @@ class RepresentationProcess(Process):
         self.readouts = tuple(
             Quantity(f"decoder.{f}", "1", f"{f} decoded from {self.block}", "readout") for f in self.features
         )
+        self.doubt = f"decoder.{settings.name}_unusual"
         if self.encodes:
-            self.readouts = (own, *self.readouts)
+            unlike = f"1 where what {self.block} is encoded from is unlike what the space knows"
+            self.readouts = (own, Quantity(self.doubt, "1", unlike, "readout"), *self.readouts)
         self.reads = tuple(s for s in self.sources if not (aggregate_of(s) or component_of(s)))
 
     @property
@@ -101,7 +103,9 @@ class RepresentationProcess(Process):
 
     def readout(self, name, state, signals) -> np.ndarray:
         if name == self.block:
-            return self._encoded(state, signals)
+            return self._of_cells(self.space.encode, self.settings.card.dimension, state, signals)
+        if name == self.doubt:
+            return self._of_cells(self._unusual, 1, state, signals)[:, 0]
         key = (state.version, len(state))
         if getattr(self, "_decoded", (None, None))[0] != key:
             from neural.blocks import in_blocks
@@ -114,11 +118,14 @@ class RepresentationProcess(Process):
         return self._decoded[1][:, self.features.index(name.removeprefix("decoder."))]
 
     def follows(self, name: str) -> tuple[str, ...]:
-        return self.sources if name == self.block else (self.block,)
+        return self.sources if name in (self.block, self.doubt) else (self.block,)
 
     # ---- parts
 
-    def _encoded(self, state, signals) -> np.ndarray:
+    def _of_cells(
+        self, function: Callable[[dict[str, np.ndarray]], np.ndarray], width: int, state, signals
+    ) -> np.ndarray:
+        """(cell, width) of what the space reads of the cells as they are now; NaN in cells that do not lie in it."""
         from neural.blocks import in_blocks
         from neural.encoders import pooled
 
@@ -135,25 +142,30 @@ class RepresentationProcess(Process):
             tables[modality] = _whole(ur[rows])
         wide = [t.shape[1] for t in tables.values()]
 
-        def encode(values: np.ndarray) -> np.ndarray:
+        def of_block(values: np.ndarray) -> np.ndarray:
             parts = np.split(values, np.cumsum(wide)[:-1], axis=1)
-            return self.space.encode(dict(zip(tables, parts, strict=True)))
+            return function(dict(zip(tables, parts, strict=True)))
 
-        width = self.settings.card.dimension
         out = np.full((len(state), width), np.nan)
-        out[rows] = in_blocks(encode, width, np.concatenate(list(tables.values()), 1))
+        out[rows] = in_blocks(of_block, width, np.concatenate(list(tables.values()), 1))
         return out
+
+    def _unusual(self, tables: dict[str, np.ndarray]) -> np.ndarray:
+        return np.array([[float(bool(flag))] for flag in self.space.flags(tables)])
 
     def _decode(self, ur: np.ndarray) -> np.ndarray:
         decoded = self.space.decode(ur)
         features = [f for m in self.space.modalities for f in m.features]
-        whole = np.concatenate([decoded[m.name] for m in self.space.modalities], 1)
-        return whole[:, [features.index(f) for f in self.features]]
+        parts = [decoded[m.name] for m in self.space.modalities]
+        if self.space.states is not None:
+            features += self.space.states.names
+            parts.append(self.space.state_probabilities(ur))
+        return np.concatenate(parts, 1)[:, [features.index(f) for f in self.features]]
 
 
 def decoded_names(card: Any) -> list[str]:
-    """Features that have a `decoder.<feature>`: those whose names are names, each said by one modality only."""
-    features = [f for m in card.architecture["modalities"] for f in m["features"]]
+    """What has a `decoder.<name>`: features, and states with their probability, if the name is said once only."""
+    features = [f for m in card.architecture["modalities"] for f in m["features"]] + card.raw["states"]
     return [f for f in features if f.isidentifier() and f.isascii() and features.count(f) == 1]
 
 

@@ -4,10 +4,11 @@ import numpy as np
 import pytest
 from cells_on_a_curve import GENES, PROTEINS, cells
 
-from neural.encoders import Representation
+from neural.encoders import Representation, neighbours_within, pooled
 from neural.encoders.pooling import pooled_names
 from neural.encoders.train import cells_of, held_out
 from neural.errors import TrainingError
+from neural.predict import predict_table
 from neural.tables import read_measurements
 from neural.training import load_training, train
 
@@ -229,3 +230,70 @@ def test_a_sheet_may_name_its_cells_and_what_is_no_measurement_is_left_out(folde
     spec["modalities"]["all"]["features"] = ["a", "b"]
     with pytest.raises(ValueError, match="column 'b' holds text"):
         cells_of(spec, folder / "named.csv", folder)
+
+
+CELLULAR = """training: 1
+kind: representation
+name: cellular
+data: {path: cells.csv}
+space: {name: cellular, components: 2, states: day}
+modalities:
+  molecular: {weights: molecular.safetensors}
+  expression: {kind: counts, features: [GENES]}
+fit: {epochs: 3, hidden: 8}
+""".replace("GENES", ", ".join(GENES.features))
+
+
+def test_three_scales_are_trained_one_on_another_and_cells_placed_in_each(folder):
+    (folder / "molecular.yaml").write_text(
+        "training: 1\nkind: representation\nname: molecular\nscale: molecular\nmethod: pca\n"
+        "data: {path: cells.csv}\nspace: {name: molecular, components: 2}\n"
+        "modalities: {protein: {kind: real, features: [p0, p1, p2, p3, p4]}}\n"
+    )
+    (folder / "cellular.yaml").write_text(CELLULAR)
+    (folder / "niche.yaml").write_text(TISSUE.replace("both", "cellular"))
+    spaces = {}
+    for name in ("molecular", "cellular", "niche"):
+        spaces[name] = Representation.load(train(folder / f"{name}.yaml"))
+    tables, _, angle = cells()
+    molecular = spaces["molecular"].encode(tables["protein"])
+    cellular = spaces["cellular"].encode({"molecular": molecular, "expression": tables["expression"]})
+    places = 10 * np.stack([np.cos(angle), np.sin(angle)], 1)
+    niche = spaces["niche"].encode(pooled(cellular, neighbours_within(places, 2)))
+    for name, ur in (("molecular", molecular), ("cellular", cellular), ("niche", niche)):
+        told = predict_table(folder / f"{name}.safetensors", folder / "cells.csv")
+        np.testing.assert_allclose(told[list(spaces[name].space.labels)], ur, atol=1e-9)
+        assert (told["flag"] != "").mean() < 0.1
+    assert list(told.columns[:3]) == ["condition", "flag", "niche1"]
+    # the space below is trained again: what was built on it knows
+    (folder / "molecular.yaml").write_text((folder / "molecular.yaml").read_text() + "fit: {seed: 5}\n")
+    train(folder / "molecular.yaml")
+    with pytest.raises(
+        TrainingError, match=r"molecular.safetensors is not what 'cellular' was trained on; train it"
+    ):
+        predict_table(folder / "cellular.safetensors", folder / "cells.csv")
+
+
+def test_a_table_need_not_have_all_modalities_nor_their_order(folder):
+    import pandas as pd
+
+    weights = train(folder / "both.yaml")
+    space, (tables, _, angle) = Representation.load(weights), cells()
+    sheet = pd.read_csv(folder / "cells.csv")
+    sheet.index = [f"cell {k}" for k in range(len(sheet))]
+    sheet[[*reversed(PROTEINS.features)]].to_csv(folder / "proteins.csv")
+    told = predict_table(weights, folder / "proteins.csv")
+    mean, sd = space.posterior({"protein": tables["protein"]})
+    np.testing.assert_allclose(told["both1"], mean[:, 0], atol=1e-9)
+    np.testing.assert_allclose(told["both1.upper"] - told["both1.lower"], 2 * 1.645 * sd[:, 0], rtol=1e-3)
+    assert told["cell"].tolist() == list(sheet.index) and set(told["state"]) <= {"first", "second"}
+    whole = predict_table(weights, folder / "cells.csv")
+    right = whole["state"].to_numpy() == np.where(angle < np.pi, "first", "second")
+    assert right.mean() > 0.7 and (whole["state.probability"] >= 0.5).all()
+    for columns, message in (
+        (["p0", "g1", "p2"], "modality 'expression': no feature 'g0' in the data"),
+        (["day", "x"], r"has nothing that space 'both' is made of: expression \(g0, g1, g2, …\), protein"),
+    ):
+        sheet[columns].to_csv(folder / "proteins.csv")
+        with pytest.raises(TrainingError, match=message):
+            predict_table(weights, folder / "proteins.csv")

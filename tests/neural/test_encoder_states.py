@@ -70,14 +70,15 @@ def test_few_known_cells_are_flagged_and_most_unknown_ones(space, tmp_path):
     assert Representation.load(tmp_path / "s.safetensors").flags(tables) == flags
 
 
-def test_a_misfit_does_not_hang_on_depth(space):
-    tables, _, _ = cells(1000, seed=8)
-    counts = tables["expression"]
+def test_the_misfit_of_counts_does_not_hang_on_depth(space):
+    if space.method == "pca":
+        pytest.skip("on the scale of a linear space few molecules are noise")
+    counts = cells(1000, seed=8)[0]["expression"]
     thin = np.random.default_rng(0).binomial(counts.astype(int), 0.5).astype(float)
     whole, half = (
         space.model.misfit(space.encode({"expression": c}), GENES, c).mean() for c in (counts, thin)
     )
-    assert half == pytest.approx(whole, rel=0.6)
+    assert half == pytest.approx(whole, rel=0.5)
 
 
 def test_the_misfit_of_counts_is_pearsons_statistic(space):

@@ -149,3 +149,33 @@ def test_what_is_wrong_with_a_space_is_told(folder, old, new, message):
     with pytest.raises(ScenarioError) as caught:
         plan(scene(PATHWAYS, SPACES.replace(old, new, 1), cells=CELLS, folder=folder))
     assert message in "\n".join(caught.value.lines())
+
+
+def test_states_are_told_and_cells_unlike_known_ones_doubted(folder):
+    simulation = started(scene(PATHWAYS, SPACES, cells=CELLS, folder=folder))
+    simulation.state["cell.volume"][:15], simulation.state["cell.volume"][15:] = 2000.0, 20_000.0
+    simulation.state.changed()
+    signals, mine = simulation.signals, simulation.state["cell.type"] == 0
+    space = loaded(folder, "molecular")
+    p = space.state_probabilities(signals["ur.molecular"][mine])
+    assert space.states.names == ("little", "much")
+    np.testing.assert_allclose(signals["decoder.little"][mine], p[:, 0], atol=1e-12)
+    np.testing.assert_allclose((signals["decoder.little"] + signals["decoder.much"])[mine], 1)
+    doubt = signals["decoder.molecular_unusual"]
+    assert np.isnan(doubt[~mine]).all()
+    np.testing.assert_array_equal(doubt[mine], [0.0] * 15 + [1.0] * 15)
+
+
+def test_a_space_below_that_was_trained_again_is_refused(folder):
+    niche = loaded(folder, "niche")
+    niche.save(
+        folder / "old.safetensors", below={"cells": {"space": "cellular", "hops": 1, "sha256": "0" * 64}}
+    )
+    with pytest.raises(
+        ScenarioError, match="was trained on other weights of the space 'cellular'; train it again"
+    ):
+        plan(
+            scene(
+                PATHWAYS, SPACES.replace("niche.safetensors", "old.safetensors"), cells=CELLS, folder=folder
+            )
+        )
