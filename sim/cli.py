@@ -20,6 +20,7 @@ from sim.commands import petab  # noqa: F401
 # isort: on
 from sim.commands.common import Debug, again, app, print_error, say
 from sim.errors import CellweaveError, Interrupted, StoreError, escaped, printable
+from sim.machine import interrupts
 
 #: typer carries its own copy of click from 0.26 on, so the class is reached through typer
 UsageError: Any = typer.BadParameter.__mro__[1]
@@ -52,6 +53,12 @@ def main() -> None:
     log = logging.getLogger("cellweave")
     if not any(isinstance(handler, _Warnings) for handler in log.handlers):
         log.addHandler(_Warnings())
+    interrupts.last_words(
+        lambda: (
+            "cellweave: stopped at once"
+            + f", the last checkpoint is whole; go on with: {again()}" * interrupts.guarded()
+        )
+    )
     try:
         code = app(standalone_mode=False)
     except Interrupted as error:
