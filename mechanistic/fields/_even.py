@@ -154,6 +154,8 @@ class DiffusionSolver(OnGrid):
         loss, right = cells.everywhere(u.shape)
         loss += self.decay
         right += self._inflow
+        if not u.any() and not right.any():
+            return np.zeros(cells.rate.size)
         # what the steady field is found without counts up to half the exchange of a step, as the two are taken in turn
         goal, closer = _STEADY * min(max(most * most, 0.01), 1.0), 2.0 / max(most, 10.0)
         steady, before = u.copy(), largest(u)

@@ -15,6 +15,7 @@ from scipy.linalg import expm
 from mechanistic import jit
 from mechanistic.fields import Boundary, CellExchange, DiffusionSolver, Grid, exchange, membrane_exchange
 from mechanistic.fields._exchange import VoxelExchange, group_by_voxel, relax
+from mechanistic.fields._spreading import Matrices
 
 
 def _cells(rng: np.random.Generator, n: int, voxels: int) -> CellExchange:
@@ -209,6 +210,21 @@ def test_a_steady_field_among_cells_stays():
     steady = u.copy()
     solver.step_with_cells(u, cells, 6.0, internal)
     np.testing.assert_allclose(u, steady, rtol=1e-7)
+
+
+def test_where_nothing_is_nothing_is_followed(monkeypatch):
+    """Not in substeps as short as a scale of zero would ask for."""
+    grid = Grid((0, 0, 0), 20.0, (1, 5, 6))
+    cells, internal, u = _cells(np.random.default_rng(3), 30, grid.size), np.zeros(30), np.zeros(grid.shape)
+    cells = replace(cells, secretion=np.zeros(30))
+    taken, apply = [], Matrices.apply
+    monkeypatch.setattr(Matrices, "apply", lambda step, u: (taken.append(1), apply(step, u)))
+    solver = DiffusionSolver(grid, 1e4)
+    solver.step_with_cells(u, cells, 10.0, internal)
+    assert len(taken) <= 1 and not u.any() and not internal.any()
+    u[0, 2, 3] = 1.0
+    solver.step_with_cells(u, cells, 10.0, internal)
+    assert len(taken) > 1 and u.all() and internal.any()
 
 
 def test_membranes_of_different_permeability_are_second_order_and_lose_nothing():
