@@ -71,6 +71,39 @@ def test_courses_that_begin_again_are_seen_and_lend_strength():
     assert ((guess - truth) ** 2).mean() < ((alone - truth[:, :FRAMES]) ** 2).mean()
 
 
+def test_a_drug_that_kills_at_once_and_one_that_does_nothing_are_both_seen():
+    """One walk is rough and the other flat; one roughness for both would smooth the first or follow noise."""
+    values = np.array([0.0, -5.0, -5.1, -4.9, 0.2, -0.2, 0.1])[:, None] + np.zeros(5)
+    walk = DoseWalk.fit(np.array([(0, 0), (1, 0), (2, 0), (4, 0), (0, 1), (0, 2), (0, 4)], float), values)
+    assert walk.roughness[0] > 20 * walk.roughness[1]
+    np.testing.assert_allclose(walk.effect(0, np.array([1.0, 2.0, 4.0])), -5.0, atol=0.3)
+    assert np.abs(walk.effect(1, np.array([1.0, 2.0, 4.0]))).max() < 0.2
+
+
+def test_one_dose_of_each_drug_keeps_its_effect():
+    once = SINGLES[[0, 3, 5]]
+    guess, _ = predict_combinations(once, signals(once), PAIRS[-1:])
+    truth, nothing = relative(signals(PAIRS[-1:])), relative(signals(SINGLES[:1]))
+    assert ((guess - truth) ** 2).mean() < 0.05 * ((nothing - truth) ** 2).mean()
+
+
+def test_gaps_and_plates_without_an_untreated_well():
+    clean, truth = signals(SINGLES), relative(signals(PAIRS))
+    best = ((predict_combinations(SINGLES, clean, PAIRS)[0] - truth) ** 2).mean()
+    gaps = clean.copy()
+    gaps[2, 4:6], gaps[4, :, 1] = np.nan, np.nan
+    guess, width = predict_combinations(SINGLES, gaps, PAIRS)
+    assert np.isfinite(width).all()
+    assert ((guess - truth) ** 2).mean() < 0.05 + 2 * best
+    guess, width = predict_combinations(SINGLES[1:], clean[1:], PAIRS)
+    assert np.isfinite(width).all()
+    nothing = relative(signals(SINGLES[:1]))
+    assert ((guess - truth) ** 2).mean() < 0.2 * ((nothing - truth) ** 2).mean()
+    gaps[..., 2] = np.nan
+    guess, width = predict_combinations(SINGLES, gaps, PAIRS)
+    assert np.isnan(guess[..., 2]).all() and np.isfinite(guess[..., :2]).all()
+
+
 def test_doses_between_and_beyond_those_measured():
     values = np.array([0.0, 1.0, 2.0, 3.0])[:, None]
     walk = DoseWalk.fit(np.array([[0.0], [1.0], [10.0], [100.0]]), values)
@@ -90,7 +123,9 @@ def test_intervals_narrow_as_wells_are_added():
 
 
 def test_what_is_refused():
-    with pytest.raises(ValueError, match="no untreated well"):
-        predict_combinations(SINGLES[1:], signals(SINGLES)[1:], PAIRS)
+    with pytest.raises(ValueError, match="do not fit"):
+        predict_combinations(SINGLES[:0], signals(SINGLES)[:0], PAIRS)
     with pytest.raises(ValueError, match="do not fit"):
         predict_combinations(SINGLES, signals(SINGLES)[1:], PAIRS)
+    with pytest.raises(ValueError, match="finite"):
+        predict_combinations(SINGLES, signals(SINGLES), PAIRS * np.nan)
