@@ -68,6 +68,13 @@ def number_of(instrument: Instrument, channel: str, state: State, signals: Signa
     return float(np.nanmean(reading)) if np.isfinite(reading).any() else float("nan")
 
 
+def noise_key(instrument: Instrument, seed: int, *what: str) -> np.uint64:
+    """Key of the random numbers of one flaw of an instrument, which `what` names (none: the instrument as a whole)."""
+    from mechanistic.random import stream_key
+
+    return stream_key(seed, " ".join(("instrument", instrument.name, *what)))
+
+
 def times_read(state: State, every: float) -> int:
     """How often an instrument has read before, from the time alone: the same after a resume."""
     return round(state.time / every)

@@ -10,7 +10,7 @@ import numpy as np
 
 from sim.core.signals import Signals
 from sim.core.state import State
-from sim.instruments.base import Axis, Channel, chosen, times_read, values_of
+from sim.instruments.base import Axis, Channel, chosen, noise_key, times_read, values_of
 from sim.instruments.optics import Camera, Objective, blurred, fast_length
 from sim.processes.box import BoxSettings
 
@@ -118,17 +118,12 @@ class Fluorescence:
 
     def read(self, state: State, signals: Signals) -> dict[str, np.ndarray]:
         """The image (channel, y, x) of the present state, in counts."""
-        from mechanistic.random import stream_key
-
         exposure = times_read(state, self.every)
         light = self.light(state, signals)
         images = []
         for stain, photons in zip(self.stains, light, strict=True):
-            keys = tuple(
-                stream_key(self.seed, f"instrument {self.name} {stain.name} {what}")
-                for what in ("photons", "reading")
-            )
-            images.append(self.camera.counts(photons, keys, exposure))  # type: ignore[arg-type]
+            shots, reading = (noise_key(self, self.seed, stain.name, what) for what in ("photons", "reading"))
+            images.append(self.camera.counts(photons, (shots, reading), exposure))
         return {"image": np.stack(images)}
 
     def light(self, state: State, signals: Signals) -> np.ndarray:

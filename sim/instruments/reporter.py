@@ -8,7 +8,7 @@ import numpy as np
 
 from sim.core.signals import Signals
 from sim.core.state import State
-from sim.instruments.base import Axis, Channel, chosen, times_read, values_of
+from sim.instruments.base import Axis, Channel, chosen, noise_key, times_read, values_of
 
 
 @dataclass(frozen=True)
@@ -96,10 +96,10 @@ class Reporter:
         return float(known.mean()) if known.size else float("nan")
 
     def _signal(self, p: Probe, state: State, signals: Signals, rows: np.ndarray) -> np.ndarray:
-        from mechanistic.random import normals, stream_key
+        from mechanistic.random import normals
 
         value = values_of(signals, p.quantity)[rows]
-        key = stream_key(self.seed, f"instrument {self.name} {p.name}")
+        key = noise_key(self, self.seed, p.name)
         noise = normals(key, times_read(state, self.every), state.ids[rows], 2)
         # lognormal with mean 1, so that the gain stays what it is
         sd = np.sqrt(np.log1p(p.variation**2))

@@ -141,13 +141,15 @@ class _Maker:
                 x.brightness,
                 x.background,
                 x.variation,
+                dict(x.spills),
             )
             for channel, x in spec.channels.items()
         )
         phases = self._phases(("instruments", name, "phases"), spec.phases)
         return Cytometer(
-            name, float(spec.every), self._seed, labels, spec.events, self._types(spec.cells), phases
-        )
+            name, float(spec.every), self._seed, labels, spec.events, self._types(spec.cells), phases,
+            spec.doublets,
+        )  # fmt: skip
 
     # ---- parts
 

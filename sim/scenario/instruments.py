@@ -187,6 +187,11 @@ class Label(Part):
     variation: Whatever = Field(
         default=0.0, description="Relative standard deviation of the labelling from cell to cell."
     )
+    spills: dict[Name, Share] = Field(
+        default_factory=dict,
+        description="Other channel -> photons that it counts of this label, for each that this channel counts.",
+        examples=[{"pe": 0.15}],
+    )
 
 
 class Cytometer(Part):
@@ -204,6 +209,17 @@ class Cytometer(Part):
     phases: Names | None = Field(
         default=None, description="Phases in which cells pass; all but lysed if left out."
     )
+    doublets: Share = Field(default=0.0, description="Share of events in which two cells pass as one.")
+
+    @model_validator(mode="after")
+    def _spills_into_others(self) -> Cytometer:
+        for name, label in self.channels.items():
+            for other in label.spills:
+                if other == name or other not in self.channels:
+                    there = [c for c in self.channels if c != name]
+                    said = "is this channel itself" if other == name else "is no channel of this instrument"
+                    raise fault(said + did_you_mean(other, there), "channels", name, "spills", other)
+        return self
 
 
 KINDS: dict[str, type[Part]] = {

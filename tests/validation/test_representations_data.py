@@ -86,7 +86,7 @@ def test_cortex_niches(cortex):
     train, test = split(len(counts))
     cells = Representation.fit(counts[train], m, 10, "cells", epochs=120)
     around = pooled(cells.encode(counts), neighbours_within(places, 600.0))
-    niche = (Modality("cells", "real", pooled_names(cells.space.labels)),)
+    niche = (Modality("cells", "embedding", pooled_names(cells.space.labels), blocks=3),)
     models = {
         method: Representation.fit(around[train], niche, 8, "niche", method, "tissue")
         for method in ("vae", "pca")
@@ -94,18 +94,20 @@ def test_cortex_niches(cortex):
     scores = held_out_scores(models, niche, {"cells": around[train]}, {"cells": around[test]}, 0)
     print(scores)
     explained = {k: v["cells"] for k, v in scores["variance explained in held-out cells"].items()}
-    assert explained["vae"] > explained["pca"] + 0.03 and explained["pca"] > 0.4
+    assert explained["vae"] > explained["pca, nearest point"] + 0.01
 
 
 def test_embryoid_bodies():
-    """100 principal components, each on its own scale, in 10: what depends on what is no matter of lines."""
+    """100 principal components in 10: the network gives back more than any plane can, by distance and axis by axis."""
     if not BODIES.exists():
         pytest.skip(f"{BODIES} is not here")
     x = np.load(BODIES)["X"].astype(float)
-    m = (Modality("cells", "real", tuple(f"PC{k + 1}" for k in range(x.shape[1]))),)
     train, test = split(len(x))
-    models = {method: Representation.fit(x[train], m, 10, "eb", method) for method in ("vae", "pca")}
-    scores = held_out_scores(models, m, {"cells": x[train]}, {"cells": x[test]}, 0)
-    print(scores)
-    explained = {k: v["cells"] for k, v in scores["variance explained in held-out cells"].items()}
-    assert explained["vae"] > explained["pca"] + 0.05 and explained["pca"] > 0
+    for kind, least in (("embedding", 0.6), ("real", 0.14)):
+        m = (Modality("cells", kind, tuple(f"PC{k + 1}" for k in range(x.shape[1]))),)
+        models = {method: Representation.fit(x[train], m, 10, "eb", method) for method in ("vae", "pca")}
+        scores = held_out_scores(models, m, {"cells": x[train]}, {"cells": x[test]}, 0)
+        print(kind, scores)
+        explained = {k: v["cells"] for k, v in scores["variance explained in held-out cells"].items()}
+        assert explained["vae"] > explained["pca, nearest point"] + 0.03
+        assert explained["vae"] > least
