@@ -67,10 +67,13 @@ def told_misplaced(error: CellweaveError, command: str, words: Sequence[str]) ->
 
     Args:
         command: what was asked for.
-        words: what it was given; the file at fault is the one with which every line of the error begins.
+        words: what it was given; the file at fault is the one with which every line of the error begins. What is
+            to be written is no such file.
     """
     lines = error.lines()
-    for word in filter(None, words):
+    for before, word in zip(("", *words), words):
+        if not word or before in ("-o", "--output"):
+            continue
         begins = tuple(f"cellweave: error: {escaped(word, 200)}{mark}" for mark in (":", "/"))
         if not all(line.startswith(begins) for line in lines):
             continue
@@ -98,7 +101,7 @@ def _kind_of(word: str) -> tuple[str, int]:
         return ("scenario" if word in shipped() else ""), 0
     if path.suffix.lower() in _SUFFIXES:
         return _SUFFIXES[path.suffix.lower()], 0
-    return key_of(path)
+    return key_of(path) if path.suffix.lower() in (".yaml", ".yml") else ("", 0)
 
 
 def _kind_of_store(path: Path) -> str:

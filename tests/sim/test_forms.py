@@ -56,6 +56,19 @@ def test_the_right_command_is_named(tmp_path, text, wrong, right):
     assert told(file, right) is None and told(file, "validate") is None
 
 
+def test_what_is_to_be_written_is_not_misplaced(tmp_path):
+    (tmp_path / "zarr.json").write_text(json.dumps({"attributes": {"metadata_sha256": "x"}}))
+    exists = ScenarioError(Problem(str(tmp_path), "exists; use --resume or --force"))
+    assert told_misplaced(exists, "run", ["a.yaml", "-o", str(tmp_path)]) is None
+    assert told_misplaced(exists, "run", [str(tmp_path)]) is not None
+
+
+def test_a_file_that_is_no_yaml_is_not_read_as_one(tmp_path):
+    (tmp_path / "it.py").write_text(SCENARIO)
+    error = StoreError(f"{tmp_path / 'it.py'}: there is no run here")
+    assert told_misplaced(error, "digest", [str(tmp_path / "it.py")]) is None
+
+
 def test_a_fault_of_another_file_stays_what_it_is(tmp_path):
     (tmp_path / "it.yaml").write_text(SWEEP)
     error = ScenarioError(Problem("other.yaml", "is wrong"))
