@@ -28,7 +28,8 @@ import numpy as np
 import torch
 from table import parser, show
 
-from mechanistic import jit, load_model
+from mechanistic import load_model
+from mechanistic.threads import set_threads
 from sim.hybrid import Hybrid, Joint, Rate
 
 _ROOT = Path(__file__).resolve().parents[1]
@@ -266,7 +267,7 @@ def rows(quick: bool) -> Iterator[Row]:
 def main() -> None:
     given = parser(__doc__, "small sizes, one minute").parse_args()
     torch.set_num_threads(1)
-    jit.set_threads(1)
+    set_threads(1)
     show(rows(given.quick), given.json, 60)
 
 

@@ -29,8 +29,9 @@ import numpy as np
 from numpy.typing import NDArray
 from table import parser, show
 
-from mechanistic import jit, load_model
+from mechanistic import load_model
 from mechanistic.model import PathwayModel
+from mechanistic.threads import set_threads
 
 Array = NDArray[np.float64]
 _ROOT = Path(__file__).resolve().parents[1]
@@ -196,9 +197,9 @@ def _threads(name: str, model: PathwayModel, dt: float, cells: int) -> Iterator[
     seconds: dict[int, float] = {}
     for _ in range(_REPEATS):
         for threads in (1, 2):
-            if jit.set_threads(threads) == threads:
+            if set_threads(threads) == threads:
                 seconds[threads] = min(taken(), seconds.get(threads, math.inf))
-    jit.set_threads(1)
+    set_threads(1)
     if 2 in seconds:
         yield {
             "name": f"{name}, {cells} cells, one 6-minute call, 2 threads", "value": seconds[2], "unit": "s wall",
@@ -265,7 +266,7 @@ def _rows(quick: bool) -> Iterator[dict]:
 
 def main() -> None:
     options = parser(__doc__, "two models and few cells, under a minute").parse_args()
-    jit.set_threads(1)
+    set_threads(1)
     show(_rows(options.quick), options.json, 66)
 
 

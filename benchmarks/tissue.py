@@ -17,6 +17,7 @@ from typing import Any, Literal
 
 import numpy as np
 import table
+from numba import njit, prange
 from numpy.typing import NDArray
 from scipy.integrate import solve_ivp
 from scipy.linalg import solve_banded
@@ -25,10 +26,9 @@ from threadpoolctl import threadpool_limits
 from tissue_layers import attention, gradients, graphs
 from tissue_runs import by_layer, bytes_per_cell, hour, waves
 
-from mechanistic import jit
 from mechanistic.fields import Boundary, CellExchange, DiffusionSolver, Grid, exchange
-from mechanistic.jit import njit, prange
 from mechanistic.random import stream_key, uniforms
+from mechanistic.threads import set_threads
 from sim.agents import mechanics
 from sim.agents._bins import spatial_order
 from sim.agents.mechanics import move, velocities
@@ -342,7 +342,7 @@ def main() -> None:
     asked = table.parser(__doc__, "smaller tissues, under a minute")
     asked.add_argument("--threads", type=int, default=2)
     options = asked.parse_args()
-    jit.set_threads(options.threads)
+    set_threads(options.threads)
     with threadpool_limits(
         1, "blas"
     ):  # as the command does: threads that wait for a product keep cores from kernels

@@ -20,7 +20,7 @@ SHARED = ROOT.parent / "shared" / "data"
 @pytest.fixture(autouse=True)
 def one_thread():
     """Kernels and networks on one thread, whatever a test before has set."""
-    from mechanistic.jit import set_threads
+    from mechanistic.threads import set_threads
 
     set_threads(1)
     if "torch" in sys.modules:

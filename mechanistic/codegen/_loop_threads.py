@@ -15,7 +15,7 @@ import llvmlite.binding as llvm
 from llvmlite import ir
 
 from mechanistic.codegen.machine import Compiled
-from mechanistic.jit import threads
+from mechanistic.threads import threads
 
 _MOST_PARTS = 64  # into which rows are divided
 _FROM_0, _BY_1 = (ctypes.c_size_t * 1)(0), (ctypes.c_size_t * 1)(1)
@@ -32,7 +32,7 @@ def in_threads(address: int, words: ctypes.Array, rows: int) -> None:
 
 
 def many() -> bool:
-    """Whether there is more than one thread; as `mechanistic.jit.threads`, at a fourth of its time."""
+    """Whether there is more than one thread; as `mechanistic.threads.threads`, at a fourth of its time."""
     return _numba()[1]() > 1
 
 

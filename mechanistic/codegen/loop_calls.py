@@ -25,7 +25,7 @@ from mechanistic.codegen.loop_values import Expressions, common
 
 _OF_DOUBLES = {
     "sqrt": "llvm.sqrt.f64", "floor": "llvm.floor.f64", "ceil": "llvm.ceil.f64", "rint": "llvm.rint.f64",
-    **{name: name for name in ("exp", "expm1", "log", "log1p", "erfc", "lgamma", "nextafter")},
+    **{name: name for name in ("exp", "expm1", "log", "log1p", "erfc", "lgamma", "hypot", "nextafter")},
     **{name: name for name in ("cos", "sin", "tan", "atan")},
 }  # fmt: skip
 

@@ -8,7 +8,7 @@ from collections.abc import Callable
 import llvmlite
 import llvmlite.binding as llvm
 
-from mechanistic.jit import private_folder
+from mechanistic.codegen.private_folder import private_folder
 
 # The code is straight lines of shared terms already: neither LLVM's passes over its own form nor a more thorough
 # choice of instructions make it faster, and both take several times as long.

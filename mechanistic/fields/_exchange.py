@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mechanistic.codegen.loops import compiled, shared
-from mechanistic.jit import threads_for
+from mechanistic.threads import threads_for
 
 Array = NDArray[np.float64]
 Places = NDArray[np.int64]

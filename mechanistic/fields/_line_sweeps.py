@@ -5,41 +5,22 @@ Lines do not mix and each is worked on by one thread, so results do not depend o
 
 from __future__ import annotations
 
+import llvmlite.ir as ir
 import numpy as np
-from llvmlite import ir
-from numba.core import types
-from numba.extending import intrinsic
+from numpy.typing import NDArray
 
+from mechanistic.codegen.loops import Written, shared
 from mechanistic.fields._line_code import LANES, MOST_PAIRS, WIDE
-from mechanistic.jit import njit, prange
+from mechanistic.threads import threads
+
+Array = NDArray[np.float64]
+Codes = tuple[int, int]
+_WORD = ir.IntType(64)
 
 
-@intrinsic
-def _five(_context, address, first, second, third, fourth, fifth):
-    """Calls the machine code at `address` with five whole numbers: addresses, strides and counts."""
-
-    def generate(context, builder, _signature, arguments):
-        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(64)] * 5)
-        builder.call(builder.inttoptr(arguments[0], kind.as_pointer()), arguments[1:])
-        return context.get_dummy_value()
-
-    return types.void(*[types.intp] * 6), generate
-
-
-@njit(error_model="numpy")
-def _rest(sweep, lines, stride, width, table, n, buffer, work):
-    """Fewer than eight lines, lines (n, width) with the given stride, by way of the buffer."""
-    for i in range(n):
-        for q in range(width):
-            buffer[i * LANES + q] = lines[i, q]
-    _five(sweep, buffer.ctypes.data, LANES, work, table.ctypes.data, n)  # pyright: ignore[reportCallIssue]
-    for i in range(n):
-        for q in range(width):
-            lines[i, q] = buffer[i * LANES + q]
-
-
-@njit(parallel=True, error_model="numpy")
-def sweep_layers(u, along_x, table_x, along_y, table_y, columns, rows):
+def sweep_layers(
+    u: Array, along_x: Codes, table_x: Array, along_y: Codes, table_y: Array, columns: int, rows: int
+) -> None:
     """Along x and then y in every layer of u (nz, ny, nx), in place.
 
     Args:
@@ -47,62 +28,102 @@ def sweep_layers(u, along_x, table_x, along_y, table_y, columns, rows):
         table_x, table_y: their coefficients.
         columns, rows: addresses of the transpositions.
     """
-    nz, ny, nx = u.shape
-    whole = nx // LANES
-    for k in prange(nz):
-        n = max(nx, ny)
-        buffer = np.zeros(n * WIDE)
-        room = np.empty(n * 2 * MOST_PAIRS * WIDE)
-        work = room.ctypes.data
-        layer = u[k]
-        base, turned = layer.ctypes.data, buffer.ctypes.data
-        j = 0
-        while j < ny:
-            lanes, code = (WIDE, along_x[1]) if j + WIDE <= ny else (LANES, along_x[0])
-            full = j + lanes <= ny
-            start = LANES * whole if full else 0
-            if full:
-                for q in range(0, lanes, LANES):
-                    _five(columns, base + 8 * (j + q) * nx, nx, turned + 8 * q, lanes, whole)  # pyright: ignore[reportCallIssue]
-            for q in range(min(lanes, ny - j)):
-                for i in range(start, nx):
-                    buffer[i * lanes + q] = layer[j + q, i]
-            _five(code, turned, lanes, work, table_x.ctypes.data, nx)  # pyright: ignore[reportCallIssue]
-            if full:
-                for q in range(0, lanes, LANES):
-                    _five(rows, turned + 8 * q, lanes, base + 8 * (j + q) * nx, nx, whole)  # pyright: ignore[reportCallIssue]
-            for q in range(min(lanes, ny - j)):
-                for i in range(start, nx):
-                    layer[j + q, i] = buffer[i * lanes + q]
-            j += lanes
-        _across(along_y, base, nx, whole, nx, work, table_y, ny)
-        if nx > LANES * whole:
-            _rest(along_y[0], layer[:, LANES * whole :], nx, nx - LANES * whole, table_y, ny, buffer, work)
-        buffer[0] = room[0]  # an array lives until it is last used
+    room = _room(u.shape[0], max(u.shape[1:]))
+    _layers(len(room[0]), u.reshape(-1), *u.shape, *along_x, table_x, *along_y, table_y, columns, rows, *room)
 
 
-@njit(parallel=True, error_model="numpy")
-def sweep_columns(u, along_z, table_z):
+def sweep_columns(u: Array, along_z: Codes, table_z: Array) -> None:
     """Along z of u (nz, ny, nx), in place; see `sweep_layers`."""
-    nz, ny, nx = u.shape
-    whole = nx // LANES
-    for j in prange(ny):
-        buffer = np.zeros(nz * WIDE)
-        room = np.empty(nz * 2 * MOST_PAIRS * WIDE)
-        work = room.ctypes.data
-        _across(along_z, u.ctypes.data + 8 * j * nx, nx, whole, nx * ny, work, table_z, nz)
-        if nx > LANES * whole:
-            _rest(
-                along_z[0], u[:, j, LANES * whole :], nx * ny, nx - LANES * whole, table_z, nz, buffer, work
-            )
-        buffer[0] = room[0]
+    room = _room(u.shape[1], u.shape[0])
+    _columns(len(room[0]), u.reshape(-1), *u.shape, *along_z, table_z, *room)
 
 
-@njit(error_model="numpy")
-def _across(code, base, nx, whole, stride, work, table, n):
-    """The lines through the `whole` eights of a row of voxels that begins at address `base`."""
+def _room(pieces: int, n: int) -> tuple[Array, Array]:
+    """For each part of the pieces that a thread takes: lines of n voxels side by side, and what their code needs."""
+    parts = min(pieces, threads())
+    return np.zeros((parts, n * WIDE)), np.empty((parts, n * 2 * MOST_PAIRS * WIDE))
+
+
+def _called(b: ir.IRBuilder, code, *words):
+    """Calls the machine code at an address with five whole numbers: addresses, strides and counts."""
+    kind = ir.FunctionType(ir.VoidType(), [_WORD] * 5)
+    b.call(b.inttoptr(code, kind.as_pointer()), words)
+    return []
+
+
+def _where(b: ir.IRBuilder, array):
+    """The address at which an array begins."""
+    return [b.ptrtoint(array, _WORD)]
+
+
+_call, _address = Written(None, _called), Written("i", _where)
+
+
+@shared
+def _layers(
+    first, end, u, nz, ny, nx, x_of_8, x_of_16, table_x, y_of_8, y_of_16, table_y, columns, rows, buffers, works,
+):  # fmt: skip
+    """`sweep_layers` for parts of the layers of u (nz · ny · nx,), each with a row of `buffers` and `works`."""
+    parts, whole = buffers.shape[0], nx // LANES
+    for part in range(first, end):
+        buffer = buffers[part]
+        turned, work = _address(buffer), _address(works[part])
+        for k in range(part * nz // parts, (part + 1) * nz // parts):
+            layer = k * ny * nx
+            base, j = _address(u) + 8 * layer, 0
+            while j < ny:
+                lanes = WIDE if j + WIDE <= ny else LANES
+                full = j + lanes <= ny
+                start = LANES * whole if full else 0
+                if full:
+                    for q in range(0, lanes, LANES):
+                        _call(columns, base + 8 * (j + q) * nx, nx, turned + 8 * q, lanes, whole)
+                for q in range(min(lanes, ny - j)):
+                    for i in range(start, nx):
+                        buffer[i * lanes + q] = u[layer + (j + q) * nx + i]
+                _call(x_of_16 if lanes == WIDE else x_of_8, turned, lanes, work, _address(table_x), nx)
+                if full:
+                    for q in range(0, lanes, LANES):
+                        _call(rows, turned + 8 * q, lanes, base + 8 * (j + q) * nx, nx, whole)
+                for q in range(min(lanes, ny - j)):
+                    for i in range(start, nx):
+                        u[layer + (j + q) * nx + i] = buffer[i * lanes + q]
+                j += lanes
+            _across(y_of_8, y_of_16, base, nx, nx, work, table_y, ny)
+            _rest(y_of_8, u, layer, nx, nx, table_y, ny, buffer, work)
+
+
+@shared
+def _columns(first, end, u, nz, ny, nx, of_8, of_16, table, buffers, works):
+    """`sweep_columns` for parts of the rows of voxels."""
+    parts = buffers.shape[0]
+    for part in range(first, end):
+        work = _address(works[part])
+        for j in range(part * ny // parts, (part + 1) * ny // parts):
+            _across(of_8, of_16, _address(u) + 8 * j * nx, nx, nx * ny, work, table, nz)
+            _rest(of_8, u, j * nx, nx, nx * ny, table, nz, buffers[part], work)
+
+
+def _across(of_8, of_16, base, nx, stride, work, table, n):
+    """The lines through the whole eights of a row of voxels that begins at address `base`."""
     i = 0
-    while i < LANES * whole:
+    while i + LANES <= nx:
         wide = i + WIDE <= nx
-        _five(code[1] if wide else code[0], base + 8 * i, stride, work, table.ctypes.data, n)  # pyright: ignore[reportCallIssue]
+        _call(of_16 if wide else of_8, base + 8 * i, stride, work, _address(table), n)
         i += WIDE if wide else LANES
+
+
+def _rest(of_8, u, begin, nx, stride, table, n, buffer, work):
+    """The lines that are left, fewer than eight, through a row of voxels that begins at voxel `begin`, by way of the
+    buffer."""
+    width = nx % LANES
+    if width == 0:
+        return
+    at = begin + nx - width
+    for i in range(n):
+        for q in range(width):
+            buffer[i * LANES + q] = u[at + i * stride + q]
+    _call(of_8, _address(buffer), LANES, work, _address(table), n)
+    for i in range(n):
+        for q in range(width):
+            u[at + i * stride + q] = buffer[i * LANES + q]

@@ -20,7 +20,7 @@ from mechanistic.codegen.loops import Call
 from mechanistic.fields import _multigrid_kernels as kernels
 from mechanistic.fields._conductances import Conductances, groups
 from mechanistic.fields._voxels import parts
-from mechanistic.jit import threads_for
+from mechanistic.threads import threads_for
 
 Array = NDArray[np.float64]
 _MOST_STEPS = 200

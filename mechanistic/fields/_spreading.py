@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from mechanistic.fields import _line_code, _line_sweeps
 from mechanistic.fields._dense_kernels import along_axis, along_rows
-from mechanistic.jit import threads_for
+from mechanistic.threads import threads_for
 
 Array = NDArray[np.float64]
 _MOST_PRODUCTS = 4_000_000  # of voxels with entries of their axes' matrices, where dense matrices are as fast

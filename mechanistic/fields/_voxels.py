@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mechanistic.codegen.loops import shared
-from mechanistic.jit import threads_for
+from mechanistic.threads import threads_for
 
 PART = 16384  # numbers that are added up in one go
 

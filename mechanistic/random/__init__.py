@@ -61,8 +61,8 @@ def normals(key: int | np.uint64, step: int, ids: ArrayLike, draws: int) -> NDAr
 
 
 def _filled(key: int | np.uint64, step: int, ids: ArrayLike, draws: int, normal: bool) -> NDArray[np.float64]:
-    from mechanistic.jit import threads_for
-    from mechanistic.random.philox import fill  # brings Numba, which takes a third of a second
+    from mechanistic.random.philox import fill
+    from mechanistic.threads import threads_for
 
     if not 0 <= int(step) < _STEP_END:
         raise ValueError(f"step must lie between 0 and 2^32 - 1 (got {step})")

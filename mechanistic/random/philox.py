@@ -5,20 +5,18 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import uint32, uint64
+from numpy import uint32, uint64
 
 from mechanistic.codegen.loops import shared
-from mechanistic.jit import njit
 
 _MULTIPLIER_0 = np.uint64(0xD2511F53)
 _MULTIPLIER_1 = np.uint64(0xCD9E8D57)
-_WEYL_0 = np.uint32(0x9E3779B9)
-_WEYL_1 = np.uint32(0xBB67AE85)
+_WEYL_0 = np.uint64(0x9E3779B9)
+_WEYL_1 = np.uint64(0xBB67AE85)
 _LOW = np.uint64(0xFFFFFFFF)
 _32 = np.uint64(32)
 
 
-@njit(inline="always")
 def philox4x32(c0, c1, c2, c3, k0, k1):
     """Ten rounds on the counter (c0 … c3) under the key (k0, k1), all uint32; returns four uint32."""
     for _ in range(10):
@@ -30,12 +28,11 @@ def philox4x32(c0, c1, c2, c3, k0, k1):
             uint32(uint32(p0 >> _32) ^ c3 ^ k1),
             uint32(p0 & _LOW),
         )
-        k0 = uint32(k0 + _WEYL_0)
-        k1 = uint32(k1 + _WEYL_1)
+        k0 = uint32((uint64(k0) + _WEYL_0) & _LOW)
+        k1 = uint32((uint64(k1) + _WEYL_1) & _LOW)
     return c0, c1, c2, c3
 
 
-@njit(inline="always")
 def unit53(high, low):
     """The double in [0, 1) made of the top 27 bits of one word and the top 26 of another."""
     return (float(uint64(high) >> np.uint64(5)) * 67108864.0 + float(uint64(low) >> np.uint64(6))) * 2.0**-53
@@ -48,12 +45,6 @@ def two_numbers(key, cell, draw):
         uint32(key & _LOW), uint32(key >> _32),
     )  # fmt: skip
     return unit53(a, b), unit53(c, d)
-
-
-@njit
-def known_answer(counter, key):
-    """Philox on arrays of four and two uint32, for the published test vectors."""
-    return philox4x32(counter[0], counter[1], counter[2], counter[3], key[0], key[1])
 
 
 @shared

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numba import uint64
+from numpy import uint64
 
 from mechanistic.codegen.loops import shared
 from mechanistic.random.philox import two_numbers

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import uint64
+from numpy import uint64
 
 from mechanistic.codegen.loops import call_code, compiled
 from mechanistic.random.philox import two_numbers

@@ -10,7 +10,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-from numba import uint64
+from numpy import uint64
 
 from mechanistic.codegen.loops import call_code, compiled
 from mechanistic.random.philox import two_numbers

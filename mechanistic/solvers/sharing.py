@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 
-from mechanistic.jit import threads
+from mechanistic.threads import threads
 
 _PARTS = 8  # a thread, for cells take unequally long
 

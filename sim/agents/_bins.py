@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mechanistic.codegen.loops import compiled, shared
-from mechanistic.jit import threads, threads_for
+from mechanistic.threads import threads, threads_for
 from sim.agents._pair_code import LANES
 
 Array = NDArray[np.float64]

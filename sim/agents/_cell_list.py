@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mechanistic.codegen.loops import shared
-from mechanistic.jit import threads_for
+from mechanistic.threads import threads_for
 from sim.agents._bins import by_bin
 from sim.agents._pair_code import LANES, below, near_open, near_wrapped
 from sim.agents.wrapping import nearest

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mechanistic.jit import threads_for
+from mechanistic.threads import threads_for
 from sim.agents._nearest import keep_nearest
 from sim.agents.neighbours import Neighbours, checked_positions, neighbour_graph
 from sim.agents.wrapping import Lengths, nearest_images, periods

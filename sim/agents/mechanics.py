@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mechanistic.codegen.loops import Given
-from mechanistic.jit import threads_for
+from mechanistic.threads import threads_for
 from sim.agents._bins import bounds, spatial_order
 from sim.agents._cell_list import lists_within
 from sim.agents._force_kernels import PRESSURE_SCALE, forces, further_forces, largest, stage

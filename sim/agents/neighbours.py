@@ -8,7 +8,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mechanistic.jit import threads_for
+from mechanistic.threads import threads_for
 from sim.agents._bins import bounds
 from sim.agents._cell_list import keep_within, pairs_within
 from sim.agents.wrapping import Lengths, nearest_images, periods

@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from mechanistic.jit import njit, prange, threads_for
+from mechanistic.codegen.loops import shared
+from mechanistic.threads import threads_for
 
 _BAND = 32  # rows of the raster that one thread paints at a time
 
@@ -41,13 +42,12 @@ def paint(balls: Balls, shape: tuple[int, int], step: float, low: float, high: f
     if len(arrays[0]):
         scale = np.empty(len(arrays[0]))
         with threads_for(len(scale), each=200):
-            _scale(scale, *arrays, step, low, high)
+            _scale(len(scale), scale, *arrays, step, low, high)
         with threads_for(shape[0], each=2 * _BAND):
-            _paint(out, scale, *arrays, step, low, high)
+            _paint(-(-shape[0] // _BAND), out, scale, *arrays, step, low, high)
     return out
 
 
-@njit
 def _through(radius, beside, low, high):
     """Length of the column at a distance `beside` from the centre, within the ball and between the heights."""
     square = radius * radius - beside * beside
@@ -57,7 +57,6 @@ def _through(radius, beside, low, high):
     return max(min(half, high) - max(-half, low), 0.0)
 
 
-@njit
 def _volume(radius, low, high):
     """Volume of the ball between two heights above its centre."""
     a, b = max(low, -radius), min(high, radius)
@@ -66,16 +65,15 @@ def _volume(radius, low, high):
     return math.pi * (radius * radius * (b - a) - (b * b * b - a * a * a) / 3.0)
 
 
-@njit
 def _samples(x, radius, step):
     """First and last sample whose middle may lie within the radius of x."""
-    return math.ceil((x - radius) / step - 0.5), math.floor((x + radius) / step - 0.5)
+    return int(np.ceil((x - radius) / step - 0.5)), int(np.floor((x + radius) / step - 0.5))
 
 
-@njit(parallel=True)
-def _scale(scale, x, y, z, outer, inner, light, step, low, high):
+@shared
+def _scale(first_ball, end, scale, x, y, z, outer, inner, light, step, low, high):
     """Light per length of column; negative where the ball has no sample and is to be shared out as it is."""
-    for i in prange(scale.size):
+    for i in range(first_ball, end):
         a, b = low - z[i], high - z[i]
         total = light[i] * (_volume(outer[i], a, b) - _volume(inner[i], a, b))
         scale[i] = 0.0
@@ -92,10 +90,10 @@ def _scale(scale, x, y, z, outer, inner, light, step, low, high):
         scale[i] = total / length if length > 0.0 else -total
 
 
-@njit(parallel=True)
-def _paint(out, scale, x, y, z, outer, inner, light, step, low, high):
+@shared
+def _paint(first_band, end, out, scale, x, y, z, outer, inner, light, step, low, high):
     rows, columns = out.shape
-    for band in prange((rows + _BAND - 1) // _BAND):
+    for band in range(first_band, end):
         start, stop = band * _BAND, min((band + 1) * _BAND, rows)
         for i in range(scale.size):
             if scale[i] == 0.0:
@@ -114,10 +112,9 @@ def _paint(out, scale, x, y, z, outer, inner, light, step, low, high):
                     out[row, column] += scale[i] * length
 
 
-@njit
 def _share(out, total, x, y, start, stop):
     """A point's light to the four samples around it, by nearness, in the rows from start to stop."""
-    left, top = math.floor(x), math.floor(y)
+    left, top = int(np.floor(x)), int(np.floor(y))
     for row in range(top, top + 2):
         for column in range(left, left + 2):
             if start <= row < stop and 0 <= column < out.shape[1]:

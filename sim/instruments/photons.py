@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from mechanistic.jit import threads_for
 from mechanistic.random.poisson import fill
+from mechanistic.threads import threads_for
 
 
 def poisson(key: int | np.uint64, step: int, ids: np.ndarray, means: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ def use(threads: int | None = None, device: str = "cpu") -> None:
     if device not in ("cpu", "cuda"):
         raise ScenarioError(f"--device {device}: choose cpu or cuda")
     if threads is not None:
-        from mechanistic.jit import set_threads
+        from mechanistic.threads import set_threads
 
         set_threads(threads)
     if device == "cuda":

@@ -25,7 +25,7 @@ import numpy as np
 import torch
 
 from mechanistic.fields import DiffusionSolver
-from mechanistic.jit import threads_for
+from mechanistic.threads import threads_for
 from neural.tissue.graph import Rows
 from neural.tissue.hearing import heard_from
 from sim.agents._force_adjoint import forces_back

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.linalg import expm
 
-from mechanistic import jit
 from mechanistic.fields import Boundary, CellExchange, DiffusionSolver, Grid, exchange, membrane_exchange
 from mechanistic.fields._exchange import VoxelExchange, group_by_voxel, relax
 from mechanistic.fields._spreading import Matrices
+from mechanistic.threads import set_threads, threads
 
 
 def _cells(rng: np.random.Generator, n: int, voxels: int) -> CellExchange:
@@ -252,10 +252,10 @@ def test_bits_do_not_depend_on_the_number_of_threads():
     cells, permeability = _cells(rng, n, 9 * 21 * 22), rng.choice([0.5, 1.0], n)
     start = rng.random(shape)
     results = []
-    before = jit.threads()
+    before = threads()
     try:
         for count in (1, 2):
-            jit.set_threads(count)
+            set_threads(count)
             u, internal = start.copy(), np.ones(n)
             solver = DiffusionSolver(Grid((0, 0, 0), 20.0, shape), 1e4, 0.1, MIXED)
             exchange(u, cells, 0.5, internal, 8000.0)
@@ -265,7 +265,7 @@ def test_bits_do_not_depend_on_the_number_of_threads():
             steady = solver.steady(u.copy(), 0.1, start)
             results.append((u.tobytes(), internal.tobytes(), steady.tobytes()))
     finally:
-        jit.set_threads(before)
+        set_threads(before)
     assert results[0] == results[1]
 
 

@@ -8,9 +8,9 @@ import scipy.stats as stats
 
 from mechanistic import load_model
 from mechanistic.errors import ModelError
-from mechanistic.jit import set_threads, threads
 from mechanistic.random.poisson import poisson_number
 from mechanistic.solvers import leaps
+from mechanistic.threads import set_threads, threads
 
 METHODS = ("tau-leaping", "langevin")
 

@@ -8,13 +8,13 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 from llvmlite import ir
-from numba import uint32, uint64
+from numpy import uint32, uint64
 
-from mechanistic import jit
 from mechanistic.codegen import _loop_threads, loops
 from mechanistic.codegen.loop_arguments import Given, flattened, packer
 from mechanistic.codegen.loops import Written, compiled, shared, stamp
 from mechanistic.random.philox import philox4x32, unit53
+from mechanistic.threads import set_threads, threads
 
 _LIMIT = 3
 
@@ -112,12 +112,12 @@ def _rows_of(kind) -> tuple[np.ndarray, ...]:
 @pytest.mark.parametrize("kind", [np.float32, float])
 @pytest.mark.parametrize("count", [1, 2])
 def test_rows_in_threads_give_what_python_gives(kind, count):
-    mine, theirs, before = _rows_of(kind), _rows_of(kind), jit.threads()
+    mine, theirs, before = _rows_of(kind), _rows_of(kind), threads()
     try:
-        jit.set_threads(count)
+        set_threads(count)
         shared(_row_by_row)(9, *mine)
     finally:
-        jit.set_threads(before)
+        set_threads(before)
     _row_by_row(0, 9, *theirs)
     for one, other in zip(mine, theirs):
         assert one.tobytes() == other.tobytes()

@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from givers import givers, with_givers
 
-from mechanistic import jit
 from mechanistic.fields import Boundary, CellExchange, DiffusionSolver, Grid, Permeable, _spreading
 from mechanistic.fields import _multigrid_kernels as kernels
 from mechanistic.fields._conductances import Conductances, groups, of_axes
 from mechanistic.fields._multigrid import Multigrid, _between, product
 from mechanistic.fields._spreading import Axis
 from mechanistic.fields._voxels import add, largest, least, parts
+from mechanistic.threads import set_threads, threads
 
 _RATE = 3.0
 _KINDS = {
@@ -186,11 +186,11 @@ def test_what_nothing_takes_away_on_the_mean_is_left(boundary):
 
 
 def test_bits_do_not_depend_on_the_number_of_threads():
-    rng, shape, results, before = np.random.default_rng(4), (21, 30, 41), [], jit.threads()
+    rng, shape, results, before = np.random.default_rng(4), (21, 30, 41), [], threads()
     loss, right = rng.random(shape), rng.random(shape)
     try:
         for count in (1, 2):
-            jit.set_threads(count)
+            set_threads(count)
             grid = Grid((0, 0, 0), 20.0, shape)
             solver = Multigrid(
                 of_axes(DiffusionSolver(grid, 3e4, 0.0, Boundary.everywhere("periodic"))._axes)
@@ -200,7 +200,7 @@ def test_bits_do_not_depend_on_the_number_of_threads():
             left = solver.solve(u, right, lambda now, *_: now <= 1e-6, True)
             results.append((u.tobytes(), left.tobytes()))
     finally:
-        jit.set_threads(before)
+        set_threads(before)
     assert results[0] == results[1]
 
 

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 from scipy.linalg import expm
 
-from mechanistic import jit
 from mechanistic.fields import Boundary, DiffusionSolver, Grid, Inflow, Permeable, _line_code, _spreading
 from mechanistic.fields._spreading import last_share
+from mechanistic.threads import set_threads, threads
 
 _FACES = [
     Boundary(),
@@ -82,14 +82,14 @@ def test_a_steady_field_stays_on_lines(lines):
 
 
 def test_bits_of_lines_do_not_depend_on_the_number_of_threads(lines):
-    start, results, before = np.random.default_rng(1).random((30, 41, 45)), [], jit.threads()
+    start, results, before = np.random.default_rng(1).random((30, 41, 45)), [], threads()
     try:
         for count in (1, 2):
-            jit.set_threads(count)
+            set_threads(count)
             solver = DiffusionSolver(Grid((0, 0, 0), 20.0, start.shape), 1e4, 0.1, _FACES[2])
             results.append(solver.step(start.copy(), 0.3).tobytes())
     finally:
-        jit.set_threads(before)
+        set_threads(before)
     assert results[0] == results[1]
 
 

@@ -10,9 +10,9 @@ from mechanistic import load_model
 from mechanistic.codegen.numeric import evaluate
 from mechanistic.codegen.system import System
 from mechanistic.errors import IntegrationError, ModelError
-from mechanistic.jit import set_threads, threads
 from mechanistic.random import stream_key
-from mechanistic.random.philox import known_answer
+from mechanistic.random.philox import philox4x32
+from mechanistic.threads import set_threads, threads
 
 # Immigration, death and dimerisation of counted entities; Y follows from X at every moment.
 DIMERS = """model dimers
@@ -59,7 +59,7 @@ def _plain(model, cell: int, seed: int) -> np.ndarray:
     while True:
         values = [state[s] for s in names]
         rates = [float(v) for v in evaluate(system.graph, nodes, [now, 1.0, *values, *constants])]
-        a, b, c, d = (int(w) for w in known_answer(np.array([cell, 0, draw, 0], dtype=np.uint32), words))
+        a, b, c, d = (int(w) for w in philox4x32(*np.array([cell, 0, draw, 0], np.uint32), *words))
         first, second = ((h >> 5) * 2.0**-27 + (low >> 6) * 2.0**-53 for h, low in ((a, b), (c, d)))
         now, draw = now - np.log(1 - first) / sum(rates), draw + 1
         while row < len(TIMES) and TIMES[row] < now:

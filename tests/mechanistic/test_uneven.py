@@ -7,8 +7,8 @@ import pytest
 from givers import with_givers
 from scipy.linalg import expm
 
-from mechanistic import jit
 from mechanistic.fields import Boundary, CellExchange, DiffusionSolver, Grid, Inflow, Permeable, UnevenSolver
+from mechanistic.threads import set_threads, threads
 
 _MIXED = Boundary(2.0, "no_flux", "periodic", "periodic", Permeable(30.0, 1.5), Inflow(4.0))
 
@@ -134,14 +134,14 @@ def test_it_is_second_order_in_space_and_time():
 def test_bits_do_not_depend_on_the_number_of_threads():
     rng, grid = np.random.default_rng(3), Grid((0, 0, 0), 20.0, (21, 25, 41))
     diffusion, start = rng.choice([0.0, 10.0, 1e4], grid.shape), rng.random(grid.shape)
-    results, before = [], jit.threads()
+    results, before = [], threads()
     try:
         for count in (1, 2):
-            jit.set_threads(count)
+            set_threads(count)
             solver = UnevenSolver(grid, diffusion, 0.1, _MIXED)
             results.append(solver.step(start.copy(), 0.3).tobytes())
     finally:
-        jit.set_threads(before)
+        set_threads(before)
     assert results[0] == results[1]
 
 

@@ -226,7 +226,7 @@ def test_something_that_is_no_run_is_never_replaced(file, tmp_path):
 
 
 def test_the_number_of_threads_changes_no_bit(tmp_path):
-    from mechanistic.jit import set_threads
+    from mechanistic.threads import set_threads
 
     many = scene(
         "couplings: [{from: field.oxygen, to: rate.division, hill: {half_max: 20 mmHg}, mode: scale}]",

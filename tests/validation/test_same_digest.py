@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 import sim.controller
-from mechanistic.jit import set_threads, threads_for
+from mechanistic.threads import set_threads, threads_for
 from sim import Scenario
 from sim.build import plan
 from sim.controller import simulate

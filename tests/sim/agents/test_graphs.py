@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.spatial import Delaunay
 
-from mechanistic import jit
+from mechanistic.threads import set_threads, threads
 from sim.agents.graphs import contact_area, contact_graph, delaunay_graph, edges_of, nearest_graph
 
 
@@ -136,15 +136,15 @@ def test_contact_area_of_known_spheres():
 
 def test_graphs_are_the_same_for_any_number_of_threads():
     positions = tissue(5000, 3)
-    before = jit.threads()
+    before = threads()
     try:
         found = []
         for count in (1, 2):
-            jit.set_threads(count)
+            set_threads(count)
             found.append(nearest_graph(positions, 5, periodic=(100.0, 100.0, 100.0)).indices)
         assert np.array_equal(*found)
     finally:
-        jit.set_threads(before)
+        set_threads(before)
 
 
 def test_no_cells_and_one_cell():

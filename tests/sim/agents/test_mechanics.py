@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.integrate import solve_ivp
 
-from mechanistic import jit
+from mechanistic.threads import set_threads, threads
 from sim.agents.mechanics import PRESSURE_SCALE, move, velocities
 from sim.agents.neighbours import neighbour_graph
 from sim.agents.placement import hexagonal
@@ -115,17 +115,17 @@ def test_rows_and_threads_change_nothing(periodic):
     rng = np.random.default_rng(5)
     cells = _tissue(6, n, 2, edge=500.0)
     drift, fixed, shuffled = rng.normal(size=(n, 3)), rng.random(n) < 0.1, rng.permutation(n)
-    before, ends = jit.threads(), []
+    before, ends = threads(), []
     try:
         for count, rows in ((1, np.arange(n)), (2, np.arange(n)), (2, shuffled)):
-            jit.set_threads(count)
+            set_threads(count)
             mixed = {k: np.ascontiguousarray(v[rows]) for k, v in cells.items()}
             pressure = move(**mixed, motile_velocity=drift[rows], fixed=fixed[rows], lower=(0, 0, 0),
                             upper=(500, 500, 0), periodic=periodic, dims=2, dt=1.0)  # fmt: skip
             back = np.argsort(rows)
             ends.append((mixed["positions"][back].tobytes(), pressure[back].tobytes()))
     finally:
-        jit.set_threads(before)
+        set_threads(before)
     assert ends[0] == ends[1] == ends[2]
 
 

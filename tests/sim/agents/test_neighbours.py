@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from mechanistic import jit
+from mechanistic.threads import set_threads, threads
 from sim.agents.neighbours import VerletList, neighbour_graph
 
 
@@ -108,14 +108,14 @@ def test_a_kept_list_notices_what_it_does_not_serve():
 
 def test_threads_change_nothing():
     positions = np.random.default_rng(3).random((3000, 3)) * 200
-    before = jit.threads()
+    before = threads()
     try:
         graphs = []
         for count in (1, 2):
-            jit.set_threads(count)
+            set_threads(count)
             graphs.append(neighbour_graph(positions, 15.0))
     finally:
-        jit.set_threads(before)
+        set_threads(before)
     assert np.array_equal(graphs[0].indices, graphs[1].indices)
     assert np.array_equal(graphs[0].indptr, graphs[1].indptr)
 

@@ -5,7 +5,7 @@ import pytest
 from scenes import CONVERSION, CUBE, advance, scene, started
 from scipy.special import erf
 
-from mechanistic.jit import set_threads, threads
+from mechanistic.threads import set_threads, threads
 from sim import run
 from sim.build import plan
 from sim.errors import ScenarioError

@@ -6,8 +6,8 @@ from scipy import stats
 from scipy.optimize import minimize_scalar
 from scipy.special import j1
 
-from mechanistic.jit import set_threads, threads
 from mechanistic.random import stream_key
+from mechanistic.threads import set_threads, threads
 from sim.instruments.optics import Camera, Objective, blurred, transfer
 from sim.instruments.painting import Balls, paint
 from sim.instruments.photons import poisson
