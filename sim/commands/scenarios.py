@@ -35,6 +35,7 @@ def run(
         from sim.build import plan
         from sim.controller import as_begun, simulate
         from sim.machine.threads import use
+        from sim.planning.costs import costs_of
         from sim.progress import shown
 
         loaded = load(scenario, sets, seed, allow_outside)
@@ -45,6 +46,9 @@ def run(
             loaded = as_begun(loaded, output)
         with loading():
             planned = plan(loaded)
+        if not quiet:
+            for text in costs_of(loaded):
+                say(f"warning: {text}")
         if loaded.seed_was_drawn and not resume:
             progress.phase(f"seed {loaded.seed} was drawn; it is stored with the run")
         use(threads, device)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from pathlib import Path as FilePath
 
 from sim.machine.memory import free_memory
+from sim.scenario.cells import CellType
 from sim.scenario.files import CSV, MODELS, TABLES, WEIGHTS, FileProblem
 from sim.scenario.instruments import Fluorescence, image_fault
 from sim.scenario.names import Fault
@@ -27,6 +29,8 @@ from sim.scenario.yaml_text import Path
 
 _BYTES_PER_CELL = 1024  # state, lineage, neighbours and one row of results
 _BYTES_PER_VOXEL = 32  # two states, a right-hand side and one stored copy of a field, 8 bytes each
+_BYTES_PER_PAIR = 4  # of cells that feel each other: the number of one in the list of the other
+_REACH = 1.25  # radii of a cell to which adhesion reaches
 _MOST_REPEATS = 100_000
 _GIB = float(1 << 30)
 
@@ -288,6 +292,28 @@ def _memory(spec: ScenarioSpec) -> Iterator[Fault]:
         if total > free:
             yield Fault(("cells", name, "count"), f"so many cells: {_too_much(total, free)}")
             return
+        touched = _touched(spec, cell)
+        if cell.number * touched * _BYTES_PER_PAIR > free:
+            much = _too_much(cell.number * touched * _BYTES_PER_PAIR, free)
+            message = f"so many cells in so little space, each on {touched:.2g} others: {much}"
+            yield Fault(("cells", name, "count"), message)
+
+
+def _touched(spec: ScenarioSpec, cell: CellType) -> float:
+    """Other cells of its type that a cell feels at time 0, where they are placed by chance; at least these."""
+    dims = spec.space.dimensions
+    ball = math.pi if dims == 2 else 4 / 3 * math.pi
+    if cell.place.disc is not None:
+        room = ball * float(cell.place.disc.radius) ** dims
+    elif cell.place.random is not None:
+        domain = spec.space.domain
+        room = math.prod(
+            float(ends[1] - ends[0]) for ends in (domain.x, domain.y, domain.z) if ends is not None
+        )
+    else:
+        return 0.0
+    reach = 2 * _REACH * math.cbrt(3 * float(cell.volume) / (4 * math.pi))
+    return cell.number * min(ball * reach**dims / room, 1.0)
 
 
 def _too_much(needed: float, free: float) -> str:

@@ -76,6 +76,13 @@ def test_a_fault_of_another_file_stays_what_it_is(tmp_path):
     assert told_misplaced(StoreError("disk full"), "run", ["", str(tmp_path / "it.yaml")]) is None
 
 
+def test_where_results_go_is_no_input(tmp_path):
+    (tmp_path / "zarr.json").write_text('{"attributes": {"metadata_sha256": "x"}}')
+    error = ScenarioError(f"{tmp_path}: exists; use --resume or --force")
+    assert told_misplaced(error, "run", ["x.yaml", "-o", str(tmp_path)]) is None
+    assert told_misplaced(error, "run", [str(tmp_path)]) is not None
+
+
 @pytest.mark.parametrize(
     ("attributes", "says"),
     [({"metadata_sha256": "x"}, "a run"), ({"identity": "x"}, "a sweep or"), ({}, None)],
