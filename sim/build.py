@@ -17,7 +17,7 @@ from sim.errors import CouplingError
 from sim.instruments import Instrument
 from sim.perturbations import Perturbation
 from sim.planning import parts, settings
-from sim.planning.costs import check_pace, costs_of
+from sim.planning.costs import costs_of
 from sim.planning.couple import Coupler
 from sim.planning.findings import Findings, KeyPath
 from sim.planning.instruments import instruments_of
@@ -100,7 +100,6 @@ def plan(scenario: Scenario) -> Plan:
     tissue_card = findings.card(("tissue", "weights"), tissue.weights, "tissue") if tissue else None
     findings.stop_at_faults()
     places = settings.places_of(findings, box)
-    check_pace(findings, step)
     findings.notes += costs_of(scenario)
 
     perturbations = settings.perturbations_of(findings)
