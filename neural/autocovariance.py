@@ -12,8 +12,14 @@ from itertools import pairwise
 import numpy as np
 
 _LAGS = 60
-_MEMORIES, _DECAYS, _PERIODS = 8, 4, 7
-_SHORTEST_MEMORY, _SHORTEST_DECAY, _SHORTEST_PERIOD = 1.5, 8.0, 10.0
+_MEMORIES, _SHORTEST_MEMORY, _SHORTEST_DECAY = 8, 1.5, 8.0
+# frames that shorter tracks count as
+_LEAST_FRAMES = 20
+# numbers of periods and of decays, the shortest period [frames], the longest decay in lengths of the tracks, and how
+# often periods are looked for between those found: for dynamics without a sharp rhythm, and with one
+_BROAD, _SHARP = (7, 4, 10.0, 0.5, 0), (16, 5, 4.0, 4.0, 2)
+# least slope worth a step, of the largest; steps for each weight at most; what keeps alike shapes apart; no weight
+_ENOUGH, _ROUNDS, _FIRM, _GONE = 5e-4, 3, 1e-10, 1e-14
 _MIXTURES = ((1.0, 1.0), (1.0, -1.0), (2.0, 1.0), (1.0, 2.0), (2.0, -1.0), (1.0, -2.0))
 
 
@@ -26,16 +32,11 @@ def autocovariance(tracks: np.ndarray) -> np.ndarray:
     return (out + out.transpose(1, 0, 2)) / 2
 
 
-def shapes(frames: int) -> np.ndarray:
-    """(T, shape) of lags: memories and oscillations [frames] between the shortest and the length of the tracks."""
-    lag = np.arange(frames)
-    longest = max(float(frames), 2 * _SHORTEST_PERIOD)
+def shapes(frames: int, periods: np.ndarray, decays: np.ndarray) -> np.ndarray:
+    """(T, shape) of lags: what lasts, what does not, memories, and oscillations of each period with every decay."""
+    lag, longest = np.arange(frames), max(float(frames), _LEAST_FRAMES)
     fading = [np.exp(-lag / t) for t in np.geomspace(_SHORTEST_MEMORY, 1.25 * longest, _MEMORIES)]
-    swinging = [
-        np.exp(-lag / decay) * np.cos(2 * np.pi * lag / period)
-        for period in np.geomspace(_SHORTEST_PERIOD, longest / 2, _PERIODS)
-        for decay in np.geomspace(_SHORTEST_DECAY, longest / 2, _DECAYS)
-    ]
+    swinging = [np.exp(-lag / d) * np.cos(2 * np.pi * lag / p) for p in periods for d in decays]
     return np.stack([np.ones(frames), (lag == 0).astype(float), *fading, *swinging], 1)
 
 
@@ -51,23 +52,81 @@ def _mixtures(channels: int) -> np.ndarray:
     return np.stack(out)
 
 
-def smooth_covariance(measured: np.ndarray) -> np.ndarray:
+def smooth_covariance(measured: np.ndarray, sharp: bool = False) -> np.ndarray:
     """The sum of `shapes` nearest to a measured autocovariance (channel, channel, T), in the same form.
 
     Least squares with weights of zero or more, over lags that are spread evenly in their logarithm and count for as
     many frames as they stand for and as tracks had them.
     """
-    from scipy.optimize import nnls
-
     channels, frames = measured.shape[1:]
     at = np.unique(np.round(np.geomspace(1, frames, _LAGS)).astype(int)) - 1
     edges = np.r_[0.0, [(a + b) / 2 for a, b in pairwise(at)], frames]
-    weight = np.sqrt(np.diff(edges) * (frames - at) / frames)
-    basis, ways = shapes(frames), _mixtures(channels)
-    columns = np.einsum("l,ls,ma,mb->ablms", weight, basis[at], ways, ways).reshape(channels**2 * len(at), -1)
+    weight = np.diff(edges) * (frames - at) / frames
+    ways = _mixtures(channels)
     size = max(float(np.abs(measured).max()), 1e-300)
-    found, _ = nnls(columns, (measured[..., at] * weight).ravel() / size, maxiter=50 * columns.shape[1])
-    return size * np.einsum("ms,ls,ma,mb->abl", found.reshape(len(ways), -1), basis, ways, ways)
+    by_mixture = (ways @ ways.T) ** 2
+    target = np.einsum("abl,l,ma,mb->ml", measured[..., at] / size, weight, ways, ways, optimize=True)
+    count, fades, shortest, longest, zooms = _SHARP if sharp else _BROAD
+    length = max(float(frames), _LEAST_FRAMES)
+    periods = np.geomspace(shortest, length / 2, count)
+    decays = np.geomspace(_SHORTEST_DECAY, longest * length, fades)
+    step, swing = np.log(periods[1] / periods[0]), np.zeros((len(ways), count, fades))
+    rest = np.zeros((len(ways), _MEMORIES + 2))
+    for closer in range(zooms + 1):
+        if closer:
+            # periods between those tried, beside those that were found
+            step, used = step / 3, swing.any((0, 2))
+            every = np.r_[periods[used], periods[used] * np.exp(step), periods[used] * np.exp(-step)]
+            periods, come = np.unique(every, return_index=True)
+            swing = np.pad(swing[:, used], ((0, 0), (0, 2 * used.sum()), (0, 0)))[:, come]
+        # inner products of columns, each a shape times a mixture's square, are products of those of their parts
+        basis = shapes(frames, periods, decays)
+        found = np.concatenate([rest, swing.reshape(len(ways), -1)], 1)
+        found = nonnegative(by_mixture, (basis[at].T * weight) @ basis[at], target @ basis[at], found)
+        rest, swing = found[:, : rest.shape[1]], found[:, rest.shape[1] :].reshape(len(ways), -1, fades)
+    return size * np.einsum("ms,ls,ma,mb->abl", found, basis, ways, ways, optimize=True)
+
+
+def nonnegative(left: np.ndarray, right: np.ndarray, target: np.ndarray, start: np.ndarray) -> np.ndarray:
+    """Weights W >= 0 (m, s) that minimise tr(W' left W right) / 2 - tr(W' target): least squares by inner products.
+
+    From weights `start` >= 0 others leave zero one by one, the steepest first, and are put back where they would become
+    negative.
+
+    Source: Lawson and Hanson, Solving Least Squares Problems (1974), chapter 23; on inner products: Bro and de Jong,
+    J. Chemometrics 11 (1997).
+    """
+    found, free = np.array(start), start > 0
+    size = np.sqrt(np.outer(np.diag(left), np.diag(right)))
+    enough = _ENOUGH * float(np.abs(target / size).max())
+    for _ in range(_ROUNDS * target.size):
+        _settle(found, free, left, right, target)
+        slope = np.where(free, -np.inf, (target - left @ found @ right) / size)
+        at = np.unravel_index(int(slope.argmax()), slope.shape)
+        if not slope[at] > enough:
+            break
+        free[at] = True
+    return found
+
+
+def _settle(
+    found: np.ndarray, free: np.ndarray, left: np.ndarray, right: np.ndarray, target: np.ndarray
+) -> None:
+    """The best weights of those that are free, in place; such as would become negative are free no more."""
+    while free.any():
+        m, s = np.nonzero(free)
+        square = left[np.ix_(m, m)] * right[np.ix_(s, s)]
+        square[np.diag_indices(len(m))] *= 1 + _FIRM
+        wanted, here = np.linalg.solve(square, target[free]), found[free]
+        falling = wanted <= 0
+        if not falling.any():
+            found[free] = wanted
+            return
+        part = np.min(here[falling] / (here[falling] - wanted[falling]), initial=1.0)
+        here += part * (wanted - here)
+        here[falling & (here <= _GONE * here.max())] = 0.0
+        found[free] = here
+        free &= found > 0
 
 
 def whole(by_lag: np.ndarray) -> np.ndarray:

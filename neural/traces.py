@@ -16,97 +16,22 @@ from itertools import pairwise, product
 
 import numpy as np
 
-from neural.autocovariance import autocovariance, smooth_covariance, whole
-from neural.traces_windows import PENALTIES, Windows, expected
+from neural.traces_dynamics import CHOICES, USUAL, Choice, Dynamics
+from neural.traces_means import MEANS, USUAL_MEANS, expected, treatment_means
+from neural.traces_windows import PENALTIES
 from neural.uncertainty import conformal_quantile
 
 _FOLDS = 5
-#: (share of what channels know of each other, share sampled, tracks that all treatments' dynamics are worth) tried
-CHOICES = tuple(product((0.0, 0.5, 1.0), (0.0, 0.2), (50.0, 200.0)))
-#: taken unless another is better on left-out tracks by so many standard errors; corrections are to this one
-USUAL, _SURE = (0.5, 0.0, 200.0), 2.0
+# standard errors by which another choice than the usual one must be better on left-out tracks
+_SURE = 2.0
 # share of a correction that is believed in before left-out tracks are asked, and its spread: of the share for all
 # horizons about that, and of the share for some horizons about the one for all
 _SHARE, _DOUBT, _DOUBT_BETWEEN = 0.5, 0.3, 0.2
-# further tracks that the common mean is worth; means are taken over such a part of the track on each side
-_SHRINK, _REACH = 30.0, 1 / 8
-_JITTER, _TINY = 1e-6, 1e-30
+_TINY = 1e-30
 # horizons [frames] at which the choice may change
 _HORIZONS = (1, 3, 10, 30, 100, 300, 1000)
-
-
-def treatment_means(tracks: np.ndarray, label: np.ndarray, shrink: float = _SHRINK) -> dict:
-    """Mean track (T, channel) of each treatment, drawn to the common mean as `shrink` further tracks would.
-
-    Averaged over neighbouring frames, fewer near the start where responses are quick. The key None holds the common
-    mean.
-    """
-    common = _smoothed(tracks.mean(0))
-    means: dict = {None: common}
-    for one in np.unique(label):
-        mine = tracks[label == one]
-        means[one] = common + len(mine) / (len(mine) + shrink) * (_smoothed(mine.mean(0)) - common)
-    return means
-
-
-def _smoothed(track: np.ndarray) -> np.ndarray:
-    frame = np.arange(len(track))
-    reach = np.minimum(np.minimum(int(_REACH * len(track)), frame // 3), len(track) - 1 - frame)
-    total = np.r_[np.zeros((1, track.shape[1])), np.cumsum(track, 0)]
-    return (total[frame + reach + 1] - total[frame - reach]) / (2 * reach + 1)[:, None]
-
-
-class _Dynamics:
-    """Means and covariances of tracks (n, T, channel), by treatment; fits them once for all choices."""
-
-    def __init__(self, tracks: np.ndarray, label: np.ndarray):
-        self.means = treatment_means(tracks, label)
-        centred = tracks - expected(self.means, label)
-        self._flat = centred.transpose(0, 2, 1).reshape(len(tracks), -1)
-        self._common = autocovariance(centred)
-        self._own = {
-            one: (autocovariance(centred[label == one]), int((label == one).sum()))
-            for one in np.unique(label)
-        }
-        self._smooth: dict = {}
-
-    def covariance(self, treatment: object, choice: tuple) -> np.ndarray:
-        """(channel, T, channel, T) of one treatment's tracks."""
-        together, sampled, worth = choice
-        if (treatment, worth) not in self._smooth:
-            measured = self._common
-            if treatment in self._own:
-                own, count = self._own[treatment]
-                measured = measured + count / (count + worth) * (own - measured)
-            self._smooth[treatment, worth] = smooth_covariance(measured)
-        by_lag = self._smooth[treatment, worth]
-        alone = np.eye(len(by_lag))[:, :, None]
-        out = whole(by_lag * (alone + together * (1 - alone)))
-        if sampled:
-            out = (1 - sampled) * out + sampled * (self._flat.T @ self._flat).reshape(out.shape) / len(
-                self._flat
-            )
-        return out
-
-    def forecast(self, past: np.ndarray, label: np.ndarray, choice: tuple) -> np.ndarray:
-        """Frames (m, T - P, channel) after `past` (m, P, channel)."""
-        seen, channels = past.shape[1:]
-        usual = expected(self.means, label)
-        off = (past - usual[:, :seen]).transpose(0, 2, 1).reshape(len(past), channels * seen)
-        out = usual[:, seen:].copy()
-        for one in np.unique(label):
-            mine = label == one
-            covariance = self.covariance(one, choice)
-            known = covariance[:, :seen, :, :seen].reshape(channels * seen, -1)
-            known = known + max(_JITTER * np.trace(known) / len(known), _TINY) * np.eye(len(known))
-            gain = np.linalg.solve(known, covariance[:, :seen, :, seen:].reshape(channels * seen, -1))
-            out[mine] += (off[mine] @ gain).reshape(int(mine.sum()), channels, -1).transpose(0, 2, 1)
-        return out
-
-    def windows(self, tracks: np.ndarray, label: np.ndarray, seen: int) -> Windows:
-        """Corrections to forecasts by the usual choice, from the tracks that these dynamics were fitted to."""
-        usual = {one: self.covariance(one, USUAL) for one in np.unique(label)}
-        return Windows(tracks, label, self.means, usual, seen)
+# tracks left out at most; operations of linear algebra beyond which treatments have no dynamics of their own
+_MOST_LEFT_OUT, _DEAR = 2000, 2e11
 
 
 def forecast(
@@ -140,8 +65,7 @@ def forecast(
     told = np.isfinite(tracks).all((1, 2))
     tracks, label = tracks[told], label[told]
     chosen = choose(tracks, label, seen, level, seed)
-    means = treatment_means(tracks, label)
-    usual = expected(means, label_past)[:, :seen]
+    usual = expected(treatment_means(tracks, label, tuple(chosen.means)), label_past)[:, :seen]
     past = np.where(np.isfinite(past), past, usual)
     return continued(tracks, label, past, label_past, chosen), chosen.width
 
@@ -163,15 +87,25 @@ class Chosen:
 
     Attributes:
         edges: (range + 1,) of horizons [frames].
-        best: (range, channel, 3) the choice, in the form of `CHOICES`.
+        best: (range, channel, 4) the choices, a `Choice` each.
         share: (penalty, range, channel) of each correction that is added.
         width: (T - P, channel) half-width of intervals.
+        corrected: (4,) the choice that corrections are to.
+        means: (2,) how treatments' means are taken, one of `MEANS`.
     """
 
     edges: np.ndarray
     best: np.ndarray
     share: np.ndarray
     width: np.ndarray
+    corrected: np.ndarray
+    means: np.ndarray
+
+
+def _alike(tracks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation (channel,) of tracks (n, T, channel), by which channels are made comparable."""
+    centre, scale = tracks.mean((0, 1)), tracks.std((0, 1))
+    return centre, np.where(scale > 1e-12 * np.abs(centre), scale, 1.0)
 
 
 def choose(tracks: np.ndarray, label: np.ndarray, seen: int, level: float = 0.9, seed: int = 0) -> Chosen:
@@ -181,35 +115,65 @@ def choose(tracks: np.ndarray, label: np.ndarray, seen: int, level: float = 0.9,
     """
     if len(tracks) < 2:
         raise ValueError(f"{len(tracks)} tracks are too few to choose on; 2 are needed")
+    centre, scale = _alike(tracks)
+    tracks = (tracks - centre) / scale
+    if len(tracks) > _MOST_LEFT_OUT:
+        some = np.random.default_rng(seed).permutation(len(tracks))[:_MOST_LEFT_OUT]
+        tracks, label = tracks[some], label[some]
     folds = _FOLDS if len(tracks) >= 2 * _FOLDS else len(tracks)
     fold = np.random.default_rng(seed).permutation(len(tracks)) % folds
-    off = np.empty((len(CHOICES), *tracks[:, seen:].shape))
-    more = np.empty((len(PENALTIES), *off.shape[1:]))
-    for k in range(folds):
+    choices, usual = _worth_trying(tracks, label, seen, folds)
+    means = _best_means(tracks, label, seen, fold)
+    off = np.empty((len(choices), *tracks[:, seen:].shape))
+    fitted = [Dynamics(tracks[fold != k], label[fold != k], means) for k in range(folds)]
+    for (k, dynamics), (i, choice) in product(enumerate(fitted), enumerate(choices)):
         out = fold == k
-        dynamics = _Dynamics(tracks[~out], label[~out])
-        for i, choice in enumerate(CHOICES):
-            off[i, out] = tracks[out, seen:] - dynamics.forecast(tracks[out, :seen], label[out], choice)
-        windows = dynamics.windows(tracks[~out], label[~out], seen)
-        more[:, out] = windows.corrections(tracks[out, :seen], label[out])
+        off[i, out] = tracks[out, seen:] - dynamics.forecast(tracks[out, :seen], label[out], choice)
+    usual = _best((off**2).mean((2, 3)), usual)
+    more = np.empty((len(PENALTIES), *off.shape[1:]))
+    for k, dynamics in enumerate(fitted):
+        out = fold == k
+        more[:, out] = dynamics.windows(seen, choices[usual]).corrections(tracks[out, :seen], label[out])
     ahead, channels = tracks.shape[1] - seen, tracks.shape[2]
     edges = [0, *(h for h in _HORIZONS if h < ahead), ahead]
-    best, width = np.empty((len(edges) - 1, channels, 3)), np.empty((ahead, channels))
+    best, width = np.empty((len(edges) - 1, channels, len(USUAL))), np.empty((ahead, channels))
     left = np.empty(more.shape[1:])
     for (r, (start, stop)), c in product(enumerate(pairwise(edges)), range(channels)):
-        found = _best((off[:, :, start:stop, c] ** 2).mean(2))
-        best[r, c] = CHOICES[found]
+        found = _best((off[:, :, start:stop, c] ** 2).mean(2), usual)
+        best[r, c] = choices[found]
         left[:, start:stop, c] = off[found, :, start:stop, c]
     share = np.stack([_shares(left[..., c], more[..., c], edges) for c in range(channels)], 2)
     for h, c in product(range(ahead), range(channels)):
         added = share[:, np.searchsorted(edges, h, "right") - 1, c] @ more[:, :, h, c]
         width[h, c] = conformal_quantile(np.abs(left[:, h, c] - added), level)
-    return Chosen(np.array(edges), best, share, width)
+    return Chosen(np.array(edges), best, share, width * scale, np.array(choices[usual]), np.array(means))
 
 
-def _best(loss: np.ndarray) -> int:
-    """Which of CHOICES, by losses (choice, track): the usual one unless the least is surely less."""
-    usual, least = CHOICES.index(USUAL), int(np.argmin(loss.mean(1)))
+def _worth_trying(tracks: np.ndarray, label: np.ndarray, seen: int, folds: int) -> tuple[list[Choice], int]:
+    """Those of CHOICES that differ on such tracks and can be afforded, and which of them is the usual one."""
+    channels, usual = tracks.shape[2], USUAL
+    choices = [c for c in CHOICES if channels > 1 or c.together == usual.together]
+    if len(choices) * folds * len(np.unique(label)) * 3.0 * (channels * seen) ** 3 > _DEAR:
+        choices = [c._replace(worth=np.inf) for c in choices if c.worth == usual.worth]
+        usual = usual._replace(worth=np.inf)
+    return choices, choices.index(usual)
+
+
+def _best_means(tracks: np.ndarray, label: np.ndarray, seen: int, fold: np.ndarray) -> tuple[float, float]:
+    """Which of MEANS serves best where all treatments have the same dynamics."""
+    loss = np.empty((len(MEANS), len(tracks)))
+    for (i, kind), k in product(enumerate(MEANS), range(fold.max() + 1)):
+        out = fold == k
+        told = Dynamics(tracks[~out], label[~out], kind).forecast(
+            tracks[out, :seen], label[out], USUAL._replace(worth=np.inf)
+        )
+        loss[i, out] = ((told - tracks[out, seen:]) ** 2).mean((1, 2))
+    return MEANS[_best(loss, MEANS.index(USUAL_MEANS))]
+
+
+def _best(loss: np.ndarray, usual: int) -> int:
+    """Which choice, by losses (choice, track): the usual one unless the least is surely less."""
+    least = int(np.argmin(loss.mean(1)))
     gain = loss[usual] - loss[least]
     return least if gain.mean() > _SURE * gain.std() / np.sqrt(len(gain)) else usual
 
@@ -248,12 +212,15 @@ def continued(
 ) -> np.ndarray:
     """The frames (m, T - P, channel) after `past`, with each range of horizons by its choice."""
     mean = np.empty((len(past), tracks.shape[1] - past.shape[1], tracks.shape[2]))
-    dynamics, forecasts = _Dynamics(tracks, label), {}
-    more = dynamics.windows(tracks, label, past.shape[1]).corrections(past, label_past)
+    centre, scale = _alike(tracks)
+    tracks, past = (tracks - centre) / scale, (past - centre) / scale
+    dynamics, forecasts = Dynamics(tracks, label, (float(chosen.means[0]), float(chosen.means[1]))), {}
+    windows = dynamics.windows(past.shape[1], Choice(*map(float, chosen.corrected)))
+    more = windows.corrections(past, label_past)
     for (r, (start, stop)), c in product(enumerate(pairwise(chosen.edges)), range(tracks.shape[2])):
-        best = tuple(map(float, chosen.best[r, c]))
+        best = Choice(*map(float, chosen.best[r, c]))
         if best not in forecasts:
             forecasts[best] = dynamics.forecast(past, label_past, best)
         added = np.tensordot(chosen.share[:, r, c], more[:, :, start:stop, c], 1)
         mean[:, start:stop, c] = forecasts[best][:, start:stop, c] + added
-    return mean
+    return centre + scale * mean

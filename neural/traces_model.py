@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 
 import numpy as np
 
 from neural import weights
 from neural.errors import WeightsError
 from neural.traces import Chosen, continued
+from neural.traces_dynamics import USUAL
 from neural.traces_windows import PENALTIES
 from neural.uncertainty import value_of_measuring
 
@@ -36,11 +38,11 @@ class TracesModel(weights.Weighted):
             self.channels: list[str] = card.decoder_names
             self._tracks = np.asarray(tensors["tracks"], float)
             self._label = np.array(self.treatments)[tensors["label"]]
-            self._chosen = Chosen(*(tensors[name] for name in ("edges", "best", "share", "width")))
+            self._chosen = Chosen(*(tensors[field.name] for field in fields(Chosen)))
             self.ahead = self._tracks.shape[1] - self.given
             fits = self._chosen.width.shape == (self.ahead, len(self.channels))
             ranges = (len(self._chosen.edges) - 1, len(self.channels))
-            fits &= self._chosen.best.shape == (*ranges, 3) and self._chosen.share.shape == (
+            fits &= self._chosen.best.shape == (*ranges, len(USUAL)) and self._chosen.share.shape == (
                 len(PENALTIES),
                 *ranges,
             )

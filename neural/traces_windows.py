@@ -14,6 +14,8 @@ from itertools import pairwise
 
 import numpy as np
 
+from neural.traces_means import expected
+
 _LAG_BLOCKS, _HORIZON_BLOCKS = 13, 12
 _QUANTILES = (10, 50, 90)
 # windows and rows at most, windows at least
@@ -61,11 +63,6 @@ def described(past: np.ndarray, usual: np.ndarray, seen: int, spread: np.ndarray
         columns.append(np.log(change + _STILL * spread + _TINY))
     columns.append(usual[:, -1])
     return np.concatenate(columns, 1)
-
-
-def expected(means: Mapping, label: np.ndarray) -> np.ndarray:
-    """(n, T, channel) mean tracks of the treatments `label`; that under None for those without one."""
-    return np.array([means.get(one, means[None]) for one in label]).reshape(len(label), *means[None].shape)
 
 
 class Windows:

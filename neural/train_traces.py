@@ -44,10 +44,7 @@ def train_traces(
     tensors = {
         "tracks": tracks,
         "label": np.array([treatments.index(t) for t in label]),
-        "edges": chosen.edges,
-        "best": chosen.best,
-        "share": chosen.share,
-        "width": chosen.width,
+        **vars(chosen),
     }
     card = {
         "kind": "traces",

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from neural.autocovariance import autocovariance, smooth_covariance, whole
-from neural.traces import filled, forecast, treatment_means
+from neural.traces import filled, forecast
+from neural.traces_means import treatment_means
 
 FRAMES, SEEN = 40, 20
 
@@ -70,7 +71,7 @@ def test_a_smooth_covariance_finds_what_it_is_made_of_and_is_always_one():
 
 def test_treatments_are_drawn_to_the_common_mean():
     x, label = tracks(40, 3)
-    free, drawn = treatment_means(x, label, 0.0), treatment_means(x, label, 1e9)
+    free, drawn = treatment_means(x, label, (1 / 8, 0.0)), treatment_means(x, label, (1 / 8, 1e9))
     np.testing.assert_allclose(free["a"][0], x[label == "a"].mean(0)[0])
     np.testing.assert_allclose(free["a"][20], x[label == "a"].mean(0)[15:26].mean(0))
     np.testing.assert_allclose(drawn["a"], drawn[None], atol=1e-6)

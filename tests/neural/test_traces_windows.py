@@ -5,8 +5,10 @@ from itertools import pairwise
 import numpy as np
 import pytest
 
-from neural.traces import USUAL, _Dynamics, choose, forecast
-from neural.traces_windows import described, expected
+from neural.traces import choose, forecast
+from neural.traces_dynamics import USUAL, Dynamics
+from neural.traces_means import expected
+from neural.traces_windows import described
 
 FRAMES, SEEN = 60, 30
 
@@ -38,7 +40,7 @@ def linear(n, seed):
 def test_pulses_are_foretold_better_than_by_a_line_and_a_line_is_not_spoilt(kind, n, least, most):
     train, label = kind(n, 0)
     new, name = kind(400, 1)
-    line = _Dynamics(train, label).forecast(new[:, :SEEN], name, USUAL)
+    line = Dynamics(train, label).forecast(new[:, :SEEN], name, USUAL)
     both, _ = forecast(train, label, new[:, :SEEN], name)
     errors = [((guess - new[:, SEEN:]) ** 2).mean() for guess in (line, both)]
     assert least < 1 - errors[1] / errors[0] < most
@@ -55,8 +57,8 @@ def test_the_share_is_large_where_corrections_hold_and_small_where_they_do_not()
 def test_errors_at_an_origin_are_those_of_the_gaussian_forecast():
     tracks, label = linear(40, 3)
     tracks = np.concatenate([tracks, 0.5 * tracks**2], 2)
-    dynamics = _Dynamics(tracks, label)
-    windows = dynamics.windows(tracks, label, SEEN)
+    dynamics = Dynamics(tracks, label)
+    windows = dynamics.windows(SEEN, USUAL)
     told = tracks[:, SEEN:] - dynamics.forecast(tracks[:, :SEEN], label, USUAL)
     centred = tracks - expected(dynamics.means, label)
     covariance = {"a": dynamics.covariance("a", USUAL)}
@@ -70,8 +72,7 @@ def test_corrections_do_not_hang_on_the_unit():
     tracks, label = excitable(40, 4)
     past = tracks[:5, :SEEN]
     one, other = (
-        _Dynamics(c * tracks, label).windows(c * tracks, label, SEEN).corrections(c * past, label[:5])
-        for c in (1.0, 1e-6)
+        Dynamics(c * tracks, label).windows(SEEN, USUAL).corrections(c * past, label[:5]) for c in (1.0, 1e-6)
     )
     np.testing.assert_allclose(other, 1e-6 * one, atol=1e-6 * 1e-8)
 
