@@ -26,6 +26,7 @@ from mechanistic.solvers.lanes import (
     TOO_MANY,
     Lanes,
     make_lanes,
+    summed_rates,
     take_cell,
 )  # fmt: skip
 from mechanistic.solvers.sharing import share_out
@@ -206,12 +207,9 @@ def _run_block(draw_one, room, functions, layout, keys, first, end, start, const
                         failed, guilty = NOT_WHOLE, event
             else:
                 in_turn[lane] = 0
-                total = 0.0
-                for j in range(reactions):
-                    rate = block[a + j * LANES + lane]
-                    if not (rate >= 0.0 and rate < np.inf):
-                        failed, guilty = BAD_RATE, j
-                    total += rate
+                total, wrong = summed_rates(block, a, lane, reactions)
+                if wrong >= 0:
+                    failed, guilty = BAD_RATE, wrong
                 if draw[lane] >= most:
                     failed = TOO_MANY
                 if failed == DONE:

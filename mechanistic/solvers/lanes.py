@@ -44,6 +44,18 @@ def make_lanes(layout: np.ndarray) -> Lanes:
     )  # fmt: skip
 
 
+def summed_rates(block, a, lane, reactions):
+    """The sum of the rates of a lane's cell, which begin at `a`; and which
+    of them cannot be one, -1 where all can."""
+    total, wrong = 0.0, -1
+    for j in range(reactions):
+        rate = block[a + j * LANES + lane]
+        if not (rate >= 0.0 and rate < np.inf):
+            wrong = j
+        total += rate
+    return total, wrong
+
+
 def take_cell(lanes, layout, lane, start, constants, now, waiting, end, row):
     """Puts the cell `waiting` into a lane, `row` being its first output; whether there is one below `end`."""
     block, x, p = lanes.block, layout[X], layout[P]

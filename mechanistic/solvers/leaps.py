@@ -26,6 +26,7 @@ from mechanistic.solvers.lanes import (
     T,
     X,
     make_lanes,
+    summed_rates,
     take_cell,
 )  # fmt: skip
 from mechanistic.solvers.sharing import share_out
@@ -250,12 +251,10 @@ def _run_block(lanes, work, rates, layout, key, leaping, error, first, end, star
             k = cell[lane]
             if k == NOBODY:
                 continue
-            failed, guilty, total = DONE, 0, 0.0
-            for j in range(reactions):
-                rate = block[a + j * LANES + lane]
-                if not (rate >= 0.0 and rate < np.inf):
-                    failed, guilty = BAD_RATE, j
-                total += rate
+            failed, guilty = DONE, 0
+            total, wrong = summed_rates(block, a, lane, reactions)
+            if wrong >= 0:
+                failed, guilty = BAD_RATE, wrong
             if step[lane] >= most:
                 failed = TOO_MANY
             if failed == DONE and row[lane] < len(times):
