@@ -102,6 +102,8 @@ def _count(shape: tuple[int, ...]) -> int:
 
 
 def _text(value: Any) -> str:
+    if value is None or value == {}:
+        return "cannot be told"
     if isinstance(value, float):
         return f"{value:.3f}"
     if isinstance(value, list):

@@ -46,3 +46,11 @@ class TrainingError(ValueError):
         super().__init__(
             "; ".join(f"{self.file}:{ln or '?'}: {k or ''}: {m}" for _, ln, k, m in self.problems)
         )
+
+
+class Misfit(ValueError):
+    """What a training file asks at `key` does not go with its data."""
+
+    def __init__(self, key: str, message: str):
+        self.key = key
+        super().__init__(message)

@@ -30,11 +30,14 @@ def combination_scores(
     Returns:
         window -> model -> channel -> {"rmse_log", "skill", "r_curve"}; models are those given, "Bliss",
         "HSA", "no effect", and "replicate" (one run of an experiment predicting its repeat; rmse_log only).
+        Nothing where no well has two drugs at doses that its plate has alone.
     """
     replicates = wells.curves.shape[1]
     frames = wells.curves.shape[2]
     laid_out = relative(wells.curves.reshape(len(wells.dose), replicates * frames, -1))
-    combo = np.nonzero(wells.drugs_given == 2)[0]
+    combo = scored(wells)
+    if not len(combo):
+        return {}
     guesses = {**_tiled(wells, predicted, combo), **_controls(wells, laid_out, combo)}
     hours = np.arange(replicates * frames) * (wells.time[1] - wells.time[0]) / 60.0
     windows = {"file": hours <= 96.0, "replicates": np.ones(len(hours), bool)}
@@ -54,11 +57,14 @@ def combination_scores(
 def by_experiment(wells: Wells, predicted: dict[str, np.ndarray]) -> dict[str, dict[str, dict[str, float]]]:
     """rmse_log over all replicates: experiment -> model -> channel."""
     laid_out = relative(wells.curves.reshape(len(wells.dose), -1, wells.curves.shape[3]))
-    combo = np.nonzero(wells.drugs_given == 2)[0]
+    combo, out = scored(wells), {}
+    if not len(combo):
+        return out
     guesses = {**_tiled(wells, predicted, combo), **_controls(wells, laid_out, combo)}
-    out = {}
     for k, name in enumerate(wells.experiments):
         mine = wells.experiment[combo] == k
+        if not mine.any():
+            continue
         out[name] = {
             model: {
                 c: float(np.sqrt(((g - laid_out[combo])[mine, :, i] ** 2).mean()))
@@ -67,6 +73,20 @@ def by_experiment(wells: Wells, predicted: dict[str, np.ndarray]) -> dict[str, d
             for model, g in guesses.items()
         }
     return out
+
+
+def scored(wells: Wells) -> np.ndarray:
+    """Rows of wells with two drugs, each at a dose that the same plate has alone: what the controls can foretell."""
+    return np.array(
+        [i for i in np.flatnonzero(wells.drugs_given == 2) if len(_alone(wells, int(i))) == 2], int
+    )
+
+
+def _alone(wells: Wells, i: int) -> list[np.ndarray]:
+    """For each drug of well `i` the wells of its plate that got the same dose of it alone, where there are any."""
+    mine = (wells.pair == wells.pair[i]) & (wells.drugs_given == 1)
+    given = [mine & (wells.dose[:, k] == wells.dose[i, k]) for k in np.flatnonzero(wells.dose[i])]
+    return [alone for alone in given if alone.any()]
 
 
 def _tiled(wells: Wells, predicted: dict[str, np.ndarray], combo: np.ndarray) -> dict[str, np.ndarray]:
@@ -78,11 +98,7 @@ def _controls(wells: Wells, logs: np.ndarray, combo: np.ndarray) -> dict[str, np
     for i in combo:
         mine = wells.pair == wells.pair[i]
         control = logs[mine & (wells.drugs_given == 0)].mean(0)
-        singles = []
-        for k in np.nonzero(wells.dose[i])[0]:
-            alone = mine & (wells.drugs_given == 1) & (wells.dose[:, k] == wells.dose[i, k])
-            singles.append(logs[alone].mean(0))
-        a, b = singles
+        a, b = (logs[alone].mean(0) for alone in _alone(wells, int(i)))
         bliss.append(a + b - control)
         hsa.append(np.where(np.abs(a - control) >= np.abs(b - control), a, b))
         none.append(control)
@@ -96,7 +112,7 @@ def _score(guess: np.ndarray, truth: np.ndarray, bliss: np.ndarray) -> dict[str,
         rest = ((g - t) ** 2).mean()
         out[name] = {
             "rmse_log": float(np.sqrt(rest)),
-            "skill": float(1 - rest / ((bliss[..., i] - t) ** 2).mean()),
+            "skill": float(1 - rest / max(((bliss[..., i] - t) ** 2).mean(), 1e-300)),
             "r_curve": float(np.corrcoef(g.ravel(), t.ravel())[0, 1]) if g.std() > 0 else 0.0,
         }
     return out

@@ -9,6 +9,8 @@ from __future__ import annotations
 import csv
 import hashlib
 import warnings
+import zipfile
+import zlib
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,6 +18,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from neural.errors import shown
 from neural.representations import embedding_key
 from neural.spelling import nearest
 
@@ -56,7 +59,7 @@ def read_measurements(path: Path) -> Table:
     if suffix in (".csv", ".tsv"):
         return _Sheet(path, digest, "\t" if suffix == ".tsv" else ",")
     if suffix == ".npz":
-        return _Archive(path, digest)
+        return Archive(path, digest)
     if suffix == ".h5ad":
         return _AnnData(path, digest)
     raise ValueError(f"'{suffix}' is not read; give .csv, .tsv, .npz or .h5ad")
@@ -123,28 +126,55 @@ class _Sheet:
     def column(self, name: str) -> np.ndarray:
         return self._frame[_known(name, list(map(str, self._frame)), "column")].to_numpy()
 
+    def _words(self, name: str) -> np.ndarray:
+        """(row,) whether a value of the column is there and no number."""
+        import pandas as pd
+
+        column: Any = self._frame[name]
+        numbers: Any = pd.to_numeric(column, errors="coerce")
+        return np.asarray(numbers.isna() & column.notna())
+
+    def _mostly_numbers(self, name: str) -> bool:
+        return bool(0 < 2 * self._words(name).sum() < len(self._frame))
+
+    def _first_word(self, name: str) -> str:
+        at = np.flatnonzero(self._words(name))
+        return f" (got {shown(self._frame[name].iloc[at[0]])} in row {at[0] + 1})" if len(at) else ""
+
     def matrix(self, name=None, features=None, leave=()) -> tuple[np.ndarray, list[str]]:
         numbers = set(self._frame.select_dtypes("number"))
+        for n in map(str, self._frame) if features is None else ():
+            if n not in numbers and n not in leave and self._mostly_numbers(n):
+                raise ValueError(f"column '{n}' holds text among its numbers{self._first_word(n)}")
         names = [str(c) for c in self._frame if (features is not None or c in numbers) and c not in leave]
         if not names:
             raise ValueError("the table has no numbers left to learn from")
         names = [names[k] for k in places_of(features, names)]
-        words = next((n for n in names if n not in numbers), None)
-        if words is not None:
-            raise ValueError(f"column '{words}' holds text where numbers are needed")
+        for n in names:
+            if n not in numbers:
+                raise ValueError(f"column '{n}' holds text where numbers are needed{self._first_word(n)}")
         return self._frame[names].to_numpy(float), names
 
 
-class _Archive:
+class Archive:
+    """A NumPy archive of plain arrays."""
+
     def __init__(self, path: Path, digest: str):
         try:
             with np.load(path, allow_pickle=False) as z:
-                self._arrays = {k: z[k] for k in z.files}
-        except ValueError as error:
-            raise ValueError(f"is not a NumPy archive of plain arrays ({error})") from None
+                self._arrays: dict[str, np.ndarray] = {k: z[k] for k in z.files}
+        except (ValueError, EOFError, TypeError, zipfile.BadZipFile, zlib.error):
+            raise ValueError("is not a NumPy archive of plain arrays, as np.savez writes it") from None
         self.sha256 = digest
         self.names: list[str] | None = None
         self.rows = max((len(a) for a in self._arrays.values() if a.ndim), default=0)
+
+    def array(self, name: str, axes: int) -> np.ndarray:
+        """The array `name`, which has as many axes; KeyError with the names there are."""
+        found = self._arrays[_known(name, list(self._arrays), "array")]
+        if found.ndim != axes:
+            raise ValueError(f"array '{name}' must have {axes} axes, got shape {found.shape}")
+        return found
 
     def column(self, name: str) -> np.ndarray:
         found = self._arrays[_known(name, list(self._arrays), "array")]

@@ -13,7 +13,8 @@ from neural import weights
 from neural.checkpoints import Checkpoint, sorted_text
 from neural.combinations import predict_combinations
 from neural.decoders import MEANING, RATES, UNIT
-from neural.fit_drugs import DrugFit, Fitted, Plan, run
+from neural.errors import Misfit, shown
+from neural.fit_drugs import DrugFit, Fitted, Plan, run, training_rows
 from neural.manipulators import Manipulator
 from neural.population import CHANNELS, EPSILON
 from neural.progress import Progress
@@ -46,7 +47,11 @@ def train_manipulator(
     plan, here = plan_of(spec), spec["data"].get("in_use")
     unknown = sorted(set(here or ()) - set(wells.experiments))
     if unknown:
-        raise ValueError(f"in_use names {unknown[0]!r}; the experiments are {', '.join(wells.experiments)}")
+        said = f"no experiment {shown(unknown[0])} in the data; there are {', '.join(wells.experiments)}"
+        raise Misfit("data.in_use", said)
+    alone = int((wells.drugs_given[training_rows(wells)] == 1).sum())
+    if alone < plan.folds:
+        raise Misfit("fit.folds", f"{alone} wells of single drugs cannot be left out in {plan.folds} parts")
     fit, fitted = _fit(wells, plan, spec, checkpoint, resume, progress, "with network")
     controls = {"drive alone, no network": replace(plan, residual=0.0)}
     if plan.taught or plan.power != 1.0:
@@ -206,6 +211,8 @@ def _inside(
 ) -> dict[str, float]:
     """Share of the combination wells' frames (mean of replicates) inside their intervals, by channel."""
     pairs = (wells.drugs_given == 2) & _of(wells, experiments)
+    if not pairs.any():
+        return {}
     middle = logs.mean(1)
     half = tensors["interval.quantile"] * np.sqrt(logs.std(1) ** 2 + tensors["interval.floor"] ** 2)
     seen, low, high = observed[pairs], (middle - half)[pairs], (middle + half)[pairs]

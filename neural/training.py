@@ -18,7 +18,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
-from neural.errors import TrainingError
+from neural.errors import Misfit, TrainingError
 from neural.progress import Progress
 from neural.training_file import TrainingFile
 from neural.training_keys import (
@@ -133,10 +133,20 @@ def train(
                 raise
             if isinstance(error, OSError) and not _reads(job, error):
                 raise
+            for file in target.parent.glob(f"{checkpoint.name}*"):  # of a fit that can never be ended
+                file.unlink()
             said = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
-            raise TrainingError(path, [(job.lines.get("data.path"), "data.path", said)]) from error
+            key = error.key if isinstance(error, Misfit) else "data.path"
+            raise TrainingError(path, [(_line(job.lines, key), key, said)]) from error
     target.with_suffix(".md").write_text(as_markdown(target), encoding="utf-8")
     return target
+
+
+def _line(lines: dict[str, int], key: str) -> int | None:
+    """The line of `key`, or of the part of the file that it would stand in."""
+    while key and key not in lines:
+        key = key.rpartition(".")[0]
+    return lines.get(key, 1)
 
 
 def _reads(job: Training, error: OSError) -> bool:

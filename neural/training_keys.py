@@ -14,7 +14,7 @@ Problems = list[tuple[int | None, str | None, str]]
 @dataclass(frozen=True)
 class Key:
     """What a key of a training file may hold. `low` and `high` bound a number, ends included; `of` is what each
-    entry must be."""
+    entry must be, and `once` that none is there twice."""
 
     types: tuple[type, ...]
     required: bool = True
@@ -24,6 +24,7 @@ class Key:
     keys: dict[str, Key] | None = None
     of: Key | None = None
     one_of: tuple[str, ...] = ()
+    once: bool = False
 
 
 _WORDS = {
@@ -34,7 +35,8 @@ _WORDS = {
     int: "a whole number of at most 19 digits",
 }
 TEXT = Key((str,))
-NAMES = Key((list,), of=TEXT)
+NOTES = Key((list,), of=TEXT)
+NAMES = replace(NOTES, once=True)
 MAPPING = Key((dict,))
 WHOLE = Key((int,), low=0)
 COUNT = Key((int,), low=1)
@@ -46,6 +48,8 @@ NUMBER = Key((int, float))
 NOT_NEGATIVE = replace(NUMBER, low=0)
 POSITIVE = replace(NUMBER, above=0)
 SEEDS = Key((list,), of=WHOLE)
+# of Adam; beyond, nothing is learned
+RATE = replace(POSITIVE, high=1)
 
 
 def part(**keys: Key) -> Key:
@@ -59,7 +63,7 @@ def may(key: Key) -> Key:
 
 
 #: what training files of all kinds hold
-COMMON = {"training": COUNT, "kind": TEXT, "name": TEXT, "output": may(TEXT), "notes": may(NAMES)}
+COMMON = {"training": COUNT, "kind": TEXT, "name": TEXT, "output": may(TEXT), "notes": may(NOTES)}
 # a table of measurements: CSV, npz (its arrays by name) or AnnData
 _TABLE = part(path=TEXT, values=may(TEXT), labels=may(TEXT), descriptions=may(TEXT))
 SCHEMA: dict[str, dict[str, Key]] = {
@@ -72,9 +76,9 @@ SCHEMA: dict[str, dict[str, Key]] = {
             part(
                 hidden=may(WIDTH),
                 residual=may(NOT_NEGATIVE),
-                step=may(POSITIVE),
+                step=may(replace(NUMBER, low=1)),
                 power=may(replace(NUMBER, low=1)),
-                monolayer=may(part(**{n: may(NOT_NEGATIVE) for n in ("clustering", "overlap")})),
+                monolayer=may(part(clustering=may(NOT_NEGATIVE), overlap=may(replace(NOT_NEGATIVE, high=1)))),
             )
         ),
         "fit": may(
@@ -82,7 +86,7 @@ SCHEMA: dict[str, dict[str, Key]] = {
                 folds=may(Key((int,), low=2)),
                 seed=may(WHOLE),
                 iterations=may(Key((int,), low=20)),
-                rate=may(POSITIVE),
+                rate=may(RATE),
                 frames_worth=may(POSITIVE),
                 day_to_day=may(POSITIVE),
                 taught=may(NOT_NEGATIVE),
@@ -104,7 +108,7 @@ SCHEMA: dict[str, dict[str, Key]] = {
             conserved=may(Key((list,), of=NAMES)),
         ),
         "architecture": may(part(hidden=may(WIDTH), layers=may(DEPTH))),
-        "fit": may(part(seed=may(WHOLE), iterations=may(COUNT), fine_tuning=may(WHOLE), rate=may(POSITIVE))),
+        "fit": may(part(seed=may(WHOLE), iterations=may(COUNT), fine_tuning=may(WHOLE), rate=may(RATE))),
     },
     "perturbation": {
         **COMMON,
@@ -141,7 +145,7 @@ SCHEMA: dict[str, dict[str, Key]] = {
                 hidden=may(WIDTH),
                 layers=may(DEPTH),
                 epochs=may(COUNT),
-                rate=may(POSITIVE),
+                rate=may(RATE),
             )
         ),
     },
@@ -228,9 +232,20 @@ def _fault(got: Any, rule: Key) -> str | None:
         return f"must be at most {rule.high:g} (got {shown(got)})"
     if rule.above is not None and not rule.above < got < float("inf"):
         return f"must be above {rule.above:g} (got {shown(got)})"
+    if rule.once and (twice := next((x for k, x in enumerate(got) if x in got[:k]), None)) is not None:
+        return f"names {shown(twice)} twice"
     if rule.one_of and got not in rule.one_of:
         return f"must be one of {', '.join(rule.one_of)} (got {shown(got)})"
     return None
+
+
+# what predictions say of a condition beside its doses
+_NO_DRUG = ("condition", "time", "hours", "at", "live_area", "confluence", "extrapolated", "flag", "gain")
+
+
+def _check_name(name: str, at: str, lines: dict[str, int], problems: Problems) -> None:
+    if not name.isidentifier():
+        problems.append((lines.get(at), at, "is not a name; use letters, digits and _, a letter first"))
 
 
 def check_manipulator(spec: dict[str, Any], lines: dict[str, int], problems: Problems) -> None:
@@ -239,14 +254,26 @@ def check_manipulator(spec: dict[str, Any], lines: dict[str, int], problems: Pro
     if not isinstance(drugs, dict) or not isinstance(components, list):
         return
     for drug, theirs in drugs.items():
+        at = f"drugs.{drug}"
         if not isinstance(theirs, str):
+            problems.append((lines.get(at), at, f"must be the data's name (got {shown(theirs)})"))
+        _check_name(drug, at, lines, problems)
+        if drug in _NO_DRUG:
             problems.append(
-                (
-                    lines.get(f"drugs.{drug}"),
-                    f"drugs.{drug}",
-                    f"must be the data's name (got {shown(theirs)})",
-                )
+                (lines.get(at), at, "means something else in a table of conditions; name it otherwise")
             )
+    for theirs in sorted({t for t in drugs.values() if isinstance(t, str)}):
+        twice = [drug for drug, t in drugs.items() if t == theirs]
+        if len(twice) > 1:
+            at = f"drugs.{twice[1]}"
+            problems.append(
+                (lines.get(at), at, f"the data's {shown(theirs)} is named twice, here and as {twice[0]}")
+            )
+    if isinstance(space, dict) and isinstance(space.get("name"), str):
+        _check_name(space["name"], "space.name", lines, problems)
+    in_use = spec["data"].get("in_use") if isinstance(spec.get("data"), dict) else None
+    if in_use == []:
+        problems.append((lines.get("data.in_use"), "data.in_use", "names no experiment"))
     if not drugs:
         problems.append((lines["drugs"], "drugs", "names no drug"))
     component = {"name": TEXT, "hours": replace(NUMBER, above=2), "reads": may(MAPPING)}
@@ -258,6 +285,8 @@ def check_manipulator(spec: dict[str, Any], lines: dict[str, int], problems: Pro
             problems.append((lines.get(at), at, f"must be a mapping (got {shown(entry)})"))
             continue
         check(entry, component, at, lines, problems)
+        if any(isinstance(e, dict) and e.get("name") == entry.get("name") for e in components[:i]):
+            problems.append((lines.get(f"{at}.name"), f"{at}.name", "is the name of a component above"))
         rates = {r: may(NUMBER) for r in ("division", "apoptosis", "lysis", "clearance")}
         if isinstance(entry.get("reads"), dict):
             check(entry["reads"], rates, f"{at}.reads", lines, problems)

@@ -167,7 +167,8 @@ def save(path: str | os.PathLike, tensors: dict[str, np.ndarray], card: dict[str
     """Write tensors with their card; returns the sha256 of the tensors. The write is atomic.
 
     `card` needs `kind` (one of KINDS), `name` and `architecture`; format, tensor shapes and checksum are
-    added. The same tensors and card give the same bytes.
+    added; numbers that are none, such as the score of a constant, become null. The same tensors and card give the
+    same bytes.
     """
     from safetensors.numpy import save as to_bytes
 
@@ -182,7 +183,7 @@ def save(path: str | os.PathLike, tensors: dict[str, np.ndarray], card: dict[str
         if not np.isfinite(value).all():
             raise WeightsError(path, f"tensor '{key}' holds NaN or infinity; such weights are never written")
     full = {
-        **card,
+        **_told(card),
         "format": FORMAT,
         "tensors": {k: {"shape": list(v.shape), "dtype": _code(v)} for k, v in arrays.items()},
         "sha256": _checksum(arrays),
@@ -194,6 +195,15 @@ def save(path: str | os.PathLike, tensors: dict[str, np.ndarray], card: dict[str
     part.write_bytes(blob)
     os.replace(part, target)
     return full["sha256"]
+
+
+def _told(value: Any) -> Any:
+    """A card's value with None for every number that is not finite."""
+    if isinstance(value, dict):
+        return {key: _told(held) for key, held in value.items()}
+    if isinstance(value, list | tuple):
+        return [_told(held) for held in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
 
 
 def _read(path: str | os.PathLike) -> tuple[Card, dict[str, np.ndarray]]:

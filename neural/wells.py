@@ -8,14 +8,18 @@ again at 0 h (the PC9 set: 75 frames are three replicates of 25, 0 to 72 h, alth
 
 from __future__ import annotations
 
-import hashlib
 import json
+import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from neural.errors import Misfit, shown
+from neural.tables import Archive, read_measurements
+
+_CHANNELS = 3
 # mean difference of log2 live area that tells one course from several
 _ALIKE = 0.5
 
@@ -63,21 +67,25 @@ def read_wells(path: str | os.PathLike, drugs: dict[str, str], replicates: int) 
         ValueError: the file lacks something, names an unknown drug, or does not hold `replicates` replicates.
         OSError: it cannot be opened.
     """
-    blob = Path(path).read_bytes()
-    with np.load(path, allow_pickle=False) as z:
-        lacking = {"Y", "time_h", "exp", "plate", "dose_uM"} - set(z.files)
-        if lacking:
-            raise ValueError(f"the table lacks {', '.join(sorted(lacking))}")
-        y, hours = z["Y"].astype(float), z["time_h"].astype(float)
-        doses = [json.loads(str(d)) for d in z["dose_uM"]]
-        experiment, plate = z["exp"].astype(str), z["plate"].astype(str)
+    table = read_measurements(Path(path))
+    if not isinstance(table, Archive):
+        raise ValueError("must be a NumPy archive (.npz) of wells")
+    y, hours, given, experiment, plate = _measured(table)
+    doses = [_doses(text, i) for i, text in enumerate(given)]
     names = {theirs: ours for ours, theirs in drugs.items()}
     unknown = sorted({d for dose in doses for d in dose} - set(names))
     if unknown:
-        raise ValueError(f"the data have a drug {unknown[0]!r} that the training file does not name")
+        raise Misfit("drugs", f"the data have a drug {unknown[0]!r} that the training file does not name")
+    never = sorted(set(names) - {d for dose in doses for d, amount in dose.items() if amount > 0})
+    if never:
+        raise Misfit(f"drugs.{names[never[0]]}", f"no well was given {shown(never[0])}")
     if y.shape[1] % replicates:
-        raise ValueError(f"{y.shape[1]} frames cannot be {replicates} replicates")
+        raise Misfit("data.replicates", f"{y.shape[1]} frames cannot be {replicates} replicates")
     frames = y.shape[1] // replicates
+    if frames < 2:
+        raise Misfit("data.replicates", f"a course has {frames} frame; two are needed")
+    if not (np.diff(hours[:frames]) > 0).all():
+        raise ValueError("time_h must ascend within a replicate")
     curves = y.reshape(len(y), replicates, frames, y.shape[2])
     _check_restarts(y[..., 0], frames)
     ours = list(drugs)
@@ -108,8 +116,52 @@ def read_wells(path: str | os.PathLike, drugs: dict[str, str], replicates: int) 
         experiment=np.array([experiments.index(e) for e in experiment]),
         experiments=experiments,
         shared=shared,
-        sha256=hashlib.sha256(blob).hexdigest(),
+        sha256=table.sha256,
     )
+
+
+def _measured(table: Archive) -> tuple[np.ndarray, ...]:
+    """Y (well, frame, channel), time_h (frame,), dose_uM, exp, plate (well,), which must go together."""
+    y = table.array("Y", 3)
+    columns = {name: table.array(name, 1) for name in ("time_h", "dose_uM", "exp", "plate")}
+    y, hours = (_numbers(array, name) for array, name in ((y, "Y"), (columns["time_h"], "time_h")))
+    if not len(y) or y.shape[2] != _CHANNELS:
+        raise ValueError(f"Y must be (well, frame, {_CHANNELS} channels), got shape {y.shape}")
+    for name, column in columns.items():
+        wanted = y.shape[1] if name == "time_h" else len(y)
+        if len(column) != wanted:
+            what = "frames" if name == "time_h" else "wells"
+            raise ValueError(f"{name} has {len(column)} values for {wanted} {what}")
+    most = float(y[..., 0].max())
+    if most <= 1.0:
+        said = "in percent of the image, not as a share" if most > 0 else "above 0"
+        raise ValueError(f"live area, the first channel of Y, must be {said} (its largest is {most:g})")
+    return y, hours, columns["dose_uM"], columns["exp"].astype(str), columns["plate"].astype(str)
+
+
+def _numbers(array: np.ndarray, name: str) -> np.ndarray:
+    try:
+        values = array.astype(float)
+    except ValueError:
+        raise ValueError(f"{name} must hold numbers (got {shown(str(array.flat[0]))})") from None
+    if not np.isfinite(values).all():
+        where = ", ".join(map(str, np.argwhere(~np.isfinite(values))[0]))
+        raise ValueError(f"{name} must be finite (got {values[~np.isfinite(values)][0]} at [{where}])")
+    return values
+
+
+def _doses(text: object, well: int) -> dict[str, float]:
+    """Doses [uM] by drug of the JSON text of a well."""
+    try:
+        given = json.loads(str(text))
+        doses = {str(drug): float(amount) for drug, amount in given.items()}
+    except (ValueError, TypeError, AttributeError):
+        doses = {"": math.nan}
+    if not all(0 <= amount < math.inf for amount in doses.values()):
+        raise ValueError(
+            f'dose_uM of well {well} must be doses from 0 on as {{"drug": 0.1}} (got {shown(str(text))})'
+        )
+    return doses
 
 
 def _check_restarts(live: np.ndarray, frames: int) -> None:
@@ -118,4 +170,4 @@ def _check_restarts(live: np.ndarray, frames: int) -> None:
     falls_back = np.diff(logs, axis=2).mean(0) < -_ALIKE
     starts_apart = np.abs(logs[:, :, 0] - logs[:, :1, 0]).mean(0) > _ALIKE
     if falls_back.any() or starts_apart.any():
-        raise ValueError(f"the curves do not start again every {frames} frames: 'replicates' is wrong")
+        raise Misfit("data.replicates", f"the curves do not start again every {frames} frames")

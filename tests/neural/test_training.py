@@ -12,7 +12,7 @@ import torch
 
 from neural import Manipulator
 from neural.checkpoints import Checkpoint
-from neural.errors import TrainingError
+from neural.errors import Misfit, TrainingError
 from neural.fit_drugs import DrugFit, Plan, held_out_folds, run, training_rows
 from neural.scores import combination_scores, relative
 from neural.strict_yaml import read
@@ -109,7 +109,7 @@ def test_wrong_number_of_replicates_is_seen(table):
         read_wells(table, names, 7)
     with pytest.raises(ValueError, match="cannot be 4 replicates"):
         read_wells(table, names, 4)
-    with pytest.raises(ValueError, match="drug 'B' that the training file does not name"):
+    with pytest.raises(Misfit, match="drug 'B' that the training file does not name"):
         read_wells(table, {"arrester": "A"}, 2)
 
 
@@ -228,6 +228,16 @@ def test_shipped_training_files_are_right():
         ("replicates: 2", "replicates: true", 4, "data.replicates", "must be a whole number"),
         ("name: two_drugs\n", "", 1, "name", "is missing"),
         ("killer: B", "killer: 3", 5, "drugs.killer", "data's name"),
+        ("killer: B", "killer: A", 5, "drugs.killer", "'A' is named twice, here and as arrester"),
+        ("killer: B", "hours: B", 5, "drugs.hours", "name it otherwise"),
+        ("killer: B", "a killer: B", 5, "drugs.a killer", "use letters, digits and _"),
+        ("name: death", "name: arrest", 10, "space.components[1].name", "name of a component above"),
+        ("name: small", "name: small one", 7, "space.name", "use letters, digits and _"),
+        ("replicates: 2", "replicates: 2, in_use: []", 4, "data.in_use", "names no experiment"),
+        ("replicates: 2", "replicates: 2, in_use: [one, one]", 4, "data.in_use", "names 'one' twice"),
+        ("rate: 0.05", "rate: 2", 12, "fit.rate", "at most 1"),
+        ("step: 360", "step: 1e-6", 11, "architecture.step", "at least 1"),
+        ("step: 360", "monolayer: {overlap: 5}", 11, "architecture.monolayer.overlap", "at most 1"),
         ("replicates: 2", "replicates: 2.5", 4, "data.replicates", "must be a whole number"),
         ("seed: ", "seed: 1000000000000000000000", 12, "fit.seed", "must be a whole number"),
         ("name: two_drugs", "name: two_drugs\noutput: w.pkl", 4, "output", "a .safetensors file"),
@@ -244,6 +254,76 @@ def test_wrong_training_files_name_line_and_key(table, tmp_path, old, new, line,
     with pytest.raises(TrainingError) as caught:
         load_training(file)
     assert [(ln, k) for _, ln, k, m in caught.value.problems if message in m] == [(line, key)]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "key", "message"),
+    [
+        ("killer: B", "killer: C", "drugs", "drug 'B' that the training file does not name"),
+        ("killer: B", "killer: B, other: C", "drugs.other", "no well was given 'C'"),
+        ("replicates: 2", "replicates: 4", "data.replicates", "14 frames cannot be 4 replicates"),
+        ("replicates: 2", "replicates: 14", "data.replicates", "has 1 frame; two are needed"),
+        ("replicates: 2", "replicates: 2, in_use: [third]", "data.in_use", "there are first, second"),
+        ("folds: 2", "folds: 13", "fit.folds", "12 wells of single drugs cannot be left out in 13 parts"),
+    ],
+)
+def test_what_does_not_go_with_the_data_is_told_at_its_key_and_nothing_is_left(
+    table, tmp_path, old, new, key, message
+):
+    file = tmp_path / "t.yaml"
+    file.write_text(training_text(table).replace(old, new))
+    with pytest.raises(TrainingError, match=message) as caught:
+        train(file, tmp_path / "w.safetensors")
+    line = next(n for n, text in enumerate(file.read_text().splitlines(), 1) if new in text)
+    assert caught.value.problems[0][1:3] == (line, key)
+    assert [p.name for p in tmp_path.iterdir()] == ["t.yaml"]
+
+
+@pytest.mark.parametrize(
+    ("name", "change", "message"),
+    [
+        (
+            "Y",
+            lambda y: np.where(np.arange(14)[None, :, None] == 3, np.nan, y),
+            r"finite \(got nan at \[0, 3, 0",
+        ),
+        ("Y", lambda y: y[..., 0], "must have 3 axes"),
+        ("Y", lambda y: y[..., :2], "3 channels"),
+        ("Y", lambda y: y / 100, "in percent of the image, not as a share"),
+        ("Y", lambda y: -y, "must be above 0"),
+        ("Y", lambda y: y[:5], "has 5 values|18 values for 5 wells"),
+        ("time_h", lambda t: t[::-1], "time_h must ascend"),
+        ("time_h", lambda t: t[:5], "5 values for 14 frames"),
+        ("time_h", lambda t: np.array(["noon"] * len(t)), "must hold numbers \\(got 'noon'"),
+        ("exp", lambda e: e[:4], "4 values for 18 wells"),
+        ("dose_uM", lambda d: np.array(["A=1", *d[1:]]), r"well 0 must be doses .* \(got 'A=1'"),
+        ("dose_uM", lambda d: np.array([*d[:-1], '{"A": -1}']), "well 17 must be doses from 0 on"),
+        ("dose_uM", lambda d: np.array([*d[:-1], "[1]"]), "well 17 must be doses"),
+        ("plate", None, "no array 'plate'"),
+    ],
+)
+def test_measurements_that_are_none_are_told_before_anything_is_fitted(
+    table, tmp_path, name, change, message
+):
+    with np.load(table) as z:
+        arrays = {k: z[k] for k in z.files}
+    given = arrays.pop(name)
+    if change is not None:
+        arrays[name] = change(given)
+    np.savez(tmp_path / "w.npz", **arrays)
+    with pytest.raises((ValueError, KeyError), match=message):
+        read_wells(tmp_path / "w.npz", {"arrester": "A", "killer": "B"}, 2)
+
+
+def test_wells_without_combinations_are_fitted_and_the_card_says_what_cannot_be_told(table, tmp_path):
+    with np.load(table) as z:
+        alone = np.array([len(json.loads(str(d))) < 2 for d in z["dose_uM"]])
+        arrays = {k: z[k] if k == "time_h" else z[k][alone] for k in z.files}
+    np.savez(tmp_path / "alone.npz", **arrays)
+    file = tmp_path / "t.yaml"
+    file.write_text(training_text(tmp_path / "alone.npz"))
+    text = train(file, tmp_path / "w.safetensors").with_suffix(".md").read_text()
+    assert "- combinations: cannot be told" in text and "held out single wells" in text
 
 
 def test_all_problems_come_at_once(table, tmp_path):
