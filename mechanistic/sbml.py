@@ -6,6 +6,7 @@ a parser can fail (a crash included) into a ModelError that names file, line and
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -20,6 +21,9 @@ from mechanistic.network import ReactionNetwork, from_data
 LARGEST_FILE = 64 << 20
 _CHILD = Path(__file__).parent / "reading" / "child.py"
 _MEGABYTES, _CPU_SECONDS, _WALL_SECONDS = 1000, 5, 30
+#: answers that are remembered, and of how many bytes at most: a search plans the same model again and again
+_REMEMBERED, _LARGEST_REMEMBERED = 16, 2 << 20
+_answers: dict[tuple[bytes, str, int, int], bytes] = {}
 _SUFFIXES = {".xml": "sbml", ".sbml": "sbml", ".ant": "antimony", ".txt": "antimony", ".omex": "omex"}
 
 
@@ -120,11 +124,17 @@ def _nearest(file: str) -> str:
 def ask_child(data: bytes, kind: str, file: str, folder: str = "") -> dict:
     """What the guarded child says of `data`; see `mechanistic.reading.reader.answer`.
 
-    `folder`: in which it looks for models that `data` takes from files beside it; "" for nowhere.
+    `folder`: in which it looks for models that `data` takes from files beside it; "" for nowhere. What was asked
+    lately in this process is answered from memory, where no such file has a say.
 
     Raises:
         ModelError: it came to no answer.
     """
+    asked = hashlib.sha256(data).digest(), kind, _MEGABYTES, _CPU_SECONDS
+    # what lies beside a model may change, unless the model (of one byte a letter) takes nothing from there
+    alone = not folder or not (b"externalModelDefinition" in data or b"\0" in data)
+    if alone and (answer := _answers.get(asked)):
+        return json.loads(answer)
     command = [sys.executable, "-I", str(_CHILD), kind, str(_MEGABYTES), str(_CPU_SECONDS), folder]
     try:
         child = subprocess.run(
@@ -139,6 +149,10 @@ def ask_child(data: bytes, kind: str, file: str, folder: str = "") -> dict:
     except subprocess.TimeoutExpired:
         raise ModelError(file, [_gave_up(f"reading took longer than {_WALL_SECONDS} s", kind)]) from None
     if child.returncode == 0:
+        if alone and len(child.stdout) <= _LARGEST_REMEMBERED:
+            _answers[asked] = child.stdout
+            while len(_answers) > _REMEMBERED:
+                _answers.pop(next(iter(_answers)), None)
         return json.loads(child.stdout)
     if -child.returncode in (9, 24):
         reason = f"reading needs more than {_CPU_SECONDS} s or {_MEGABYTES} MB"

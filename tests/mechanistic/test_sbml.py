@@ -306,6 +306,24 @@ def test_models_beside_the_model_are_joined(tmp_path):
     network = read_network(main)
     assert network.species_ids == ("s0__s0__S1", "s0__s0__S2", "s0__s1__S1", "s0__s1__S2")
     assert the_fault(main.read_text()).key == "external"
+    (tmp_path / "parts" / "inner.xml").write_text(with_submodels("m", _definition("x", "m")))
+    assert read_network(main).species_ids == ("s0__s0__S1", "s0__s0__S2")
+
+
+def test_what_was_read_is_remembered_for_a_while(monkeypatch):
+    monkeypatch.setattr(sbml, "_answers", {})
+    monkeypatch.setattr(sbml, "_REMEMBERED", 2)
+    started, run = [], subprocess.run
+    monkeypatch.setattr(sbml.subprocess, "run", lambda *a, **k: (started.append(1), run(*a, **k))[1])
+    models = [BASE, changed('id="S1"', 'id="S1" name="a"'), changed('id="S1"', 'id="S1" name="b"')]
+    first = read_network(models[0])
+    again = read_network(models[0])
+    assert len(started) == 1 and again == first and again is not first
+    for model in models:
+        read_network(model)
+    assert len(started) == 3 and len(sbml._answers) == 2
+    read_network(models[0])
+    assert len(started) == 4
 
 
 @pytest.mark.parametrize(
