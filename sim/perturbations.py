@@ -27,7 +27,8 @@ class Perturbation:
         types: codes of the cell types it reaches, None for all.
         fraction: share of these cells that it reaches, chosen by chance.
         centre, radius: it reaches only this disc [um]; None for everywhere.
-        index: position in the scenario; with the number of the time it keys the choice of cells.
+        index: position in the scenario: of acts at one time, which comes first.
+        lot: with the number of the time it keys the choice of cells; see `lots`.
         text: the act in words.
     """
 
@@ -40,6 +41,7 @@ class Perturbation:
     centre: tuple[float, ...] | None
     radius: float | None
     index: int
+    lot: str
     text: str
 
     def apply(self, state: State, actors: Actors, streams: Streams) -> np.ndarray:
@@ -83,9 +85,26 @@ class Perturbation:
         if self.fraction < 1:
             # which of its times it is tells the clock, also after a resume
             act = int(np.argmin(np.abs(np.array(self.times) - state.time)))
-            u = streams.uniforms(f"perturbation.{self.index}", act, state.ids)[:, 0]
+            u = streams.uniforms(f"perturbation.{self.lot}", act, state.ids)[:, 0]
             chosen &= u < self.fraction
         return np.flatnonzero(chosen)
+
+
+def lots(acts: Sequence[tuple[str, tuple]]) -> list[str]:
+    """What keys the choice of each act's cells, whatever the order in which they are listed.
+
+    Args:
+        acts: what each is about, and what tells those apart that are about the same: these are counted in its order.
+            Times and values are for the latter alone: a dose that is given later, or twice as much, reaches the
+            same cells.
+    """
+    found = [""] * len(acts)
+    seen: dict[str, int] = {}
+    for k in sorted(range(len(acts)), key=lambda k: acts[k][1]):
+        about = acts[k][0]
+        seen[about] = seen.get(about, -1) + 1
+        found[k] = f"{about}.{seen[about]}"
+    return found
 
 
 class Actors:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 #: by what numbers are keyed; what was begun with other numbers is not gone on with
-KEYED_BY = "seed, process, purpose, steps of the process, cell"
+KEYED_BY = "seed, process, purpose (of perturbations: what they are about), steps of the process, cell"
 
 
 class Streams:

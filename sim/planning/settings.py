@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Any
 
-from sim.perturbations import Perturbation
+from sim.perturbations import Perturbation, lots
 from sim.planning.measurements import MeasurementsError, read_table, series
 from sim.processes.box import BoxSettings
 from sim.processes.fields import FieldSettings, Patch, Wall
@@ -317,11 +318,13 @@ def places_of(findings: Findings, box: BoxSettings) -> dict[str, list[tuple[floa
 
 
 def perturbations_of(findings: Findings) -> list[Perturbation]:
-    made = []
+    made, acts = [], []
     for index, p in enumerate(findings.scenario.perturbations):
         names = p.kill.cells if p.kill is not None else p.cells
         target, disc = p.quantity or "", p.where.disc
         value = p.value
+        about = ".".join((p.verb, target, *sorted(names or ())))
+        acts.append((about, (float(p.at), 0.0 if value is None else float(value), repr(p))))
         made.append(
             Perturbation(
                 times=tuple(p.times(float(findings.scenario.time.stop))),
@@ -333,6 +336,7 @@ def perturbations_of(findings: Findings) -> list[Perturbation]:
                 centre=tuple(float(x) for x in disc.center) if disc else None,
                 radius=float(disc.radius) if disc else None,
                 index=index,
+                lot="",
                 text=" ".join(
                     filter(
                         None, (p.verb, target or ", ".join(names or ()), "" if value is None else str(value))
@@ -340,7 +344,7 @@ def perturbations_of(findings: Findings) -> list[Perturbation]:
                 ),
             )
         )
-    return made
+    return [replace(act, lot=lot) for act, lot in zip(made, lots(acts))]
 
 
 def measured_curves(findings: Findings) -> list[dict[str, Any]]:

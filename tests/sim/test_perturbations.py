@@ -72,6 +72,22 @@ def test_a_fraction_is_drawn_by_chance_and_kept_by_the_seed():
     assert first.signals["rate.division"][daughter] == 1
 
 
+def test_which_cells_a_perturbation_reaches_hangs_on_no_place_in_the_list():
+    many = CELLS.replace("count: 40", "count: 400")
+    first = "{at: 0 h, set: rate.division, to: 1 /min, cells: a, fraction: 0.3}"
+    others = [
+        "{at: 0 h, kill: {cells: b, fraction: 0.5}}",
+        "{at: 1 h, set: rate.division, to: 2 /min, cells: a, fraction: 0.3}",
+    ]
+    alone, _, _ = applied(first, *others, cells=many)[1]
+    last = applied(*others, first, cells=many)[1]
+    assert len(alone) and np.array_equal(last[2], alone)
+    # those about the same are told apart, and a dose that is twice as high reaches the same cells
+    assert not np.array_equal(last[1], alone)
+    doubled = applied(first.replace("1 /min", "1.5 /min"), *others, cells=many)[1]
+    assert np.array_equal(doubled[0], alone)
+
+
 def test_a_coupling_acts_on_the_perturbed_value():
     simulation, _ = applied(
         "{at: 0 h, set: rate.death, to: 2 /min, cells: b}",
