@@ -161,10 +161,14 @@ def test_types_turn_into_each_other_until_they_balance():
         "interactions: {transform: {y: 0.03 /min}}}, y: {count: 0, place: {random: {}}, mechanics: {fixed: true}, "
         "interactions: {transform: {x: 0.01 /min}}}}"
     )
-    simulation = started(scene(cells=text, step="1 min"))
-    advance(simulation, 200)
-    share = np.mean(simulation.state["cell.type"] == 1)
-    assert abs(share - 0.75) < 4 * np.sqrt(0.75 * 0.25 / 2000) + 0.01
+    simulation = started(
+        scene(cells=text, step="1 min", domain="{x: [-600 um, 600 um], y: [-600 um, 600 um]}")
+    )
+    # towards 0.75, as fast as both rates together
+    for minutes, expected in ((25, 0.75 * (1 - np.exp(-1.0))), (125, 0.75)):
+        advance(simulation, minutes)
+        share = np.mean(simulation.state["cell.type"] == 1)
+        assert abs(share - expected) < 4 * np.sqrt(expected * (1 - expected) / 2000) + 0.01
 
 
 def test_a_run_goes_on_from_a_snapshot_to_the_same_bits():
