@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -95,9 +96,9 @@ def _kind_of(word: str) -> tuple[str, int]:
     from sim.library import shipped
 
     path = Path(word)
-    if path.is_dir():
+    if os.path.isdir(word):
         return _kind_of_store(path), 0
-    if not path.exists():
+    if not os.path.exists(word):
         return ("scenario" if word in shipped() else ""), 0
     if path.suffix.lower() in _SUFFIXES:
         return _SUFFIXES[path.suffix.lower()], 0

@@ -124,7 +124,11 @@ def _meant(target: Path, folder: Path) -> str:
     for parent in parents:
         try:
             with os.scandir(parent) as entries:
-                names += [entry.name for entry, _ in zip(entries, range(_MOST_LISTED)) if entry.is_file()]
+                names += [
+                    entry.name
+                    for entry, _ in zip(entries, range(_MOST_LISTED))
+                    if not entry.is_dir(follow_symlinks=False)
+                ]
         except OSError:
             continue
     found = nearest(target.name, sorted(names))

@@ -225,6 +225,24 @@ def _convert(number: str, given: str, wanted: str) -> float:
         raise UnitError("is too large a number") from None
 
 
+def _usual(text: str, wanted: tuple[Dimension, ...]) -> str:
+    """`; did you mean '5 um^3'?` for what others write: 5 um3, 5 min-1, 5 per min, 0,5 h."""
+    if len(text) > _LONGEST_TEXT:
+        return ""
+    other = re.sub(r"^([-+]?[0-9]+),([0-9]+)", r"\1.\2", text.strip())
+    if (number := re.match(_NUMBER, other)) is None:
+        return ""
+    unit_of = re.sub(r"\bper\s+", "/", other[number.end() :])
+    other = number.group() + re.sub(r"(?<=[A-Za-zµμ])([-+]?[1-9])(?![0-9])", r"^\1", unit_of)
+    if not _QUANTITY.fullmatch(other):
+        return ""
+    try:
+        quantity(other, *wanted)
+    except UnitError:
+        return ""
+    return f"; did you mean '{escaped(other)}'?"
+
+
 def quantity(text: object, *wanted: Dimension) -> Quantity:
     """`text` as a quantity of one of the wanted dimensions, in that dimension's unit inside.
 
@@ -239,7 +257,7 @@ def quantity(text: object, *wanted: Dimension) -> Quantity:
         text = f"{text!r} dimensionless"
     match = _QUANTITY.fullmatch(text) if len(text) <= _LONGEST_TEXT else None
     if match is None:
-        raise UnitError(f"must be {want}")
+        raise UnitError(f"must be {want}{_usual(text, wanted)}")
     number, expression = match.group(1), match.group(2) or ""
     if not expression:
         raise UnitError(f"has no unit; must be {want}")

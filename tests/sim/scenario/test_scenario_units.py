@@ -18,6 +18,7 @@ from sim.scenario.units import (
     RATE,
     TIME,
     UNITS,
+    VOLUME,
     Quantity,
     UnitError,
     quantity,
@@ -133,3 +134,22 @@ def test_quantity_remembers_how_it_was_written():
     for twin in (pickle.loads(pickle.dumps(stop)), copy.deepcopy(stop)):
         assert isinstance(twin, Quantity)
         assert (float(twin), twin.written, twin.unit, twin.inside) == (5760.0, 96.0, "h", "min")
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted", "usual"),
+    [
+        ("2494 um3", VOLUME, "2494 um^3"),
+        ("1e-3 min-1", RATE, "1e-3 min^-1"),
+        ("5 per min", RATE, "5 /min"),
+        ("1e5 um2 per min", DIFFUSIVITY, "1e5 um^2 /min"),
+        ("0,5 h", TIME, "0.5 h"),
+    ],
+)
+def test_what_others_write_is_understood_and_told_as_it_is_written_here(text, wanted, usual):
+    with pytest.raises(UnitError) as told:
+        quantity(text, wanted)
+    assert str(told.value).endswith(f"; did you mean '{usual}'?") and quantity(usual, wanted) > 0
+    with pytest.raises(UnitError) as told:
+        quantity(text, PRESSURE)
+    assert "did you mean" not in str(told.value)
