@@ -117,7 +117,7 @@ class Representation:
         ur = fitted.encode(data)
         fitted.space = replace(space, reference_states=_states(ur, states))
         if states is not None and len(set(map(str, states))) > 1:
-            fitted.states = StateDecoder.fit(*fitted._told(data, [str(s) for s in states]))
+            fitted.states = StateDecoder.fit(*fitted._told(data, np.asarray([str(s) for s in states])))
         fitted.calibrate(data)
         return fitted
 
@@ -194,13 +194,13 @@ class Representation:
         with one_thread():
             return self.model.denoised(checked(tables, self.modalities, all_of_them=False))
 
-    def _told(self, data: Mapping[str, np.ndarray], words: Sequence[str]) -> tuple[np.ndarray, list[str]]:
+    def _told(self, data: Mapping[str, np.ndarray], words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Representations of cells by all modalities and by each alone, and their words: what states are told from."""
-        parts = [(self.encode(data), list(words))]
+        parts = [(self.encode(data), words)]
         for name, table in data.items() if len(data) > 1 else ():
-            known = np.flatnonzero(measured(table))
-            parts.append((self.encode({name: table[known]}), [words[k] for k in known]))
-        return np.concatenate([ur for ur, _ in parts]), [word for _, said in parts for word in said]
+            known = measured(table)
+            parts.append((self.encode({name: table[known]}), words[known]))
+        return np.concatenate([ur for ur, _ in parts]), np.concatenate([said for _, said in parts])
 
     def _shown(self, tables: Mapping[str, Any] | Any) -> list[tuple[Modality, np.ndarray]]:
         data = checked(tables, self.modalities, all_of_them=False)

@@ -28,6 +28,8 @@ _PATIENCE = 30
 _INNER = 0.1  # share of the training cells that decide when to stop
 _BATCH = 256
 _EVERY = 10  # epochs between checkpoints
+_SIMULATED = 2000  # cells by which the encoders' sd is judged
+_NINETY = 1.6448536269514722  # sd of a Gaussian on either side that hold 90 %
 
 
 class Networks(nn.Module):
@@ -185,16 +187,75 @@ class VariationalModel:
                         "epoch": epoch + 1,
                     }
                 )
-        tensors = {**kept, **tensors_of(scales)}
-        return cls(modalities, tensors, dimension, hidden, layers)
+        fitted = cls(modalities, {**kept, **tensors_of(scales)}, dimension, hidden, layers)
+        fitted._widen(tables, seed)
+        return fitted
 
     def posterior(self, tables: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-        """Mean and sd (cell, d) of the representation, given the tables there are."""
+        """Mean and sd (cell, d) of the representation, given the tables there are.
+
+        Where all modalities were measured, or one alone, 90 % of what the decoders would measure lie within 1.645 sd.
+        """
+        mean, sd = self._opinion(tables)
+        known = np.stack([measured(t) for t in tables.values()])
+        for shown, factor in self._factors():
+            these = known.sum(0) == len(shown)
+            for name in shown:
+                these &= known[list(tables).index(name)] if name in tables else False
+            sd[these] = np.minimum(sd[these] * factor, 1.0)  # the prior's: nobody knows less
+        return mean, sd
+
+    def _opinion(self, tables: Mapping[str, np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
         inputs = {n: torch.as_tensor(self.scales[n].to(t)) for n, t in tables.items()}
         known = {n: torch.as_tensor(measured(t)).double() for n, t in tables.items()}
         with torch.no_grad():
             mean, sd = self.networks.posterior(inputs, known)
         return mean.numpy(), sd.numpy()
+
+    def _factors(self) -> list[tuple[list[str], np.ndarray]]:
+        """By how much the encoders' sd (d,) is too small, given these modalities alone."""
+        names = [m.name for m in self.modalities]
+        alone = [([n], self.tensors[f"widths.{n}"]) for n in names]
+        return alone if len(names) == 1 else [(names, self.tensors["widths"]), *alone]
+
+    def _widen(self, tables: Mapping[str, np.ndarray], seed: int) -> None:
+        """Find the factors by representations drawn around cells, measurements drawn from these, and encoded again.
+
+        Encoders' Gaussians tend to be too narrow. Source: calibration by simulation, Talts et al. 2018,
+        arXiv:1804.06788.
+        """
+        rng = np.random.default_rng(seed)
+        rows = rng.permutation(len(next(iter(tables.values()))))[:_SIMULATED]
+        subsets = {"widths": [m.name for m in self.modalities]} if len(self.modalities) > 1 else {}
+        for key, shown in {**subsets, **{f"widths.{m.name}": [m.name] for m in self.modalities}}.items():
+            known = {n: tables[n][rows] for n in shown}
+            whole = np.all([measured(t) for t in known.values()], axis=0)
+            self.tensors[key] = np.ones(self.networks.dimension)
+            if whole.any():
+                mean, sd = self._opinion({n: t[whole] for n, t in known.items()})
+                z = mean + sd * rng.normal(size=mean.shape)
+                again, narrow = self._opinion(
+                    self._measured_again(z, {n: t[whole] for n, t in known.items()}, rng)
+                )
+                self.tensors[key] = np.quantile(np.abs(z - again) / narrow, 0.9, axis=0) / _NINETY
+
+    def _measured_again(
+        self, ur: np.ndarray, tables: Mapping[str, np.ndarray], rng: np.random.Generator
+    ) -> dict[str, np.ndarray]:
+        """Measurements such as the decoders foretell, of counts with the totals of these cells."""
+        out = {}
+        for m in self.modalities:
+            if m.name in tables:
+                said, noise = self.decode(ur)[m.name], self.tensors[f"noise.{m.name}"]
+                if m.kind == "counts":
+                    mean, r = said * tables[m.name].sum(1, keepdims=True), np.exp(noise)
+                    out[m.name] = rng.poisson(rng.gamma(r, mean / r)).astype(float)
+                else:
+                    noise = noise.mean() if m.kind == "embedding" else noise
+                    out[m.name] = said + np.exp(noise) * self.scales[m.name].spread * rng.normal(
+                        size=said.shape
+                    )
+        return out
 
     def decode(self, ur: np.ndarray) -> dict[str, np.ndarray]:
         """Modality -> values (cell, feature); of counts the share of each feature."""

@@ -67,10 +67,11 @@ def test_experts_are_multiplied(data, vae):
     """Precisions of the opinions add to the prior's; no measurement leaves the prior."""
     tables, _, _ = data
     few = {n: t[:5] for n, t in tables.items()}
-    alone = {n: vae.posterior({n: t}) for n, t in few.items()}
+    opinion = vae.model._opinion
+    alone = {n: opinion({n: t}) for n, t in few.items()}
     precision = 1 + sum(1 / sd**2 - 1 for _, sd in alone.values())
     mean = sum(m / sd**2 for m, sd in alone.values()) / precision
-    got_mean, got_sd = vae.posterior(few)
+    got_mean, got_sd = opinion(few)
     np.testing.assert_allclose(got_sd, precision**-0.5, rtol=1e-9)
     np.testing.assert_allclose(got_mean, mean, rtol=1e-6, atol=1e-9)
     assert np.all(got_sd < np.minimum(alone["expression"][1], alone["protein"][1]) + 1e-12)
@@ -82,6 +83,23 @@ def test_experts_are_multiplied(data, vae):
     mean, _ = vae.posterior(patchy)
     np.testing.assert_allclose(mean[2], alone["expression"][0][2], rtol=1e-9)
     np.testing.assert_allclose(mean[[0, 1]], got_mean[[0, 1]], rtol=1e-9)
+
+
+def test_intervals_hold_nine_tenths_of_what_was_there(vae):
+    """Representations are drawn, measurements made of them by the decoders, and encoded."""
+    rng = np.random.default_rng(4)
+    z = rng.normal(size=(4000, 3))
+    said = vae.decode(z)
+    r = np.exp(vae.model.tensors["noise.expression"])
+    mean = 70 * said["expression"]
+    noise = np.exp(vae.model.tensors["noise.protein"]) * vae.model.scales["protein"].spread
+    made = {
+        "expression": rng.poisson(rng.gamma(r, mean / r)).astype(float),
+        "protein": said["protein"] + noise * rng.normal(size=said["protein"].shape),
+    }
+    for shown in (["expression", "protein"], ["expression"], ["protein"]):
+        middle, sd = vae.posterior({n: made[n] for n in shown})
+        assert 0.85 < (np.abs(z - middle) < 1.645 * sd).mean() < 0.95
 
 
 def test_depth_is_no_part_of_the_representation(data, vae, pca):
