@@ -18,8 +18,9 @@ import numpy as np
 from neural.profiles import Axes, Choice, Drugs, Fit, without
 
 _FOLDS = 10
-# drugs that are left out at most, and rounds in which values that were not measured are filled in
-_LEFT_OUT = 24
+# drugs that are left out at most and at least, values that are foretold by then, and rounds in which values that were
+# not measured are filled in
+_LEFT_OUT, _FEWEST, _DEAR = 24, 8, 1_000_000
 _FILLS = 3
 # rows that must be left to tell errors by; with fewer, and where each drug was given once, errors are this share of
 # responses (pairs of three cell lines, each drug measured once: 0.35 to 0.6)
@@ -107,12 +108,13 @@ def amounts(doses: np.ndarray, known: np.ndarray, drugs: Drugs, choice: Choice) 
     return np.c_[out, choice.interplay * out[:, drugs.pairs[:, 0]] * out[:, drugs.pairs[:, 1]]]
 
 
-def _folds(doses: np.ndarray, unseen: bool) -> list[np.ndarray]:
-    """Rows to leave out together: those of each drug (of at most `_LEFT_OUT`, evenly chosen), or every tenth one."""
+def _folds(doses: np.ndarray, nodes: int, unseen: bool) -> list[np.ndarray]:
+    """Rows to leave out together: those of each drug (evenly chosen where these are many), or every tenth one."""
     if unseen:
         rows = [r for r in (doses != 0).T if r.any() and not r.all()]
         if rows:
-            return [rows[k] for k in np.unique(np.linspace(0, len(rows) - 1, _LEFT_OUT).round().astype(int))]
+            most = min(max(_DEAR // max(len(doses) * nodes, 1), _FEWEST), _LEFT_OUT)
+            return [rows[k] for k in np.unique(np.linspace(0, len(rows) - 1, most).round().astype(int))]
     count = min(_FOLDS, len(doses)) if len(doses) > 2 * _FOLDS + 10 else len(doses)
     return [np.arange(len(doses)) % count == k for k in range(count)]
 
@@ -122,7 +124,7 @@ class _HeldOut:
 
     def __init__(self, doses: np.ndarray, response: np.ndarray, drugs: Drugs, unseen: bool):
         self.doses, self.response, self.drugs = doses, _filled(doses, response), drugs
-        self.folds = _folds(doses, unseen)
+        self.folds = _folds(doses, response.shape[1], unseen)
         self.missing = np.isnan(response)
         alone = np.zeros(len(doses), bool)
         for out in self.folds:
