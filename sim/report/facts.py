@@ -37,7 +37,7 @@ def headline(run: RunData) -> tuple[str, str, list[tuple[str, str]]]:
     if seconds:
         facts.append((_duration(sum(seconds.values())), "of computing"))
     if errors:
-        facts.append((plain_number(max(errors.values())), "largest coupling error"))
+        facts.append((plain_number(max(errors.values())), "largest error of a coupling step, relative"))
     return title, sentence, facts
 
 

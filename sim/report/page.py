@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from html import escape
 from pathlib import Path
 
-from sim.report import facts, population, readings, tissue, trajectories
+from sim.report import facts, glance, population, readings, tissue, trajectories
 from sim.report.graph import wiring_svg
 from sim.report.rundata import RunData
 from sim.report.section import Figure, Section
@@ -47,6 +47,8 @@ code,pre{font:12.5px/1.55 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace;o
 pre{background:var(--tint);padding:16px 18px;border-radius:6px;overflow:auto;white-space:pre-wrap}
 details{margin-top:18px}summary{cursor:pointer;color:var(--accent);font-size:14px}
 ul{margin:0;padding-left:20px;font-size:14px}
+.said{list-style:none;padding:0;font-size:15px;max-width:62em}.said li{margin:0 0 7px}
+.changes th{color:var(--soft)}.changes td+td{font-variant-numeric:tabular-nums}
 footer{margin-top:60px;color:var(--soft);font-size:13px}
 @media (max-width:720px){main{padding:32px 16px 60px}figure{overflow-x:auto}svg{min-width:680px}}
 @media print{main{padding:0;max-width:none}section{break-inside:avoid}nav{display:none}}
@@ -59,10 +61,12 @@ def render(path: Path) -> str:
     sections = [
         section
         for section in (
+            glance.section(run),
             population.section(run),
             readings.section(run),
             tissue.section(run),
             trajectories.section(run),
+            tissue.fields_section(run),
             _wiring(run),
             facts.section(run),
         )
@@ -98,7 +102,8 @@ def _anchor(section: Section) -> str:
 def _section(section: Section) -> str:
     lead = f'<p class="lead">{escape(section.lead)}</p>' if section.lead else ""
     figures = "".join(
-        f"<figure>{f.body}<figcaption>{escape(f.caption)}</figcaption></figure>" for f in section.figures
+        f"<figure>{f.body}{f'<figcaption>{escape(f.caption)}</figcaption>' if f.caption else ''}</figure>"
+        for f in section.figures
     )
     return f'<section id="{_anchor(section)}"><h2>{escape(section.title)}</h2>{lead}{figures}</section>'
 

@@ -8,15 +8,27 @@ import numpy as np
 
 from sim.report.rundata import RunData
 from sim.report.section import Figure, Section
-from sim.report.style import DYING, INK, PALETTE, drawing, mark_events, panels, plain_number, to_svg
+from sim.report.style import (
+    DYING,
+    INK,
+    PALETTE,
+    drawing,
+    line_marks,
+    mark_events,
+    panels,
+    plain_number,
+    to_svg,
+)
 
 _MOST_CLONE = 160  # cells drawn of one clone
 _CLONES = 3
 
 
 def section(run: RunData) -> Section | None:
-    """Population over time, and lineage."""
-    if not len(run.time):
+    """Population over time, and lineage; None where no cell was born, died or came into another phase."""
+    births, deaths = run.summary["births"].values, run.summary["deaths"].values
+    nothing = not births.any() and not deaths.any() and np.count_nonzero(run.phase_counts.any(axis=0)) < 2
+    if not len(run.time) or nothing:
         return None
     figures = [_counts(run)]
     lineage = run.tree["lineage"].to_dataset().load()
@@ -30,9 +42,10 @@ def _counts(run: RunData) -> Figure:
     births, deaths = run.summary["births"].values, run.summary["deaths"].values
     with drawing() as figure_class:
         figure, (left, middle, right) = panels(figure_class, 3, 3, 3.0)
-        marker = "" if len(run.time) > 1 else "o"
         for k, name in enumerate(run.types):
-            left.plot(run.time, counts[:, k], color=run.type_colours[name], label=name, marker=marker)
+            left.plot(
+                run.time, counts[:, k], color=run.type_colours[name], label=name, **line_marks(len(run.time))
+            )
         left.set(title="Living cells", ylim=(0, max(1, counts.max()) * 1.08))
         if len(run.types) > 1:
             _legend(left)
@@ -51,8 +64,15 @@ def _counts(run: RunData) -> Figure:
 
         for rows, colour, label in ((births, PALETTE[1], "born"), (deaths, DYING["apoptotic"], "died")):
             total = rows.sum(axis=1).cumsum()
-            right.step(run.time, total, where="post", color=colour, label=label, marker=marker)
-        right.set(title="Births and deaths so far", ylim=(0, max(1, right.get_ylim()[1])))
+            right.step(
+                run.time,
+                total,
+                where="post",
+                color=colour,
+                label=label,
+                marker="" if len(run.time) > 1 else "o",
+            )
+        right.set(title="Births and deaths so far", ylim=(0, 1.08 * max(1, births.sum(), deaths.sum())))
         _legend(right)
         for axes in (left, middle, right):
             axes.set_xlabel(f"time [{run.unit}]")

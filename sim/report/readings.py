@@ -68,7 +68,8 @@ def _curves(run: RunData, name: str, readings: Any, series: Sequence[Mapping[str
             unit = readings[channel].attrs.get("units", "")
             title = channel.replace("_", " ") + (f" [{unit}]" if unit not in ("", "1") else "")
             ax.set(title=title, xlabel=f"time [{run.unit}]")
-            ax.set_ylim(bottom=min(0, ax.get_ylim()[0]))
+            low, high = ax.dataLim.intervaly
+            ax.set_ylim(min(0.0, 1.08 * low), 1.08 * high if high > 0 else None)
             mark_events(ax, run.event_times)
         if kinds:
             handles, labels = axes[0].get_legend_handles_labels()

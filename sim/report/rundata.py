@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -88,6 +89,12 @@ class RunData:
 
     def meaning(self, name: str) -> str:
         return str(self.tree[f"cells/{name}"].attrs.get("long_name", name))
+
+    def in_words(self, name: str) -> str:
+        """The name, and what it means where that says more: not "pathway.egfr.ppERK: ppERK of egfr"."""
+        meaning = self.meaning(name)
+        known = set(re.split(r"\W+", name)) | {"of"}
+        return name if set(re.split(r"\W+", meaning)) <= known else f"{name} ({meaning})"
 
     # ---- cells
 

@@ -18,6 +18,7 @@ from sim.report.style import (
     SEQUENTIAL,
     SOFT,
     drawing,
+    line_marks,
     mark_events,
     panels,
     plain_axis,
@@ -32,19 +33,30 @@ _MOST_FIELDS = 6
 
 
 def section(run: RunData) -> Section | None:
-    """Tissue maps and fields at several times."""
+    """Maps of the cells at several times, beside the one that `first_look` gives."""
+    if not len(run.time) or not run.cells.sizes["obs"] or not run.quantities:
+        return None
     figures = []
-    if len(run.time) and run.cells.sizes["obs"]:
+    if len(run.types) > 1 or np.count_nonzero(run.phase_counts.any(axis=0)) > 1:
         figures.append(_maps(run))
-        chosen = [*run.quantities[:_QUANTITIES]]
-        if chosen:
-            figures.append(_quantity_maps(run, chosen))
+    figures += [_quantity_map(run, name) for name in run.quantities[1:_QUANTITIES]]
+    return Section("Tissue", "", figures) if figures else None
+
+
+def first_look(run: RunData) -> Figure:
+    """The cells in space, coloured by the first quantity that the scenario asked for, or else by what they are."""
+    return _quantity_map(run, run.quantities[0]) if run.quantities else _maps(run)
+
+
+def fields_section(run: RunData) -> Section | None:
+    """Fields along the run and in space."""
     fields = run.tree["fields"].to_dataset()
     names = [str(n) for n in fields.data_vars]
-    if names and fields.sizes["time"]:
-        figures.append(_fields_in_time(run, fields, names))
-        figures += [figure for name in names[:_MOST_FIELDS] if (figure := _field(run, fields, name))]
-    return Section("Tissue", "", figures) if figures else None
+    if not names or not fields.sizes["time"]:
+        return None
+    figures = [_fields_in_time(run, fields, names)]
+    figures += [figure for name in names[:_MOST_FIELDS] if (figure := _field(run, fields, name))]
+    return Section("Fields", "", figures)
 
 
 def _moments(run: RunData) -> list[int]:
@@ -156,12 +168,16 @@ def _maps(run: RunData) -> Figure:
         svg = to_svg(figure, "the cells at several times")
     caption = "Each disc is a cell in its true size, coloured by " + ("type" if several else "phase")
     caption += "; dying cells and debris keep one colour." if several else "."
+    return Figure(svg, caption + _cut_words(run, thinned))
+
+
+def _cut_words(run: RunData, thinned: bool) -> str:
+    """What a map leaves out."""
+    said = ""
     if run.solid:
         plane = plain_number(middle_plane(run))
-        caption += f" A slice at z = {plane} µm: discs are the cells' cuts with this plane."
-    if thinned:
-        caption += f" At most {_MOST_CELLS:,} cells are drawn."
-    return Figure(svg, caption)
+        said += f" A slice at z = {plane} µm: discs are the cells' cuts with this plane."
+    return said + (f" At most {_MOST_CELLS:,} cells are drawn." if thinned else "")
 
 
 def _legend(figure: Any, colours: dict[str, str]) -> None:
@@ -177,28 +193,25 @@ def _legend(figure: Any, colours: dict[str, str]) -> None:
         )
 
 
-def _quantity_maps(run: RunData, names: list[str]) -> Figure:
+def _quantity_map(run: RunData, name: str) -> Figure:
     moments, box = _moments(run), _frame_box(run)
+    values = [np.where(run.living(f), run.at(name, f), np.nan) for f in moments]
+    low, high = _limits(values)
+    thinned = False
     with drawing() as figure_class:
-        figure, axes = panels(figure_class, len(names) * _MAPS, _MAPS, _height(box, _MAPS))
-        for row, name in enumerate(names):
-            mine = axes[row * _MAPS : (row + 1) * _MAPS]
-            values = [np.where(run.living(f), run.at(name, f), np.nan) for f in moments]
-            low, high = _limits(values)
-            for k, (frame, ax) in enumerate(zip(moments, mine, strict=False)):
-                cut = _Slice(run, frame)
-                cut.draw(ax, _mapped(values[k][cut.rows], low, high))
-                _dress(ax, box, k == 0)
-                ax.set_title(f"{plain_number(run.time[frame])} {run.unit}")
-            for spare in mine[len(moments) :]:
-                spare.remove()
-            _bar(figure, mine[: len(moments)], low, high, f"{name} [{run.units(name)}]".replace(" []", ""))
-        svg = to_svg(figure, "quantities of the cells in space")
-    words = "; ".join(f"{name}: {run.meaning(name)}" for name in names)
-    return Figure(
-        svg,
-        f"The same cells coloured by what goes on in them ({words}). Pale: dead, or without this quantity.",
-    )
+        figure, axes = panels(figure_class, len(moments), _MAPS, _height(box, _MAPS))
+        for k, (frame, ax) in enumerate(zip(moments, axes, strict=True)):
+            cut = _Slice(run, frame)
+            thinned |= cut.total > _MOST_CELLS
+            cut.draw(ax, _mapped(values[k][cut.rows], low, high))
+            _dress(ax, box, k == 0)
+            ax.set_title(f"{plain_number(run.time[frame])} {run.unit}")
+        _bar(figure, axes, low, high, f"{name} [{run.units(name)}]".replace(" []", ""))
+        svg = to_svg(figure, f"{name} of the cells in space")
+    caption = f"Each disc is a cell in its true size, coloured by {run.in_words(name)}."
+    if any(np.isnan(v).any() for v in values):
+        caption += " Pale: dead, or without this quantity."
+    return Figure(svg, caption + _cut_words(run, thinned))
 
 
 def _limits(values: list[np.ndarray]) -> tuple[float, float]:
@@ -242,7 +255,7 @@ def _fields_in_time(run: RunData, fields: Any, names: list[str]) -> Figure:
             flat = [fields[name].isel(time=int(f)).values for f in frames]
             low, mean, high = (np.array([how(f) for f in flat]) for how in (np.min, np.mean, np.max))
             ax.fill_between(run.time[frames], low, high, color=PALETTE[0], alpha=0.2, lw=0)
-            ax.plot(run.time[frames], mean, color=PALETTE[0], marker="" if len(frames) > 1 else "o")
+            ax.plot(run.time[frames], mean, color=PALETTE[0], **line_marks(len(frames)))
             ax.set(title=f"{name} [{run.units(name, 'fields')}]", xlabel=f"time [{run.unit}]")
             ax.margins(x=0.01)
             plain_axis(ax)

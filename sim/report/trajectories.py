@@ -9,7 +9,7 @@ import numpy as np
 
 from sim.report.rundata import RunData, quantiles
 from sim.report.section import Figure, Section
-from sim.report.style import SOFT, drawing, mark_events, panels, plain_axis, to_svg
+from sim.report.style import SOFT, drawing, line_marks, mark_events, panels, plain_axis, to_svg
 
 _BAND = (0.05, 0.5, 0.95)
 _MOST_PANELS = 12
@@ -60,7 +60,7 @@ def _quantities(run: RunData) -> Figure:
         if axes[0].get_legend_handles_labels()[1][1:]:
             axes[0].legend(handlelength=1.2)
         svg = to_svg(figure, "quantities of the living cells over time")
-    caption = "; ".join(f"{name}: {run.meaning(name)}" for name in names) + "."
+    caption = "; ".join(map(run.in_words, names)) + "."
     if followed:
         caption += f" Thin grey lines: {len(followed)} single cells."
     if alone:
@@ -84,7 +84,7 @@ def _bands(run: RunData, axes: Any, values: Sequence[np.ndarray]) -> None:
             continue
         colour = run.type_colours[name]
         axes.fill_between(time, low, high, color=colour, alpha=0.2, lw=0, zorder=2)
-        axes.plot(time, middle, color=colour, label=name, zorder=3, marker="" if len(time) > 1 else "o")
+        axes.plot(time, middle, color=colour, label=name, zorder=3, **line_marks(len(time)))
 
 
 def _dress(run: RunData, axes: Any) -> None:

@@ -86,10 +86,12 @@ def test_the_same_run_gives_the_same_page(run, html):
 def test_all_sections_are_there(html):
     titles = re.findall(r"<h2>(.*?)</h2>", html)
     assert titles == [
+        "At a glance",
         "Population",
         "Instruments",
         "Tissue",
         "Inside the cells",
+        "Fields",
         "What drives what",
         "How it was computed",
     ]
@@ -110,6 +112,25 @@ def test_it_says_what_happened(html):
     # the drug is the same everywhere: a curve says it all
     assert "field.erlotinib in space" not in text
     assert "[0] arrest" in text
+
+
+def test_the_first_section_tells_what_it_was_and_how_sure_it_is(html):
+    glance = html[html.index('<section id="at-a-glance">') : html.index('<section id="population">')]
+    text = " ".join(checked(glance).words)
+    assert "6 tumour and 6 immune cells in three dimensions; in the cells pathway egfr, network drugs" in text
+    assert "around them field erlotinib, field oxygen." in text
+    assert "from 12 to 15 living cells in 4 h; 4 born, 1 died." in text
+    assert 'cellweave explain run.zarr --outcome "count(tumour) @ 4 h"' in text
+    assert glance.index("<svg") < glance.index("Simulated:")
+    assert 'aria-label="pathway.egfr.ppERK of the cells in space"' in glance
+    assert "<td>pathway.egfr.ppERK [uM]</td>" in glance and "<td>incucyte: live area [%]</td>" in glance
+
+
+def test_where_nothing_was_born_or_died_no_empty_axes_are_drawn(tmp_path):
+    html = render(toyrun.write(tmp_path / "r.zarr", frames=1))
+    titles = re.findall(r"<h2>(.*?)</h2>", html)
+    assert "At a glance" in titles and "Population" not in titles
+    assert '--outcome "mean(pathway.egfr.ppERK, tumour) @ 0 h"' in " ".join(checked(html).words)
 
 
 def test_figures_follow_light_and_dark(html):
