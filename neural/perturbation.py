@@ -130,7 +130,7 @@ class _HeldOut:
         for out in self.folds:
             alone[out] = ((doses[out] != 0) & ~(doses[~out] != 0).any(0)).any(1)
         told = ~alone & (doses != 0).any(1) & ~self.missing.all(1)
-        self.blind = len(doses) < 3 or (not unseen and told.sum() < _ENOUGH)
+        self.blind = (len(doses) if unseen else told.sum()) < _ENOUGH
         if not unseen and not self.blind:
             self.missing[alone] = True  # without them a drug is unseen, which none that is asked for is
         self._axes: dict[tuple[float, float], list[Axes]] = {}
