@@ -2,8 +2,9 @@
 
 import os
 
-from sim.machine import interrupts
+from sim.machine import interrupts, streams
 
+streams.install()
 interrupts.install()
 # linear algebra of numpy and scipy on one thread unless told otherwise: its last digits hang on their number, and
 # threads that wait for the next product keep the cores from kernels

@@ -71,7 +71,11 @@ def main() -> None:
         print_error(error, *sys.argv[1:])
         raise SystemExit(error.exit_code) from None
     except UsageError as error:
-        _fail(f"{error.format_message()} (cellweave --help lists what there is)", 2)
+        known = sys.argv[1] if error.ctx is not None and error.ctx.parent is not None else ""
+        _fail(
+            f"{error.format_message()} ({' '.join(filter(None, ('cellweave', known)))} --help lists what there is)",
+            2,
+        )
     except typer.Abort:
         raise SystemExit(130) from None
     except BrokenPipeError:

@@ -78,6 +78,8 @@ def _put(data: Any, path: Path, value: Any) -> Path:
             if last:
                 data[str(step)] = value
             elif data.get(str(step)) is None:
+                if isinstance(path[i + 1], int):
+                    raise ValueError(f"there is no entry {path[i + 1]}; '{escaped(step)}' is not in the file")
                 data[str(step)] = {}
             data = data[str(step)]
         else:

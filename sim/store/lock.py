@@ -23,7 +23,7 @@ class Lock:
     def __init__(self, path: Path):
         real = Path(os.path.realpath(path))
         self._path = real.with_name(f".{real.name}.lock")
-        if self._path.is_symlink():
+        if os.path.islink(self._path):
             raise StoreError(f"{self._path}: is a link, which no lock of a run is; remove it")
         with disk_errors(self._path):
             self._descriptor = self._acquire(path)

@@ -15,6 +15,17 @@ from sim.store.disk import require_space, sync_folder, sync_folders
 from sim.store.layout import GENERATIONS
 from sim.store.record import Record, is_run
 
+#: bytes; the hidden names beside it, and that of the report, are longer
+_LONGEST_NAME = 240
+
+
+def check_name(path: Path) -> None:
+    """Raises `ScenarioError` where `path` cannot be the name of a folder that has others beside it."""
+    if "\0" in str(path):
+        raise ScenarioError(f"{escaped(path)}: is no name for a file")
+    if len(os.fsencode(path.name)) > _LONGEST_NAME:
+        raise ScenarioError(f"{escaped(path)}: is too long a name; use at most {_LONGEST_NAME} bytes")
+
 
 def check_output(path: Path | str, *, force: bool = False, resume: bool = False, needed: int = 0) -> None:
     """Looks, before anything is computed, whether a run can be written at `path`.
@@ -23,14 +34,16 @@ def check_output(path: Path | str, *, force: bool = False, resume: bool = False,
         needed: bytes that must be free.
 
     Raises:
-        ScenarioError: there is one already (without `force` or `resume`), or something that is no run; or both are asked.
+        ScenarioError: there is one already (without `force` or `resume`), or something that is no run; both are
+            asked; the name is none, or too long.
         StoreError: no room.
     """
     path = Path(path)
-    if "\0" in str(path):
-        raise ScenarioError(f"{escaped(path)}: is no name for a file")
+    check_name(path)
     if force and resume:
-        raise ScenarioError(f"{path}: --resume goes on with the run and --force replaces it; give one of them")
+        raise ScenarioError(
+            f"{path}: --resume goes on with the run and --force replaces it; give one of them"
+        )
     if os.path.lexists(path) and not resume:
         if not force:
             raise ScenarioError(f"{path}: exists; use --resume or --force")

@@ -16,6 +16,7 @@ from sim.machine import interrupts
 from sim.machine.workers import check_scheduler, cores, pool
 from sim.store.disk import require_space
 from sim.store.lock import Lock
+from sim.store.place import check_name
 from sim.sweeping.form import Sweep
 from sim.sweeping.member import Order, run_member
 from sim.sweeping.parts import Parts, gathered, identity_at, identity_in, write_dataset
@@ -56,6 +57,7 @@ def sweep(
         StoreError: disk, lock, or no scheduler at the address.
         Interrupted: by a signal; finished members are kept and the dataset has them.
     """
+    check_name(output)
     check_scheduler(scheduler)
     say = say or (lambda _text: None)
     if os.path.lexists(output) and not resume:
