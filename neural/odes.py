@@ -224,10 +224,17 @@ def _by_torchdiffeq(field, y0, at, held, breaks, first, rtol, atol) -> torch.Ten
         def rhs(t, y, u=u):
             return field(t, y) if u is None else field(t, y, u)
 
-        course = odeint(
-            rhs, y, torch.as_tensor(asked, dtype=y0.dtype, device=y0.device), rtol=rtol, atol=atol
+        vanished = (
+            f"the step size vanished between {a:g} and {b:g}: the solution or the field is not finite there"
         )
+        wanted_at = torch.as_tensor(asked, dtype=y0.dtype, device=y0.device)
+        try:
+            course = odeint(rhs, y, wanted_at, rtol=rtol, atol=atol)
+        except AssertionError as error:  # its way to say so
+            raise ArithmeticError(vanished) from error
         assert isinstance(course, torch.Tensor)
+        if not torch.isfinite(course[-1]).all():
+            raise ArithmeticError(vanished)
         pieces.append(course[torch.as_tensor(np.searchsorted(asked, inside))])
         y = course[-1]
     everything = torch.cat(pieces)

@@ -42,6 +42,8 @@ if TYPE_CHECKING:
 _DEFAULT_AREA = 10.0
 _DEFAULT_HOURS = 72.0
 _COURSE = {"hours": 10_000.0, "live_area": 100.0, "confluence": 1.0, "at": 10_000.0}
+# beyond which no dose is one
+_LARGEST = 1e30
 _USUAL = {"hours": _DEFAULT_HOURS, "live_area": _DEFAULT_AREA, "at": 0.0}
 # courses that are integrated together, as long as the longest of them
 _TOGETHER = 64
@@ -205,7 +207,7 @@ def predict_responses_table(
     from neural.perturbation_model import PerturbationModel
 
     model = PerturbationModel.load(weights)
-    rows = read_conditions(conditions, model.condition_names, {}, {}, low=-math.inf)
+    rows = read_conditions(conditions, model.condition_names, {}, {}, low=-_LARGEST)
     doses = np.array([[row.get(name, 0.0) for name in model.condition_names] for row in rows])
     mean, half = model.predict(doses)
     table: dict[str, object] = {
@@ -225,6 +227,7 @@ def read_conditions(
     top: Mapping[str, float] = _COURSE,
     default: Mapping[str, float] = _USUAL,
     low: float = 0.0,
+    high: float = _LARGEST,
 ) -> list[dict[str, float]]:
     """Rows of a table of conditions.
 
@@ -232,7 +235,7 @@ def read_conditions(
         names: the conditions allowed.
         top: further columns allowed, with their largest value; of a time course if not given.
         default: of further columns; `live_area` has none where the table has `confluence`.
-        low: smallest value of a condition.
+        low, high: smallest and largest value of a condition.
 
     Raises:
         TrainingError: not a table, an unknown column, or a value that is not a number in its range.
@@ -245,6 +248,11 @@ def read_conditions(
         raise TrainingError(path, [(1, None, "holds no condition; give a header and one row per condition")])
     head = [h.strip() for h in lines[0]]
     problems: list[tuple[int | None, str | None, str]] = []
+    for mark in ";\t":
+        if mark in lines[0][0] and len(lines[0]) == 1:
+            raise TrainingError(
+                path, [(1, None, f"columns must be separated by commas (got {shown(lines[0][0])})")]
+            )
     for name in head:
         if name not in (*names, *top):
             hint = nearest(name, [*names, *top], f"known: {', '.join([*names, *top])}")
@@ -268,10 +276,12 @@ def read_conditions(
                 value = float(cell)
             except ValueError:
                 value = math.nan
-            least = 0.0 if name in top else low
-            if not least <= value <= top.get(name, math.inf) or math.isinf(value):
-                upper = f" to {top[name]:g}" if name in top else ""
-                wanted = "a finite number" if math.isinf(least) else f"a number from {least:g}{upper}"
+            least, most = (0.0, top[name]) if name in top else (low, high)
+            if not least <= value <= most:
+                upper = f" to {most:g}" if most < _LARGEST else ""
+                wanted = f"a number from {least:g}{upper}" if least > -_LARGEST else "a finite number"
+                if math.isfinite(value) and abs(value) > _LARGEST:
+                    wanted = f"at most {_LARGEST:g}"
                 problems.append((number, name, f"must be {wanted} (got {shown(cell)})"))
             row[name] = value
         if not problems:

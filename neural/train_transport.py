@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 _MOST_CELLS = 1000
 _EVERY = 25
 _RELAXATION = 0.4
+# how far beyond the snapshots a population may be asked for, in their whole length
+_BEYOND = 10.0
 
 
 def train_transport(
@@ -95,9 +97,13 @@ def predict_populations(
     import pandas as pd
 
     model = TransportModel.load(weights_file)
-    rows = read_conditions(conditions, ["time"], {}, {}, low=float(model.times[0]))
+    first, last = float(model.times[0]), float(model.times[-1])
+    furthest = last + _BEYOND * (last - first)
+    rows = read_conditions(conditions, ["time"], {}, {}, low=first, high=furthest)
     times = [row["time"] for row in rows]
-    found = [model.interval(t) for t in times]
+    # in the order of time: what is known of two snapshots is found once
+    told = {t: model.interval(t) for t in sorted(set(times))}
+    found = [told[t] for t in times]
     table: dict[str, Any] = {
         "condition": np.arange(len(times)),
         "time": times,

@@ -7,7 +7,9 @@ a cell from being sent far only to balance the books.
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 
 import numpy as np
 
@@ -68,10 +70,16 @@ def plan(
 
 def pairs(weights: np.ndarray, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """`count` pairs (i, j) drawn from a plan (n, m), evenly spread over its mass."""
-    mass = np.cumsum(weights.ravel())
+    return _along(np.cumsum(weights.ravel()), weights.shape, count, rng)
+
+
+def _along(
+    mass: np.ndarray, shape: tuple[int, ...], count: int, rng: np.random.Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pairs drawn from a plan of that shape by its mass summed up."""
     at = (np.arange(count) + rng.random(count)) / count * mass[-1]
-    chosen = np.minimum(np.searchsorted(mass, at), weights.size - 1)
-    return np.unravel_index(chosen, weights.shape)  # type: ignore[return-value]
+    chosen = np.minimum(np.searchsorted(mass, at), mass.size - 1)
+    return np.unravel_index(chosen, shape)  # type: ignore[return-value]
 
 
 def between(
@@ -88,9 +96,8 @@ def between(
     interpolated between the two ends of the pairs. By the power `restored` of what is lost the cells are spread about
     their mean.
     """
-    start, end = _Few(early), _Few(late)
-    found = plan(start.cells, end.cells, relaxation, masses=(start.masses, end.masses))
-    i, j = pairs(found, _count(early, late), rng)
+    start, end, mass = _joined(*map(_Cells, (early, late)), relaxation)
+    i, j = _along(mass, (len(start.cells), len(end.cells)), _count(early, late), rng)
     # what tells a cell from the one that stands for it goes along: its own, or that of the cell it becomes
     first, last = early[start.members(i)], late[end.members(j)]
     ahead = (np.arange(len(i)) * np.sqrt(2) % 1.0 < weight)[:, None]
@@ -128,6 +135,29 @@ class _Few:
         turn = np.empty(len(of), int)
         turn[order] = np.arange(len(of)) - np.searchsorted(of[order], of[order])
         return self._order[self._starts[of] + turn % self._sizes[of]]
+
+
+class _Cells:
+    """Cells that are the same where their numbers are."""
+
+    def __init__(self, cells: np.ndarray):
+        self.cells = cells
+        self._mark = hashlib.sha256(np.ascontiguousarray(cells)).digest(), cells.shape, cells.dtype
+
+    def __hash__(self) -> int:
+        return hash(self._mark)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Cells) and self._mark == other._mark
+
+
+@lru_cache(len(RELAXATIONS))
+def _joined(early: _Cells, late: _Cells, relaxation: float) -> tuple[_Few, _Few, np.ndarray]:
+    """Those that stand for the cells of either snapshot, and the mass of the plan between them, summed up: of two
+    snapshots one after the other, at many times between them, it is found once."""
+    start, end = _Few(early.cells), _Few(late.cells)
+    found = plan(start.cells, end.cells, relaxation, masses=(start.masses, end.masses))
+    return start, end, np.cumsum(found.ravel())
 
 
 def _nearest(cells: np.ndarray, few: np.ndarray) -> np.ndarray:

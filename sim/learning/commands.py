@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sim.errors import Problem, ScenarioError
+from sim.errors import Problem, ScenarioError, SimulationError
 
 Say = Callable[[str], None]
 
@@ -81,6 +81,8 @@ def _as_scenario_errors() -> Iterator[None]:
         raise ScenarioError(
             Problem(file, message, line, key) for file, line, key, message in error.problems
         ) from None
+    except ArithmeticError as error:
+        raise SimulationError(str(error)) from None
 
 
 def _spoken(say: Say | None) -> Callable[[int, int, str], None] | None:

@@ -225,3 +225,9 @@ def test_conserved_sums_stay_and_gradients_know_it(hidden):
 def test_conserved_sums_fit_the_field():
     with pytest.raises(ValueError, match="2 components, the field has 6"):
         MLPField(DIMENSION, conserved=[[1.0, 1.0]])
+
+
+@pytest.mark.parametrize("steep", [1.0, 50.0])
+def test_a_course_that_leaves_all_bounds_is_told_by_the_reference_too(steep):
+    with pytest.raises(ArithmeticError, match="step size vanished between 0 and 2"):
+        solve(lambda t, y: torch.exp(steep * y), torch.ones(1, 1, dtype=torch.float64), [0.0, 2.0])
