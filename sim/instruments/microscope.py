@@ -21,8 +21,10 @@ MEMBRANE = 0.5
 PARTS = ("body", "nucleus", "cytoplasm", "membrane", "medium")
 #: slabs of height that a three-dimensional tissue is at most seen in
 _MOST_SLABS = 64
-#: light from this many standard deviations beside the image still falls into it
+#: light from this many standard deviations, out of focus, beside the image still falls into it
 _REACH = 4.0
+#: and from this many wavelengths / NA in focus: 98 % of the Airy pattern
+_RINGS = 5.0
 
 
 @dataclass(frozen=True)
@@ -142,18 +144,19 @@ class Fluorescence:
         """Photons in each pixel from the stain, blurred."""
         step = self.view.pixel / self.sampling
         slabs = self._slabs(stain.emission)
-        widest = max(self.objective.width(stain.emission, away) for _, _, away in slabs)
+        widest = max(self.objective.spread(away) for _, _, away in slabs)
+        reach = _REACH * widest + _RINGS * stain.emission / self.objective.na
         inner = [n * self.sampling for n in self.view.shape]
         # what shines from farther away than half the image is let go; only far out of focus is there any
-        margins = [min(int(np.ceil(_REACH * widest / step)), n // 2 + 1) for n in inner]
+        margins = [min(int(np.ceil(reach / step)), n // 2 + 1) for n in inner]
         shape = (fast_length(inner[0] + 2 * margins[0]), fast_length(inner[1] + 2 * margins[1]))
         corner = [self.view.corner[k] - margins[1 - k] * step for k in range(2)]
         if stain.part == "medium":
             draw = self._medium(stain, state, corner, shape)
         else:
             draw = self._cells(stain, state, signals, corner, shape)
-        layers = ((draw(low, high), self.objective.width(stain.emission, away)) for low, high, away in slabs)
-        fine = blurred(layers, shape, step)
+        layers = ((draw(low, high), self.objective.spread(away)) for low, high, away in slabs)
+        fine = blurred(layers, shape, step, self.objective.cutoff(stain.emission))
         fine = fine[margins[0] : margins[0] + inner[0], margins[1] : margins[1] + inner[1]]
         ny, nx = self.view.shape
         return fine.reshape(ny, self.sampling, nx, self.sampling).sum((1, 3))

@@ -1,10 +1,9 @@
 """From light in the tissue to counts in the camera: the point spread, photons, electrons, counts.
 
-The image of a point is the Airy pattern. Its central disc, which holds 84 % of the light, is well drawn by a
-Gaussian; the least-squares fit of its peak is sd = 0.21 wavelength / NA (Zhang, Zerubia and Olivo-Marin 2007,
-doi:10.1364/AO.46.001819). The rings are left out. Out of focus by z, rays fill a cone of half angle
-asin(NA / n), whose cross-section, a disc of radius R = z tan(angle), has the variance R²/4 along each axis; the
-variances add. Total light is kept.
+The image of a point in focus is the Airy pattern, here by its closed form in frequencies, the overlap of two discs
+(Goodman, Introduction to Fourier Optics, 2005, section 6.3). Out of focus by z, rays fill a cone of half angle
+asin(NA / n), whose cross-section, a disc of radius R = z tan(angle), has the variance R²/4 along each axis; it is drawn
+as a Gaussian of this variance, with which the Airy pattern is blurred. Total light is kept.
 """
 
 from __future__ import annotations
@@ -14,7 +13,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-#: sd of the Gaussian that fits the Airy pattern best, times NA / wavelength
+#: sd of the Gaussian that fits the peak of the Airy pattern best, times NA / wavelength (Zhang, Zerubia and
+#: Olivo-Marin 2007, doi:10.1364/AO.46.001819)
 AIRY = 0.21
 
 
@@ -26,15 +26,17 @@ class Objective:
     magnification: float
     index: float = 1.0
 
-    def width(self, wavelength: float, defocus: float = 0.0) -> float:
-        """Standard deviation of a point's image along x or y, in the tissue [um].
+    def cutoff(self, wavelength: float) -> float:
+        """Frequency from which on nothing passes [1/um]; wavelength of the emitted light [um]."""
+        return 2 * self.na / wavelength
 
-        Args:
-            wavelength: of the emitted light [um].
-            defocus: distance from the plane in focus [um].
-        """
-        cone = self.na / np.sqrt(self.index**2 - self.na**2)
-        return float(np.hypot(AIRY * wavelength / self.na, 0.5 * defocus * cone))
+    def spread(self, defocus: float) -> float:
+        """Standard deviation along x or y of the cone of rays at a distance from the plane in focus, both [um]."""
+        return float(0.5 * abs(defocus) * self.na / np.sqrt(self.index**2 - self.na**2))
+
+    def width(self, wavelength: float, defocus: float = 0.0) -> float:
+        """Standard deviation of the Gaussian nearest to a point's image, in the tissue [um]."""
+        return float(np.hypot(AIRY * wavelength / self.na, self.spread(defocus)))
 
     def depth_of_field(self, wavelength: float) -> float:
         """Height within which a point is as sharp as in focus [um]: n wavelength / NA²."""
@@ -84,24 +86,37 @@ class Camera:
         return np.clip(counts, 0, 2**self.bits - 1).astype(np.uint16).reshape(expected.shape)
 
 
-def transfer(width: float, step: float, count: int) -> np.ndarray:
-    """What the blur of standard deviation `width` does to each frequency of `count` samples `step` apart.
+def transfer(cutoff: float, spread: float, step: float, shape: tuple[int, int]) -> np.ndarray:
+    """What the image of a point does to each frequency of samples (y, x) `step` apart, in a raster that goes round.
 
-    The kernel is the Gaussian integrated over each sample, so it is right for any width, is nowhere negative,
-    keeps the total, and is the sample itself where the width is 0. It goes round.
+    The point spread is integrated over each sample: what lies beyond the raster's own frequencies is folded back, so
+    that it is right for samples of any size, nowhere negative, and keeps the total.
+
+    Args:
+        cutoff: of the lens [1/um]; spread: standard deviation out of focus [um].
 
     Returns:
-        (count // 2 + 1,) real factors of the transform of real samples.
+        (rows, columns // 2 + 1) real factors of the transform of real samples.
     """
-    from scipy.fft import rfft
-    from scipy.special import erf
+    from scipy.fft import fftfreq, rfftfreq
 
-    if width == 0:
-        return np.ones(count // 2 + 1)
-    away = np.minimum(np.arange(count), count - np.arange(count))
-    edges = (np.stack([away - 0.5, away + 0.5]) * step) / (np.sqrt(2) * width)
-    kernel = erf(edges[1]) - erf(edges[0])
-    return np.asarray(rfft(kernel / kernel.sum())).real
+    out = np.zeros((shape[0], shape[1] // 2 + 1))
+    # beyond, the Gaussian out of focus is below 1e-12
+    most = min(cutoff, 1.2 / spread) if spread else cutoff
+    folds = range(-int(most * step + 0.5), int(most * step + 0.5) + 1)
+    ways = [
+        [(inside, v[inside]) for v in (f + k / step for k in folds) if (inside := np.abs(v) < most).any()]
+        for f in (np.asarray(fftfreq(shape[0], step)), np.asarray(rfftfreq(shape[1], step)))
+    ]
+    for rows, y in ways[0]:
+        for columns, x in ways[1]:
+            square = y[:, None] ** 2 + x**2
+            u = np.minimum(np.sqrt(square) / cutoff, 1.0)
+            passes = 2 / np.pi * (np.arccos(u) - u * np.sqrt(1 - u * u))
+            if spread:
+                passes *= np.exp(-2 * (np.pi * spread) ** 2 * square)
+            out[np.ix_(rows, columns)] += passes * np.sinc(y * step)[:, None] * np.sinc(x * step)
+    return out
 
 
 def fast_length(count: int) -> int:
@@ -111,18 +126,18 @@ def fast_length(count: int) -> int:
     return int(getattr(fft, "next_fast_len")(count, real=True))  # noqa: B009  (scipy gives no types here)
 
 
-def blurred(layers: Iterable[tuple[np.ndarray, float]], shape: tuple[int, int], step: float) -> np.ndarray:
-    """The sum of layers of light (y, x) of this shape, each blurred by its standard deviation [um].
+def blurred(
+    layers: Iterable[tuple[np.ndarray, float]], shape: tuple[int, int], step: float, cutoff: float
+) -> np.ndarray:
+    """The sum of layers of light (y, x) of this shape, each out of focus by its standard deviation [um], as seen.
 
     The sum is made of their transforms, so that only one is turned back. The raster goes round.
     """
     from scipy.fft import irfft2, rfft2
 
     total = np.zeros((shape[0], shape[1] // 2 + 1), complex)
-    from_zero = np.minimum(np.arange(shape[0]), shape[0] - np.arange(shape[0]))
-    for light, width in layers:
+    for light, spread in layers:
         if light.any():
-            along_y = transfer(width, step, shape[0])[from_zero]
-            total += np.asarray(rfft2(light)) * along_y[:, None] * transfer(width, step, shape[1])
+            total += np.asarray(rfft2(light)) * transfer(cutoff, spread, step, shape)
     # where it is dark the transform leaves rounding of either sign
     return np.maximum(np.asarray(irfft2(total, s=shape)), 0.0)

@@ -75,7 +75,10 @@ def test_no_cell_no_event():
             "a.spills.bb: is no channel of this instrument",
         ),
         ("a: {brightness: 1, spills: {a: 0.1}}", "channels.a.spills.a: is this channel itself"),
-        ("a: {brightness: 1, spills: {b: 2}}, b: {brightness: 1}", "channels.a.spills.b: must be between 0 and 1"),
+        (
+            "a: {brightness: 1, spills: {b: 2}}, b: {brightness: 1}",
+            "channels.a.spills.b: must be between 0 and 1",
+        ),
     ],
 )
 def test_light_spills_into_other_channels_only(channels, message):

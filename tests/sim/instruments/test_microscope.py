@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 from scenes import CONVERSION, CUBE, advance, scene, started
-from scipy.special import erf
+from scipy.special import j1
 
 from mechanistic.threads import set_threads, threads
 from sim import run
@@ -16,6 +16,8 @@ BEAD = "{a: {count: 1, volume: 1e-6 um^3, place: {points: [[3.13 um, -5.71 um]]}
 CELLS = "{a: {count: 3, place: {points: [[-20 um, 10 um], [15 um, -5 um], [15 um, 30 um]]}}}"
 LENS = "objective: {na: 0.75, magnification: 20}"
 VOLUME = 2494.0
+#: share of the light that rings may carry beyond the image, or from one cell to another
+RINGS = 5e-3
 AWAY = "view: {center: [500 um, 0 um], size: [9 um, 9 um]}"
 
 
@@ -41,19 +43,18 @@ def pixels(simulation):
     return (*instrument.view.centres(), instrument.view.pixel)
 
 
-def test_a_point_gives_the_gaussian_integrated_over_pixels():
+def test_a_point_gives_the_airy_pattern_integrated_over_pixels():
     bead = started(scene(scope("a: {emission: 520 nm, brightness: 1e9}", LENS, "sampling: 8"), cells=BEAD))
     (image,) = light(bead)
     y, x, edge = pixels(bead)
-    width = 0.21 * 0.52 / 0.75
     at = bead.state["cell.position"][0]
-
-    def share(of, middle):
-        ends = (of[:, None] + [-edge / 2, edge / 2] - middle) / (np.sqrt(2) * width)
-        return np.diff(erf(ends), axis=1)[:, 0] / 2
-
-    want = 1000 * share(y, at[1])[:, None] * share(x, at[0])
-    assert image.sum() == pytest.approx(1000, rel=1e-9)
+    part = ((np.arange(21) + 0.5) / 21 - 0.5) * edge
+    far = np.hypot(
+        (y[:, None] + part - at[1])[:, None, :, None], (x[:, None] + part - at[0])[None, :, None, :]
+    )
+    v = 2 * np.pi * 0.75 / 0.52 * far
+    want = 1000 * (np.pi * (0.75 / 0.52) ** 2 * (2 * j1(v) / v) ** 2).mean((2, 3)) * edge**2
+    assert image.sum() == pytest.approx(1000, rel=0.01), "but for the rings beyond the image"
     assert np.abs(image - want).max() < 0.02 * want.max()
 
 
@@ -66,7 +67,7 @@ def test_the_light_of_a_cell_is_its_volume_times_the_brightness():
     }
     channels = ", ".join(f"{p}: {{part: {p}, emission: 520 nm, brightness: 2}}" for p in parts)
     images = light(started(scene(scope(channels), cells=CELLS)))
-    np.testing.assert_allclose(images.sum((1, 2)), [3 * 2 * v for v in parts.values()], rtol=1e-4)
+    np.testing.assert_allclose(images.sum((1, 2)), [3 * 2 * v for v in parts.values()], rtol=RINGS)
 
 
 def test_nothing_is_lost_at_a_periodic_border_and_half_at_a_wall():
@@ -75,9 +76,9 @@ def test_nothing_is_lost_at_a_periodic_border_and_half_at_a_wall():
     # 185 pixels of 0.65 um reach 0.125 um beyond each wall
     beyond = np.pi * (0.75 * VOLUME / np.pi) ** (2 / 3) * 0.125
     cut = light(started(scene(channel, cells=edge)))
-    assert cut.sum() == pytest.approx(2 * (VOLUME / 2 + beyond), rel=0.002)
+    assert cut.sum() == pytest.approx(2 * (VOLUME / 2 + beyond), rel=0.01)
     around = light(started(scene(channel, cells=edge, space=", periodic: true")))
-    assert around.sum() == pytest.approx(2 * (VOLUME + 2 * beyond), rel=0.002)
+    assert around.sum() == pytest.approx(2 * (VOLUME + 2 * beyond), rel=RINGS)
     assert around[0, :, -20:].sum() == pytest.approx(around[0, :, :20].sum(), rel=1e-6)
 
 
@@ -94,12 +95,12 @@ def test_a_quantity_shines_in_proportion_and_only_in_the_cells_that_have_it():
     alike, size, few, dying = light(simulation)
     left, right = np.s_[:, : alike.shape[1] // 2], np.s_[:, alike.shape[1] // 2 :]
     for half, volume in ((left, 1000.0), (right, 3000.0)):
-        assert alike[half].sum() == pytest.approx(volume, rel=1e-6)
-        assert size[half].sum() == pytest.approx(volume**2, rel=1e-6)
-    assert few[left].sum() == pytest.approx(0, abs=1e-6) and few[right].sum() == pytest.approx(3000, rel=1e-6)
+        assert alike[half].sum() == pytest.approx(volume, rel=RINGS)
+        assert size[half].sum() == pytest.approx(volume**2, abs=RINGS * 3000**2)
+    assert few[left].sum() < RINGS * 3000 and few[right].sum() == pytest.approx(3000, rel=RINGS)
     assert not dying.any()
     simulation.state["cell.phase"][0] = simulation.plan.life.settings.apoptotic
-    assert light(simulation)[3].sum() == pytest.approx(1000, rel=1e-6)
+    assert light(simulation)[3].sum() == pytest.approx(1000, rel=RINGS)
 
 
 def test_a_pathway_is_seen_as_it_runs(tmp_path):
@@ -117,7 +118,7 @@ def test_a_pathway_is_seen_as_it_runs(tmp_path):
         advance(simulation, minutes) if minutes else None
         (image,) = light(simulation)
         held = simulation.signals["pathway.c.F"] @ simulation.state["cell.volume"]
-        assert (image - 1).sum() == pytest.approx(0.1 * held, rel=1e-4)
+        assert (image - 1).sum() == pytest.approx(0.1 * held, rel=RINGS)
 
 
 def test_the_medium_shows_its_field():
@@ -130,8 +131,9 @@ def test_the_medium_shows_its_field():
     _, x, edge = pixels(simulation)
     middles = -60 + 20 * (np.arange(6) + 0.5)
     want = 0.5 * 20 * edge**2 * np.interp(x, middles, np.linspace(0, 5, 6))
-    seen = image[10:-10, 10:-10]
-    np.testing.assert_allclose(seen, np.broadcast_to(want[10:-10], seen.shape), rtol=2e-3, atol=0.04)
+    # at the rims of the domain the medium ends
+    seen = image[40:-40, 40:-40]
+    np.testing.assert_allclose(seen, np.broadcast_to(want[40:-40], seen.shape), rtol=0.01, atol=0.04)
 
 
 def test_defocus_widens_and_sections_cut():
@@ -139,20 +141,23 @@ def test_defocus_widens_and_sections_cut():
     channel = "a: {emission: 520 nm, brightness: 1e9}"
     wide = started(scene(scope(channel, "focus: 0 um"), cells=deep, domain=CUBE))
     (image,) = light(wide)
-    _, x, edge = pixels(wide)
+    _, _, edge = pixels(wide)
     left, right = image[:, : image.shape[1] // 2], image[:, image.shape[1] // 2 :]
-    assert left.sum() == pytest.approx(1000, rel=1e-3) and right.sum() == pytest.approx(1000, rel=1e-3)
+    assert left.sum() == pytest.approx(1000, rel=RINGS) and right.sum() == pytest.approx(1000, rel=RINGS)
     (instrument,) = wide.plan.instruments
+    # by quartiles: the tails of an Airy pattern have no variance
+    quartiles = [
+        float(np.ptp(np.interp([0.25, 0.75], np.cumsum(half.sum(0)) / half.sum(), np.arange(half.shape[1]))))
+        for half in (left, right)
+    ]
+    assert quartiles[0] < 2
     # the slabs are as thick as the depth of field; the spot is of the middle of its slab
-    for half, at, away in ((left, x[: left.shape[1]], 0.0), (right, x[left.shape[1] :], 40.0)):
-        mean = (half.sum(0) @ at) / half.sum()
-        sd = np.sqrt((half.sum(0) @ (at - mean) ** 2) / half.sum())
-        around = [np.hypot(instrument.objective.width(0.52, z), edge / 3) for z in (away - 3.5, away + 3.5)]
-        assert min(around[0], edge * 0.5) * 0.9 < sd < around[1] * 1.1
+    low, high = (1.349 * instrument.objective.spread(z) / edge for z in (40 - 3.5, 40 + 3.5))
+    assert low < quartiles[1] < high
     cut = started(scene(scope(channel, "focus: 40 um", "section: 6 um"), cells=deep, domain=CUBE))
     (image,) = light(cut)
-    assert image.sum() == pytest.approx(1000, rel=1e-6)
-    assert image[:, : image.shape[1] // 2].sum() == pytest.approx(0, abs=1e-6)
+    assert image.sum() == pytest.approx(1000, rel=RINGS)
+    assert image[:, : image.shape[1] // 2].sum() < RINGS * 1000
 
 
 def test_a_layer_out_of_focus_is_blurred_as_a_whole():
@@ -161,7 +166,7 @@ def test_a_layer_out_of_focus_is_blurred_as_a_whole():
         for z in (0, 30)
     )
     assert blurred.max() < 0.8 * sharp.max()
-    assert blurred.sum() == pytest.approx(sharp.sum(), rel=1e-6)
+    assert blurred.sum() == pytest.approx(sharp.sum(), rel=RINGS)
 
 
 def test_every_exposure_bleaches():
