@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from neural import block_course, tableau
-from neural.odes import dosing, solve
+from neural.odes import block_course, dosing, solve, tableau
 from neural.vector_fields import MLPField
 
 CELLS, DIMENSION = 37, 6

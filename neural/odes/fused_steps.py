@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import torch
 
-from neural import tableau
+from neural.odes import tableau
 
 _tanh_gradient = torch.ops.aten.tanh_backward.grad_input
 

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from neural import tableau
-from neural.fused_steps import Stages, Sums
+from neural.odes import tableau
+from neural.odes.fused_steps import Stages, Sums
 
 CHECKPOINTS = 32
 # outputs made at once where each cell has its own times: what the cache holds

@@ -23,8 +23,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from neural.block_course import BlockCourse, Segment, Tolerance
-from neural.fused_steps import Stages, Sums
+from neural.odes.block_course import BlockCourse, Segment, Tolerance
+from neural.odes.fused_steps import Stages, Sums
 from neural.vector_fields import MLPField
 
 BLOCK = 512
