@@ -104,8 +104,8 @@ def fitted(file: Path, request: FitRequest, output: Path | None, say: Callable[[
     }
     if seen is not None:
         result["intervals"] = _intervals(problem, best.x, seen)
-    if request.profiles:
-        profiles = _profiles(problem, best.x, say)
+    profiles = _profiles(problem, best.x, say) if request.profiles else []
+    if profiles:
         result["profiles"] = {p.name: _interval(problem, p) for p in profiles}
         if output is not None:
             write(output / "profiles.tsv", _profile_table(problem, profiles))
@@ -114,6 +114,8 @@ def fitted(file: Path, request: FitRequest, output: Path | None, say: Callable[[
         write(output / "fit.tsv", table_of(problem, fits))
         write_problem(problem.files, values, output / "fitted")
         problem.write_networks(best.x, output / "fitted")
+        _write_page(problem, output, found, result, fits, profiles)
+        say(f"report: {output / 'fit.html'}")
     return json.dumps(result)
 
 
@@ -205,6 +207,30 @@ def table_of(problem: PetabProblem, fits: Fits) -> str:
         fields = [str(k), *(repr(float(n)) for n in numbers), f.reason, str(f.steps)]
         lines.append("\t".join([*fields, *(repr(float(v)) for v in values)]))
     return "\n".join(lines) + "\n"
+
+
+def _write_page(
+    problem: PetabProblem,
+    output: Path,
+    found: Evaluation,
+    result: dict,
+    fits: Fits,
+    profiles: list[Profile],
+) -> None:
+    from sim.report.fit import fit_page
+
+    points = []
+    for (_, _, row), simulated in zip(problem.measurements, found.simulated):
+        where = row.get("experimentId") or row.get("simulationConditionId") or ""
+        points.append(
+            (row["observableId"], where, float(row["time"]), float(row["measurement"]), float(simulated))
+        )
+    drawn = {
+        p.name: (np.array([_by_value(problem, p.name, v) for v in p.values], float), p.log_posterior)
+        for p in profiles
+    }
+    heights = [f.log_posterior for f in fits.fits]
+    write(output / "fit.html", fit_page(problem.files.file.name, points, result, heights, drawn))
 
 
 def write(file: Path, text: str) -> None:

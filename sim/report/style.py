@@ -156,14 +156,26 @@ def line_marks(count: int) -> dict[str, Any]:
 
 def plain_axis(axes: Any, which: Literal["x", "y"] = "y") -> None:
     """Numbers without an offset; a quantity on y that never changes is shown in proportion to zero."""
+    axis = axes.xaxis if which == "x" else axes.yaxis
     axes.ticklabel_format(axis=which, style="sci", scilimits=(-3, 4), useMathText=False, useOffset=False)
-    (axes.xaxis if which == "x" else axes.yaxis).get_offset_text().set(color=SOFT, size=7)
+    axis.get_offset_text().set(color=SOFT, size=7)
     if which == "x":
         axes.locator_params(axis="x", nbins=6)
         return
     low, high = axes.dataLim.intervaly
     if 0 < high - low < 1e-6 * abs(high) or 0 < low == high:
         axes.set_ylim(0, 1.25 * high)
+
+
+def log_axis(axes: Any, which: Literal["x", "y"], linear: float | None = None) -> None:
+    """A logarithmic axis with numbers as people write them; with a place for 0 where it is `linear` below a value."""
+    from matplotlib.ticker import FuncFormatter, NullFormatter
+
+    scale: dict[str, Any] = {} if linear is None else {"linthresh": linear}
+    getattr(axes, f"set_{which}scale")("log" if linear is None else "symlog", **scale)
+    axis = axes.xaxis if which == "x" else axes.yaxis
+    axis.set_major_formatter(FuncFormatter(lambda value, _: plain_number(value)))
+    axis.set_minor_formatter(NullFormatter())
 
 
 def plain_number(value: float, digits: int = 4) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from sim.report.in_words import outcome_words
 from sim.report.page import document
 from sim.report.section import Figure, Section
-from sim.report.style import PALETTE, drawing, panels, plain_axis, plain_number, to_svg
+from sim.report.style import PALETTE, drawing, log_axis, panels, plain_axis, plain_number, to_svg
 
 #: values of the second axis that are drawn as lines, courses, and failed runs that are listed
 _MOST_LINES, _MOST_COURSES, _MOST_FAILED = 7, 4, 12
@@ -98,7 +98,7 @@ def _draw(ax: Any, outcome: Any, along: str, by: str | None) -> None:
         ax.set_xticks(x, labels)
     elif (x > 0).any() and x.min() >= 0 and x.max() > _WIDE * x[x > 0].min():
         # doses over decades, with a place for none
-        ax.set_xscale("symlog", linthresh=x[x > 0].min())
+        log_axis(ax, "x", linear=x[x > 0].min())
     ax.set_xlabel(f"{along}{_unit(outcome[along])}")
     ax.set_title(f"{outcome.name}: {outcome_words(str(outcome.attrs.get('long_name', '')))}{_unit(outcome)}")
     plain_axis(ax)
@@ -128,7 +128,7 @@ def _courses(data: Any, axes: list[str]) -> Section | None:
                 one = whole.sel({along: value}).transpose("time", ...).values.reshape(data.sizes["time"], -1)
                 label = f"{along} {_text(data[along], value)}"
                 ax.plot(data["time"].values, _mean(one), color=PALETTE[k % len(PALETTE)], label=label)
-            ax.set_title(f"{name}{_unit(data[name])}")
+            ax.set_title(f"{name}: {data[name].attrs.get('long_name', name)}{_unit(data[name])}")
             ax.set_xlabel(f"time{_unit(data['time'])}")
             plain_axis(ax)
         places[0].legend()

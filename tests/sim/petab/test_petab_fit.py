@@ -60,7 +60,12 @@ def test_a_fit_goes_on_where_it_stopped(tmp_path):
     again = []
     after = fitted(file, FitRequest(3, 5, 0, resume=True), tmp_path / "parts", again.append)
     assert after == whole
-    assert len(again) == 2
+    assert [line.split(" of ")[0] for line in again] == [
+        "start 2",
+        "start 3",
+        f"report: {tmp_path / 'parts/fit.html'}",
+    ]
+    assert "starts came to the best optimum" in (tmp_path / "parts/fit.html").read_text()
     assert (tmp_path / "parts/fit.tsv").read_text() == (tmp_path / "whole/fit.tsv").read_text()
 
 
