@@ -23,7 +23,10 @@ def bars(rows: Sequence[Row], unit: str) -> str:
     """Effects with their intervals, the strongest on top."""
     unit = "" if unit in ("1", "") else f" [{unit}]"
     return _bars(
-        rows, [(r.effect, r.lower, r.upper) for r in rows], f"effect{unit}", [r.quantity for r in rows]
+        rows,
+        [(r.effect, r.lower, r.upper) for r in rows],
+        f"effect on the outcome{unit}",
+        [r.quantity for r in rows],
     )
 
 
@@ -112,24 +115,31 @@ def _heat(parts: Sequence[tuple[str, np.ndarray, Sequence[str]]], times: np.ndar
     rows = max(min(len(p[2]), _MOST_INPUTS) for p in parts)
     columns = 2 if len(parts) > 1 else 1
     with drawing() as figure_class:
-        figure, axes = panels(figure_class, len(parts), columns, 0.75 + 0.24 * rows)
+        figure, axes = panels(figure_class, len(parts), columns, max(1.7, 0.75 + 0.24 * rows))
         drawn = None
         for ax, (title, values, names) in zip(axes, parts):
             strong = np.argsort(-np.nan_to_num(np.abs(values)).max(axis=1), kind="stable")[:_MOST_INPUTS]
             strong = np.sort(strong)
             edges = _edges(times / 60)
             drawn = ax.pcolormesh(
-                edges, np.arange(len(strong) + 1), values[strong], cmap="PuOr_r", vmin=-1, vmax=1
+                edges, np.arange(len(strong) + 1), values[strong], cmap=_blue_to_orange(), vmin=-1, vmax=1
             )
             ax.set_yticks(np.arange(len(strong)) + 0.5, [names[k] for k in strong])
             ax.invert_yaxis()
             ax.grid(visible=False)
             ax.set_title(title)
             ax.set_xlabel("time [h]")
-        bar = figure.colorbar(drawn, ax=axes, shrink=0.7, aspect=30)
+        bar = figure.colorbar(drawn, ax=axes, shrink=0.9, aspect=18, ticks=[-1, 0, 1])
         bar.set_label("share")
         bar.outline.set_edgecolor(LINE)
         return to_svg(figure, "shares along the run")
+
+
+def _blue_to_orange() -> Any:
+    """What lowers, what does nothing, what raises: the colours of the bars, and those of either paper between them."""
+    from matplotlib.colors import LinearSegmentedColormap
+
+    return LinearSegmentedColormap.from_list("effect", [DOWN, "#e9e7e2", UP])
 
 
 def _edges(times: np.ndarray) -> np.ndarray:
@@ -153,7 +163,7 @@ def influence_map(data: Any) -> str:
                 place[:, 0],
                 place[:, 1],
                 c=values[:, k],
-                cmap="PuOr_r",
+                cmap=_blue_to_orange(),
                 vmin=-size,
                 vmax=size,
                 s=36,

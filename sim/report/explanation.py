@@ -73,13 +73,14 @@ def rendered(tree: Any, name: str) -> str:
     networks = _networks(tree, rows)
     unit = "" if a["units"] in ("1", "") else f" {a['units']}"
     asked = outcome_words(a["outcome"])
+    clear = sum(r.kind == "total" and r.firm for r in rows)
     numbers = [
         (plain_number(a["baseline"]) + unit, asked),
         (
             f"{plain_number(a['baseline_lower'], 3)} to {plain_number(a['baseline_upper'], 3)}",
             f"90 % interval over {a['seeds']} seeds",
         ),
-        (str(sum(r.kind == "total" and r.firm for r in rows)), "clear total effects"),
+        (str(clear), "clear total effect" if clear == 1 else "clear total effects"),
     ]
     sections = [_in_words(a, rows, networks), *_by_kind(tree, rows, networks), _notes(a)]
     return document(

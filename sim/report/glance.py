@@ -73,8 +73,8 @@ def _sure(run: RunData) -> str:
     kind = run.types[int(np.argmax(counts))]
     lives = run.summary["births"].values.any() or run.summary["deaths"].values.any()
     outcome = f"count({kind})" if lives or not run.quantities else f"mean({run.quantities[0]}, {kind})"
-    ask = f'cellweave explain {run.path.name} --outcome "{outcome} @ {run.time[-1]:g} {run.unit}"'
-    return f"{said} What drove an outcome, with intervals over seeds: <code>{escape(ask)}</code>."
+    ask = f'cellweave explain {run.path.name} --outcome "{outcome} @ {run.time[-1]:g} {run.unit}" -o why.zarr'
+    return f"{said} What drove an outcome, with intervals over seeds: <code>{escape(ask)}</code> (minutes)."
 
 
 def _changes(run: RunData) -> list[tuple[str, str, np.ndarray, str]]:
