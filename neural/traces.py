@@ -1,11 +1,9 @@
 """Forecasts of single-cell reporter traces: the rest of a track from its past.
 
-Tracks are jointly Gaussian about the mean of their treatment: the forecast is the conditional mean. Their covariance
-over time and channels is that of stationary dynamics, a sum of few shapes (`neural.autocovariance`), for each treatment
-drawn to that of all. How far channels are believed to know of each other, how alike treatments' dynamics are, and
-whether a share of the covariance is taken as sampled (cells that change for good, reporters that drift) is chosen by
-cross-validation over tracks, for each channel and each range of horizons: the next frame asks for other than the next
-hour. What such a forecast misses for being linear is added, as far as left-out tracks say that it holds
+Tracks are jointly Gaussian about the mean of their treatment: the forecast is the conditional mean
+(`neural.traces_dynamics`). How means are taken is chosen by cross-validation over tracks, and for each channel and each
+range of horizons what is believed of the covariance, ridge regression among it: the next frame asks for other than the
+next hour. What such a forecast misses for being linear is added, as far as left-out tracks say that it holds
 (`neural.traces_windows`).
 """
 
@@ -22,8 +20,8 @@ from neural.traces_windows import PENALTIES
 from neural.uncertainty import conformal_quantile
 
 _FOLDS = 5
-# standard errors by which another choice than the usual one must be better on left-out tracks
-_SURE = 2.0
+# standard errors by which another choice than the usual one must be better on left-out tracks, and other means
+_SURE, _SURE_OF_MEANS = 2.0, 1.0
 # share of a correction that is believed in before left-out tracks are asked, and its spread: of the share for all
 # horizons about that, and of the share for some horizons about the one for all
 _SHARE, _DOUBT, _DOUBT_BETWEEN = 0.5, 0.3, 0.2
@@ -63,11 +61,19 @@ def forecast(
         raise ValueError(f"past {past.shape} leaves nothing to foretell of tracks {tracks.shape}")
     tracks, past = filled(tracks), filled(past)
     told = np.isfinite(tracks).all((1, 2))
-    tracks, label = tracks[told], label[told]
+    numbers: dict = {}
+    label, label_past = _numbered(label, numbers)[told], _numbered(label_past, numbers)
+    tracks = tracks[told]
     chosen = choose(tracks, label, seen, level, seed)
     usual = expected(treatment_means(tracks, label, tuple(chosen.means)), label_past)[:, :seen]
     past = np.where(np.isfinite(past), past, usual)
     return continued(tracks, label, past, label_past, chosen), chosen.width
+
+
+def _numbered(label: np.ndarray, numbers: dict) -> np.ndarray:
+    """Treatments (n,) of any kind, what is no number being one of them, as the numbers (n,) that they have or get."""
+    named = (one if one == one else None for one in np.asarray(label).tolist())
+    return np.array([numbers.setdefault(one, len(numbers)) for one in named], int)
 
 
 def filled(tracks: np.ndarray) -> np.ndarray:
@@ -90,7 +96,7 @@ class Chosen:
         best: (range, channel, 4) the choices, a `Choice` each.
         share: (penalty, range, channel) of each correction that is added.
         width: (T - P, channel) half-width of intervals.
-        corrected: (4,) the choice that corrections are to.
+        corrected: (6,) the choice that corrections are to.
         means: (2,) how treatments' means are taken, one of `MEANS`.
     """
 
@@ -129,32 +135,37 @@ def choose(tracks: np.ndarray, label: np.ndarray, seen: int, level: float = 0.9,
     for (k, dynamics), (i, choice) in product(enumerate(fitted), enumerate(choices)):
         out = fold == k
         off[i, out] = tracks[out, seen:] - dynamics.forecast(tracks[out, :seen], label[out], choice)
-    usual = _best((off**2).mean((2, 3)), usual)
+    gaussian = sum(not choice.ridge for choice in choices)
+    usual = _best((off[:gaussian] ** 2).mean((2, 3)), usual)
     more = np.empty((len(PENALTIES), *off.shape[1:]))
     for k, dynamics in enumerate(fitted):
         out = fold == k
         more[:, out] = dynamics.windows(seen, choices[usual]).corrections(tracks[out, :seen], label[out])
     ahead, channels = tracks.shape[1] - seen, tracks.shape[2]
     edges = [0, *(h for h in _HORIZONS if h < ahead), ahead]
-    best, width = np.empty((len(edges) - 1, channels, len(USUAL))), np.empty((ahead, channels))
-    left = np.empty(more.shape[1:])
-    for (r, (start, stop)), c in product(enumerate(pairwise(edges)), range(channels)):
-        found = _best((off[:, :, start:stop, c] ** 2).mean(2), usual)
-        best[r, c] = choices[found]
-        left[:, start:stop, c] = off[found, :, start:stop, c]
-    share = np.stack([_shares(left[..., c], more[..., c], edges) for c in range(channels)], 2)
-    for h, c in product(range(ahead), range(channels)):
-        added = share[:, np.searchsorted(edges, h, "right") - 1, c] @ more[:, :, h, c]
-        width[h, c] = conformal_quantile(np.abs(left[:, h, c] - added), level)
+    ranges = [slice(*pair) for pair in pairwise(edges)]
+    best, width = np.empty((len(ranges), channels, len(USUAL))), np.empty((ahead, channels))
+    share = np.empty((len(PENALTIES), len(ranges), channels))
+    for c in range(channels):
+        ways = []
+        # what corrections are learned for may with them be better than what is better without
+        for picked in ([_best((off[:, :, r, c] ** 2).mean(2), usual) for r in ranges], [usual] * len(ranges)):
+            left = np.concatenate([off[i, :, r, c] for i, r in zip(picked, ranges, strict=True)], 1)
+            shares = _shares(left, more[..., c], edges)
+            left -= np.einsum("ph,pnh->nh", np.repeat(shares, np.diff(edges), axis=1), more[..., c])
+            ways.append(((left**2).mean(), picked, shares, left))
+        _, picked, share[..., c], left = min(ways, key=lambda way: way[0])
+        best[:, c] = [choices[i] for i in picked]
+        width[:, c] = [conformal_quantile(np.abs(one), level) for one in left.T]
     return Chosen(np.array(edges), best, share, width * scale, np.array(choices[usual]), np.array(means))
 
 
 def _worth_trying(tracks: np.ndarray, label: np.ndarray, seen: int, folds: int) -> tuple[list[Choice], int]:
     """Those of CHOICES that differ on such tracks and can be afforded, and which of them is the usual one."""
     channels, usual = tracks.shape[2], USUAL
-    choices = [c for c in CHOICES if channels > 1 or c.together == usual.together]
+    choices = [c for c in CHOICES if channels > 1 or c.ridge or c.together == usual.together]
     if len(choices) * folds * len(np.unique(label)) * 3.0 * (channels * seen) ** 3 > _DEAR:
-        choices = [c._replace(worth=np.inf) for c in choices if c.worth == usual.worth]
+        choices = [c._replace(worth=np.inf) for c in choices if c.worth in (usual.worth, np.inf)]
         usual = usual._replace(worth=np.inf)
     return choices, choices.index(usual)
 
@@ -168,14 +179,14 @@ def _best_means(tracks: np.ndarray, label: np.ndarray, seen: int, fold: np.ndarr
             tracks[out, :seen], label[out], USUAL._replace(worth=np.inf)
         )
         loss[i, out] = ((told - tracks[out, seen:]) ** 2).mean((1, 2))
-    return MEANS[_best(loss, MEANS.index(USUAL_MEANS))]
+    return MEANS[_best(loss, MEANS.index(USUAL_MEANS), _SURE_OF_MEANS)]
 
 
-def _best(loss: np.ndarray, usual: int) -> int:
+def _best(loss: np.ndarray, usual: int, sure: float = _SURE) -> int:
     """Which choice, by losses (choice, track): the usual one unless the least is surely less."""
     least = int(np.argmin(loss.mean(1)))
     gain = loss[usual] - loss[least]
-    return least if gain.mean() > _SURE * gain.std() / np.sqrt(len(gain)) else usual
+    return least if gain.mean() > sure * gain.std() / np.sqrt(len(gain)) else usual
 
 
 def _shares(off: np.ndarray, more: np.ndarray, edges: list[int]) -> np.ndarray:

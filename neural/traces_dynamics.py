@@ -24,10 +24,11 @@ class Choice(NamedTuple):
 
     Attributes:
         together: share of what channels were found to know of each other.
-        sampled: share of the covariance that is taken as sampled.
+        sampled: share of the covariance that is taken as sampled; 1 for ridge regression.
         degree: of the polynomials that are cells' own courses; 0 for random walks; -1 for none.
         worth: tracks that the dynamics of all treatments are worth to those of one; infinite where all have the same.
         sharp: whether dynamics may have a sharp rhythm, 0 or 1.
+        ridge: penalty of ridge regression, in mean squares of what is regressed on.
     """
 
     together: float
@@ -35,14 +36,17 @@ class Choice(NamedTuple):
     degree: float
     worth: float
     sharp: float = 0.0
+    ridge: float = 0.0
 
 
 _KNOWN, _SAMPLED, _COURSES, _WORTH = (0.0, 0.5, 1.0), (0.0, 0.2, 0.6, 0.9), (0.0, 1.0, 3.0), (50.0, 200.0)
+_RIDGES = (0.1, 1.0)
 #: tried
 CHOICES = (
     *(Choice(a, b, -1.0, c) for a, b, c in product(_KNOWN, _SAMPLED, _WORTH)),
     *(Choice(a, 0.0, b, _WORTH[1]) for a, b in product(_KNOWN, _COURSES)),
-    *(Choice(a, 0.0, -1.0, _WORTH[1], 1.0) for a in _KNOWN),
+    *(Choice(a, 0.0, -1.0, _WORTH[1], sharp=1.0) for a in _KNOWN),
+    *(Choice(_KNOWN[-1], 1.0, -1.0, np.inf, ridge=a) for a in _RIDGES),
 )
 #: taken unless another is surely better on left-out tracks
 USUAL = Choice(0.5, 0.0, -1.0, 200.0)
@@ -61,6 +65,8 @@ class Dynamics:
         """(channel, T, channel, T) of one treatment's tracks; of all treatments' for one that was never given."""
         if treatment not in self._known or np.isinf(choice.worth):
             treatment = None
+        if choice.sampled == 1:
+            return self._sampled()
         by_lag = self._by_lag(treatment, choice)
         alone = np.eye(len(by_lag))[:, :, None]
         joined = alone + choice.together * (1 - alone)
@@ -71,10 +77,16 @@ class Dynamics:
             basis, spread = self._courses(choice.degree)
             out = out + np.einsum("ti,aibj,sj->atbs", basis, spread * joined[:, None], basis, optimize=True)
         if choice.sampled:
-            flat = self._centred.transpose(0, 2, 1).reshape(len(self._centred), -1)
-            sampled = self._once("sampled", lambda: (flat.T @ flat).reshape(out.shape) / len(flat))
-            out = (1 - choice.sampled) * out + choice.sampled * sampled
+            out = (1 - choice.sampled) * out + choice.sampled * self._sampled()
         return out
+
+    def _sampled(self) -> np.ndarray:
+        def fit() -> np.ndarray:
+            n, frames, channels = self._centred.shape
+            flat = self._centred.transpose(0, 2, 1).reshape(n, -1)
+            return (flat.T @ flat).reshape(channels, frames, channels, frames) / n
+
+        return self._once("sampled", fit)
 
     def _once(self, key, fit):
         if key not in self._fitted:
@@ -146,7 +158,8 @@ class Dynamics:
                 continue
             covariance = self.covariance(one, choice)
             known = covariance[:, :seen, :, :seen].reshape(channels * seen, -1)
-            known = known + max(_JITTER * np.trace(known) / len(known), _TINY) * np.eye(len(known))
+            firm = (choice.ridge or _JITTER) * np.trace(known) / len(known)
+            known = known + max(firm, _TINY) * np.eye(len(known))
             gain = np.linalg.solve(known, covariance[:, :seen, :, seen:].reshape(channels * seen, -1))
             out[mine] += (off[mine] @ gain).reshape(int(mine.sum()), channels, -1).transpose(0, 2, 1)
         return out

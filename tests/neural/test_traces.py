@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from neural.autocovariance import autocovariance, smooth_covariance, whole
+from neural.autocovariance import autocovariance, nonnegative, smooth_covariance, whole
 from neural.traces import filled, forecast
 from neural.traces_means import treatment_means
 
@@ -67,6 +67,102 @@ def test_a_smooth_covariance_finds_what_it_is_made_of_and_is_always_one():
     for measured in (truth, autocovariance(few)):
         values = np.linalg.eigvalsh(whole(smooth_covariance(measured)).reshape(160, 160))
         assert values.min() > -1e-9 * values.max()
+
+
+def test_weights_of_zero_or_more_are_those_of_least_squares():
+    from scipy.optimize import nnls
+
+    rng = np.random.default_rng(0)
+    one, other, wanted = rng.normal(size=(12, 4)), rng.normal(size=(15, 6)), rng.normal(size=(12, 15))
+    found = nonnegative(one.T @ one, other.T @ other, one.T @ wanted @ other, np.zeros((4, 6)))
+    reference, _ = nnls(np.kron(one, other), wanted.ravel())
+    np.testing.assert_allclose(found.ravel(), reference, atol=1e-6)
+    again = nonnegative(one.T @ one, other.T @ other, one.T @ wanted @ other, rng.random((4, 6)))
+    np.testing.assert_allclose(again, found, atol=1e-6)
+
+
+def test_a_sharp_rhythm_is_found_between_the_periods_tried():
+    lag = np.arange(80)
+    truth = (np.cos(2 * np.pi * lag / 12.7) + (lag == 0))[None, None]
+    off = [np.abs(smooth_covariance(truth, sharp) - truth)[..., :40].max() for sharp in (True, False)]
+    assert off[0] < 0.15 < 0.3 < off[1]
+
+
+AT = np.arange(60)
+
+
+def walks(rng, n):
+    return rng.normal(size=(n, 60)).cumsum(1)
+
+
+def slopes(rng, n):
+    return rng.normal(size=(n, 1)) * AT / 20 + rng.normal(size=(n, 1)) + 0.2 * rng.normal(size=(n, 60))
+
+
+def rhythms(rng, n):
+    return np.sin(2 * np.pi * AT / 12.7 + rng.uniform(0, 6.3, (n, 1))) + 0.3 * rng.normal(size=(n, 60))
+
+
+def saturating(rng, n):
+    rate = np.exp(0.5 * rng.normal(size=(n, 1)) - 2.5)
+    return 2 * np.exp(0.4 * rng.normal(size=(n, 1))) * (1 - np.exp(-rate * AT)) + 0.05 * rng.normal(
+        size=(n, 60)
+    )
+
+
+def ridge(x, past, penalty):
+    z, centre = x[:, :30], x.mean(0)
+    w = np.linalg.solve(np.cov(z.T) + penalty * z.var(0).mean() * np.eye(30), np.cov(x.T)[:30, 30:])
+    return centre[30:] + (past - centre[:30]) @ w
+
+
+@pytest.mark.parametrize("kind", [walks, slopes, rhythms, saturating])
+def test_no_worse_than_a_simple_rule_where_one_is_right(kind):
+    rng = np.random.default_rng(3)
+    train, new = kind(rng, 100), kind(rng, 300)
+    label = np.zeros(100)
+    mean, half = forecast(train[..., None], label, new[:, :30, None], np.zeros(300))
+    past, ahead = new[:, :30], new[:, 30:]
+    rules = [past[:, -1:], past.mean(1, keepdims=True), train[:, 30:].mean(0)]
+    rules += [ridge(train, past, penalty) for penalty in (0.1, 1.0)]
+    least = min(np.sqrt(((rule - ahead) ** 2).mean()) for rule in rules)
+    assert np.sqrt(((mean[..., 0] - ahead) ** 2).mean()) < 1.04 * least
+    assert 0.85 <= (np.abs(mean[..., 0] - ahead) <= half[:, 0]).mean() <= 0.96
+
+
+def test_means_of_treatments_that_swing_are_not_smoothed_away():
+    rng = np.random.default_rng(4)
+    kind = np.arange(400) % 4
+    x = 1.5 * np.sin(2 * np.pi * AT / (8 + 2 * kind[:, None])) + 0.5 * rng.normal(size=(400, 60))
+    mean, _ = forecast(x[:120, :, None], kind[:120], x[120:, :30, None], kind[120:])
+    own = np.stack([x[:120][kind[:120] == k, 30:].mean(0) for k in range(4)])[kind[120:]]
+    errors = [((guess - x[120:, 30:]) ** 2).mean() for guess in (mean[..., 0], own)]
+    assert errors[0] < 1.03 * errors[1]
+
+
+def test_channels_have_units_of_their_own():
+    train, label = tracks(60, 9)
+    past, asked = train[:5, :SEEN], label[:5]
+    mean, half = forecast(train, label, past, asked)
+    unit, zero = np.array([1e-9, 1e6]), np.array([0.0, 1e7])
+    scaled, wide = forecast(zero + unit * train, label, zero + unit * past, asked)
+    np.testing.assert_allclose((scaled - zero) / unit, mean, atol=1e-5)
+    np.testing.assert_allclose(wide / unit, half, atol=1e-5)
+
+
+def test_treatments_have_names_of_any_kind():
+    train, label = tracks(12, 10)
+    train, seen = train[:, 10:22, :1], 6
+    mean, _ = forecast(train, label, train[:6, :seen], label[:6])
+    for names in (
+        {"a": 1, "b": None},
+        {"a": "x", "b": 2},
+        {"a": float("nan"), "b": 0.5},
+        {"a": True, "b": False},
+    ):
+        named = np.array([names[one] for one in label], object)
+        other, _ = forecast(train, named, train[:6, :seen], named[:6])
+        np.testing.assert_array_equal(other, mean)
 
 
 def test_treatments_are_drawn_to_the_common_mean():
