@@ -22,7 +22,6 @@ import torch
 from neural.decoders import RateDecoders
 from neural.dynamics import DrugDynamics
 
-POPULATIONS = ("live", "apoptotic", "dead")
 CHANNELS = ("live_area", "annexin_v", "dead_dna")
 EPSILON = (0.5, 0.1, 0.02)
 _THIRD = 1 / 3

@@ -9,7 +9,6 @@ from dataclasses import replace
 import numpy as np
 
 from sim.build import Plan
-from sim.core.aside import set_aside
 from sim.core.by_type import by_type
 from sim.core.coupling import Response
 from sim.core.random import Streams
@@ -17,6 +16,7 @@ from sim.core.schedule import Schedule
 from sim.core.signals import Signals
 from sim.core.state import State
 from sim.errors import SimulationError
+from sim.machine.aside import set_aside
 from sim.machine.memory import prepare_for
 from sim.perturbations import Actors
 

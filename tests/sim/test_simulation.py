@@ -224,7 +224,7 @@ def test_a_field_that_is_not_finite_is_named():
 
 @pytest.mark.parametrize("large", [2**25, 0])
 def test_the_splitting_error_leaves_the_state_alone_and_falls_with_the_step(monkeypatch, large):
-    monkeypatch.setattr("sim.core.aside.LARGE", large)
+    monkeypatch.setattr("sim.machine.aside.LARGE", large)
     fields = "{drug: {diffusion: 10 um^2/min, initial: 1 uM}}"
     cells = """{a: {count: 15, place: {random: {}}, growth: 0.02 /min, cycle: {division: 1e-2 /min},
       exchange: {drug: {uptake: 0.02 /min}}}}"""

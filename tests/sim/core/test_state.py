@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from sim.core.aside import set_aside
 from sim.core.quantity import Quantity
 from sim.core.state import NO_PARENT, State
 
@@ -156,19 +155,6 @@ def test_versions_are_new_with_every_change_and_never_those_of_another_state():
         state.changed()
         seen.add(state.version)
     assert len(seen) == 6
-
-
-@pytest.mark.parametrize("large", [2**25, 0])
-def test_what_was_set_aside_is_as_it_was(monkeypatch, large):
-    monkeypatch.setattr("sim.core.aside.LARGE", large)
-    arrays = {"cells/cell.id": np.arange(7), "fields/oxygen": np.random.default_rng(1).random((2, 3, 4))}
-    kept = {name: values.copy() for name, values in arrays.items()}
-    aside = set_aside(arrays)
-    for values in arrays.values():
-        values[...] = -1
-    assert set(aside) == set(kept)
-    for name, values in kept.items():
-        np.testing.assert_array_equal(aside[name], values)
 
 
 def test_a_large_table_keeps_little_room_to_spare():
