@@ -63,14 +63,21 @@ def key_of(path: Path) -> tuple[str, int]:
     return named
 
 
+_TAKING = {command for form in _FORMS.values() for command in form.commands}
+
+
 def told_misplaced(error: CellweaveError, command: str, words: Sequence[str]) -> Problem | None:
-    """What to say in the place of `error` where the file at fault is of a kind that another command takes.
+    """What to say in the place of `error` where the file at fault is for another command, or its name is misspelt.
 
     Args:
         command: what was asked for.
         words: what it was given; the file at fault is the one with which every line of the error begins. What is
             to be written is no such file.
     """
+    from sim.scenario.files import meant
+
+    if command not in _TAKING:
+        return None
     lines = error.lines()
     for before, word in zip(("", *words), words):
         if not word or before in ("-o", "--output"):
@@ -81,6 +88,10 @@ def told_misplaced(error: CellweaveError, command: str, words: Sequence[str]) ->
         kind, line = _kind_of(word)
         if kind and command not in (form := _FORMS[kind]).commands:
             return Problem(word, _said(word, form, command), line or None, kind if line else None)
+        if kind or os.path.lexists(word) or "did you mean" in lines[0]:
+            continue
+        if hint := meant(Path(word), folders=command in _FORMS["run"].commands):
+            return Problem(word, f"no such file{hint}")
     return None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated
 
@@ -83,6 +84,8 @@ def explain(
     from sim.machine.workers import check_scheduler
     from sim.progress import shown
 
+    if threshold is not None and not math.isfinite(threshold):
+        raise ScenarioError(f"--threshold: must be finite (got {threshold})")
     if outcome is None:
         if not reach:
             raise ScenarioError("--outcome: say what is to be explained, for example 'count(pc9) @ 72 h'")

@@ -11,6 +11,9 @@ from sim.commands.common import Outside, Quiet, ScenarioFile, Seed, Sets, app, l
 from sim.errors import CellweaveError
 from sim.machine.loading import loading
 
+#: how a picture may be written, by its suffix
+_PICTURES = (".svg", ".png", ".pdf")
+
 
 @app.command()
 def run(
@@ -138,7 +141,9 @@ def describe(
     """Processes, quantities and couplings, as text and picture."""
     from sim.build import plan
     from sim.describe import described
+    from sim.tables import check_output
 
+    check_output(output, _PICTURES)
     planned = plan(load(scenario, sets, None, allow_outside))
     typer.echo(described(planned))
     if output is not None:

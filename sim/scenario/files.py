@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import stat
@@ -34,7 +35,7 @@ def read_regular(path: str | Path, limit: int) -> bytes:
     try:
         handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except FileNotFoundError:
-        raise FileProblem(f"no such file{_meant(Path(path), Path())}") from None
+        raise FileProblem(f"no such file{meant(Path(path))}") from None
     except (OSError, ValueError) as error:
         raise FileProblem(_reason(error)) from None
     try:
@@ -77,7 +78,7 @@ def resolve(
         if not os.access(place, os.R_OK):
             raise FileProblem("cannot be read: permission denied")
         return place
-    raise FileProblem(f"no such file{_meant(target, folder)}")
+    raise FileProblem(f"no such file{meant(target, folder)}")
 
 
 def _check_text(value: str) -> None:
@@ -115,8 +116,8 @@ def _reason(error: OSError | ValueError) -> str:
     )
 
 
-def _meant(target: Path, folder: Path) -> str:
-    """`; did you mean 'models/egfr.xml'?` with the nearest name in the same folder."""
+def meant(target: Path, folder: Path = Path(), *, folders: bool = False) -> str:
+    """`; did you mean 'models/egfr.xml'?` with the nearest name in the same folder: of a file, or of a folder."""
     parents = [target.parent]
     if folder != Path() and target.is_relative_to(folder):
         parents.append(SHIPPED / target.parent.relative_to(folder))
@@ -124,11 +125,8 @@ def _meant(target: Path, folder: Path) -> str:
     for parent in parents:
         try:
             with os.scandir(parent) as entries:
-                names += [
-                    entry.name
-                    for entry, _ in zip(entries, range(_MOST_LISTED))
-                    if not entry.is_dir(follow_symlinks=False)
-                ]
+                some = itertools.islice(entries, _MOST_LISTED)
+                names += [entry.name for entry in some if entry.is_dir(follow_symlinks=False) is folders]
         except OSError:
             continue
     found = nearest(target.name, sorted(names))

@@ -97,7 +97,7 @@ def problem_at(
 
 
 def _with_got(message: str, got: str | None) -> str:
-    if got is None or f"'{escaped(got)}'" in message:
+    if got is None or f"'{escaped(got)}'" in message or f"(got {escaped(got)})" in message:
         return message
     head, mark, tail = message.partition("; did you mean")
     return f"{head} (got {escaped(got)}){mark}{tail}"

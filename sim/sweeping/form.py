@@ -271,7 +271,11 @@ class _Checker:
                 plan(scenario.with_values({axis.key: value}))
             except ScenarioError as error:
                 message = error.problems[0].message if error.problems else error.text
-                self._fault(where, message.removeprefix(f"{axis.key}: "))
+                message = message.removeprefix(f"{axis.key}: ")
+                if message.startswith(("unknown key", "there is no entry")):
+                    self._fault(("over", axis.name, "key")[: 3 if inner else 2], message, at_key=True)
+                    return  # whatever the value
+                self._fault(where, message)
 
     def _check_outcomes(self, scenario: Scenario) -> None:
         from sim.build import plan

@@ -225,3 +225,12 @@ def test_linear_algebra_of_the_command_runs_on_one_thread():
             [sys.executable, "-c", told], env=bare | given, capture_output=True, text=True, check=True
         )
         assert run.stdout.split() == [expected]
+
+
+def test_a_picture_that_cannot_be_drawn_is_told_before_anything(cellweave, file, tmp_path):
+    for place, words in (
+        (tmp_path / "x.exe", ".svg, .png, .pdf"),
+        (tmp_path / "no" / "x.svg", "there is no folder"),
+    ):
+        done = cellweave("describe", file, "-o", place)
+        assert (done.code, done.out, len(done.errors)) == (2, "", 1) and words in done.errors[0]

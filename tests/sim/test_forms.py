@@ -107,3 +107,18 @@ def test_the_command_line_says_so(cellweave, tmp_path):
 def test_validate_takes_the_names_of_shipped_scenarios(cellweave):
     done = cellweave("validate", "delta_notch", "delta_noch")
     assert done.code == 2 and len(done.errors) == 1 and "did you mean 'delta_notch'" in done.errors[0]
+
+
+def test_a_misspelt_name_is_told_whoever_reads_it(tmp_path):
+    (tmp_path / "run.zarr").mkdir()
+    (tmp_path / "study.yaml").write_text(SWEEP)
+
+    def told(command: str, name: str):
+        return told_misplaced(
+            ScenarioError(f"{tmp_path / name}: there is nothing"), command, [str(tmp_path / name)]
+        )
+
+    assert str(told("digest", "run.zar")).endswith("no such file; did you mean 'run.zarr'?")
+    assert str(told("train", "stdy.yaml")).endswith("no such file; did you mean 'study.yaml'?")
+    assert told("digest", "study.yam") is None and told("train", "other.yaml") is None
+    assert told("new", "run.zar") is None

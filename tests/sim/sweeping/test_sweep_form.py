@@ -75,6 +75,12 @@ def test_every_combination_is_a_member(file):
         ("0.5 uM", "[1]", 4, "each value must be a number or text"),
         ("0.5 uM", "0 uM", 4, "a value stands twice"),
         ("cells.a.count", "cels.a.count", 5, "did you mean 'cells'?"),
+        (
+            "cells.a.count: [4, 8]",
+            "n: {key: cells.a.cnt, values: [4, 8]}",
+            5,
+            "over.n.key: unknown key 'cnt'; did",
+        ),
         ("cells.a.count", "seed", 5, "give the seeds with seeds:"),
         ("[4, 8]", "[4, 0.5]", 5, "cells.a.count"),
         ("[4, 8]", "[]", 5, "must be a list of values"),
