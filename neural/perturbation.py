@@ -60,10 +60,15 @@ def strengths(*doses: np.ndarray) -> np.ndarray:
 def drugs_of(given: np.ndarray, asked: np.ndarray, likeness: np.ndarray | None = None) -> Drugs:
     """What conditions `given` (n, drug) and `asked` (m, drug) say of drugs; `likeness` (drug, drug) of descriptions."""
     both = np.concatenate([given, asked])
-    signed = np.logical_and((both > 0).any(0), (both < 0).any(0))
     if likeness is None and ((asked != 0).any(0) & (given == 0).all(0)).any():
         likeness = company(both)
-    return Drugs(strengths(both), likeness, signed if signed.any() else None, _pairs(given, asked))
+    return Drugs(strengths(both), likeness, of_both_signs(both), _pairs(given, asked))
+
+
+def of_both_signs(doses: np.ndarray) -> np.ndarray | None:
+    """(drug,) whether doses (n, drug) have both signs; None if those of no drug have."""
+    signed = np.logical_and((doses > 0).any(0), (doses < 0).any(0))
+    return signed if signed.any() else None
 
 
 def company(doses: np.ndarray) -> np.ndarray | None:

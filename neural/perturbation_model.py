@@ -11,7 +11,7 @@ import numpy as np
 
 from neural import weights
 from neural.errors import WeightsError
-from neural.perturbation import Calibration, amounts, calibrate, strengths
+from neural.perturbation import Calibration, amounts, calibrate, of_both_signs, strengths
 from neural.profiles import Choice, Drugs
 from neural.uncertainty import value_of_measuring
 
@@ -75,7 +75,7 @@ class PerturbationModel(weights.Weighted):
             raise ValueError(f"doses {u.shape} and responses {y.shape} do not fit, or are fewer than three")
         tensors, architecture = {"doses": u, "response": y}, {}
         for mode in _MODES:
-            found = calibrate(u, y, Drugs(strengths(u), likeness), mode == "unseen")
+            found = calibrate(u, y, Drugs(strengths(u), likeness, of_both_signs(u)), mode == "unseen")
             architecture[mode] = asdict(found.choice)
             tensors |= _tensors(mode, found)
         if likeness is not None:
@@ -135,6 +135,8 @@ class PerturbationModel(weights.Weighted):
                 name = self.condition_names[k]
                 if not len(given):
                     said.append(f"{name} was never given{self._nearest(int(k))}")
+                elif not (np.sign(self._doses[:, k]) == np.sign(row[k])).any():
+                    said.append(f"{name} was never given {'below' if row[k] < 0 else 'above'} 0")
                 elif abs(row[k]) > given.max() * (1 + 1e-9):
                     said.append(f"{name} above {given.max():g}")
                 elif abs(row[k]) < given.min() * (1 - 1e-9):
@@ -153,7 +155,7 @@ class PerturbationModel(weights.Weighted):
         return f" (most like {self.condition_names[other]}, {alike[other]:.2f})"
 
     def _drugs(self, asked: np.ndarray) -> Drugs:
-        return Drugs(strengths(self._doses, asked), self._likeness)
+        return Drugs(strengths(self._doses, asked), self._likeness, of_both_signs(self._doses))
 
 
 def _tensors(mode: str, found: Calibration) -> dict[str, np.ndarray]:

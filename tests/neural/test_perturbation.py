@@ -130,7 +130,8 @@ def test_an_infinite_response_is_one_that_was_not_measured():
     u, y, pairs, _ = experiment(seed=9)
     gaps, endless = y.copy(), y.copy()
     gaps[3, 5], endless[3, 5] = np.nan, np.inf
-    np.testing.assert_array_equal(*(predict_responses(u, v, pairs)[0] for v in (gaps, endless)))
+    one, other = (predict_responses(u, v, pairs)[0] for v in (gaps, endless))
+    np.testing.assert_array_equal(one, other)
 
 
 def test_intervals_narrow_as_data_grow():

@@ -60,9 +60,10 @@ def test_card_has_scores_beside_controls(trained):
 
 def test_what_lies_outside_the_data_is_flagged(trained):
     flags = PerturbationModel.load(trained).flags(
-        np.array([[1, 0, 0, 0], [4, 0, 0, 0], [0.1, 0, 0, 0], [1, 1, 1, 0]], float)
+        np.array([[1, 0, 0, 0], [4, 0, 0, 0], [0.1, 0, 0, 0], [1, 1, 1, 0], [-1, 0, 0, 0]], float)
     )
-    assert flags == ["", "a above 2", "a below 0.5", "3 drugs together, at most 2 were given"]
+    together = "3 drugs together, at most 2 were given"
+    assert flags == ["", "a above 2", "a below 0.5", together, "a was never given below 0"]
 
 
 def test_a_drug_never_given_is_foretold_less_surely(tmp_path):
@@ -88,6 +89,15 @@ def test_intervals_narrow_as_data_grow():
         model = PerturbationModel.fit(u, responses(u, 1), DRUGS, list("uvwxyz"))
         widths.append(model.predict(doses())[1].mean())
     assert widths[0] > widths[1] > widths[2]
+
+
+def test_doses_of_both_signs_do_opposite_things():
+    u = np.concatenate([doses(), -doses()])
+    y = responses(doses(), 2)
+    model = PerturbationModel.fit(u, np.concatenate([y, -y]), DRUGS, list("uvwxyz"))
+    up, down = model.predict(doses())[0], model.predict(-doses())[0]
+    np.testing.assert_allclose(up, -down, atol=0.1 * np.abs(y).max())
+    assert ((up - y) ** 2).mean() < 0.3 * (y**2).mean()
 
 
 def test_predict_writes_a_row_per_condition(trained, tmp_path):
