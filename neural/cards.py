@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 from neural.weights import Card, read_card
@@ -12,7 +13,7 @@ _LONGEST = 40
 
 
 def as_markdown(path: str | os.PathLike) -> str:
-    """The model card of a weights file."""
+    """The model card of a weights file, with the picture of the same name that lies beside it, if any."""
     card = read_card(path)
     size = sum(_count(shape) for shape, _ in card.tensors.values())
     out = [
@@ -22,6 +23,9 @@ def as_markdown(path: str | os.PathLike) -> str:
         "",
     ]
     out += _space(card) if "reference_states" in card.raw.get("space", {}) else []
+    picture = Path(path).with_suffix(".png")
+    if picture.is_file():
+        out += [f"![{card.name}]({picture.name})", ""]
     out += _table("Conditions", ["name", "unit", "trained range"], _conditions(card))
     out += _table("Messages", ["name", "unit", "meaning"], _named(card.raw.get("messages", [])))
     out += _table("Decoders", ["name", "unit", "meaning"], _named(card.raw.get("decoders", [])))

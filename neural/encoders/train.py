@@ -12,6 +12,7 @@ import numpy as np
 
 from neural.checkpoints import Checkpoint, sorted_text
 from neural.encoders.modalities import Modality, checked
+from neural.encoders.picture import draw_space
 from neural.encoders.reading import read_below, read_modality
 from neural.encoders.representation import Representation
 from neural.encoders.scores import flag_scores, held_out_scores, state_scores
@@ -50,7 +51,7 @@ class Cells:
 def train_representation(
     spec: dict[str, Any], data: Path, output: Path, checkpoint: Path, resume: bool, progress: Progress | None
 ) -> dict[str, Any]:
-    """Fit on the training cells, score on held-out ones beside controls, write `output`; returns the card.
+    """Fit on the training cells, score on held-out ones beside controls, write and draw `output`; returns the card.
 
     A variational fit keeps a checkpoint, from which `resume` goes on to the same bits. Weights of spaces below are
     looked for beside the data, then beside the output.
@@ -67,33 +68,30 @@ def train_representation(
         digest = hashlib.sha256(b"".join(t.tobytes() for t in cells.tables.values())).hexdigest()
         options["checkpoint"] = Checkpoint(checkpoint, f"{digest} {sorted_text(spec)}", resume)
     dimension = int(spec["space"]["components"])
-    words = None if cells.states is None else cells.states[train]
+    kept, unseen = cells.part(train), cells.part(test)
+    words = None if cells.states is None else (cells.states[train], cells.states[test])
+    states = words[0] if words else None
     made = Representation.fit(
-        cells.part(train),
+        kept,
         cells.modalities,
         dimension,
         spec["space"]["name"],
         method,
         spec.get("scale", "cellular"),
-        words,
+        states,
         provenance=f"{method} of {len(train)} cells of {data.name} ({cells.sha256[:16]})",
         seed=seed,
         progress=progress,
         **options,
     )
-    control = made
+    models = {f"this space ({method})": made}
     if method != "pca":
-        control = Representation.fit(
-            cells.part(train), cells.modalities, dimension, "control", "pca", states=words
+        models["PCA of the same dimension"] = Representation.fit(
+            kept, cells.modalities, dimension, "control", "pca", states=states
         )
-    models = {f"this space ({method})": made} | (
-        {} if control is made else {"PCA of the same dimension": control}
-    )
-    kept, unseen = cells.part(train), cells.part(test)
     scores = held_out_scores(models, cells.modalities, kept, unseen, seed)
-    if cells.states is not None:
-        told = (cells.states[train], cells.states[test])
-        scores |= state_scores(models, cells.modalities, kept, unseen, told)
+    if words:
+        scores |= state_scores(models, cells.modalities, kept, unseen, words)
     scores |= flag_scores(made, unseen, seed)
     card = {
         "data": {"file": data.name, "sha256": cells.sha256, "cells": rows},
@@ -109,6 +107,7 @@ def train_representation(
         "notes": list(spec.get("notes", [])),
     }
     made.save(output, **card)
+    draw_space(made, unseen, words[1] if words else None, output.with_suffix(".png"))
     checkpoint.unlink(missing_ok=True)
     return card
 

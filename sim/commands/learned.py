@@ -19,23 +19,27 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fit weights to data: a model card with held-out scores beside their controls."""
+    """Fit weights to data: a model card, and a page, with held-out scores beside their controls."""
     from neural.checkpoints import any_kept
     from sim.learning import trained
     from sim.machine import interrupts
+    from sim.report.scores import write_scores_page
 
     interrupts.last_words(
         lambda: (
             f"cellweave: stopped; {f'go on with: {again()}' if any_kept() else 'nothing is kept, it begins again'}"
         )
     )
-    typer.echo(trained(training, output, resume=resume, say=None if quiet else say))
+    told = trained(training, output, resume=resume, say=None if quiet else say)
+    typer.echo(told)
+    if (page := write_scores_page(told.partition("\n")[0])) and not quiet:
+        say(f"report: {page}")
 
 
 @app.command()
 def predict(
-    weights: Annotated[Path, typer.Argument(help="Weights of a manipulator.")],
-    conditions: Annotated[Path, typer.Option(metavar="TABLE.csv", help="A row for each condition.")],
+    weights: Annotated[Path, typer.Argument(help="Weights (.safetensors).")],
+    conditions: Annotated[Path, typer.Option(metavar="TABLE.csv", help="A row for each condition, or cell.")],
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="OUT.csv", help="Where to; stdout by default.")
     ] = None,

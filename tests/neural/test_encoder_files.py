@@ -58,10 +58,13 @@ def test_a_training_file_gives_weights_and_a_card_with_controls(folder):
     card = (folder / "both.md").read_text()
     for control in ("PCA of the same dimension", "mean profile", "the half itself, smoothed"):
         assert control in card
+    assert "![both](both.png)" in card
+    assert (folder / "both.png").read_bytes().startswith(b"\x89PNG")
     first = weights.read_bytes()
     train(folder / "both.yaml", resume=True)
     assert weights.read_bytes() == first
     niche = Representation.load(train(folder / "niche.yaml"))
+    assert (folder / "niche.png").stat().st_size > 5000, "a space without states has a map too"
     assert niche.space.scale == "tissue"
     assert niche.modalities[0].features == pooled_names(space.space.labels)
     assert niche.card["below"]["cells"]["space"] == "both"
