@@ -14,6 +14,7 @@ from neural import Manipulator
 from neural.checkpoints import Checkpoint
 from neural.errors import Misfit, TrainingError
 from neural.fit_drugs import DrugFit, Plan, held_out_folds, run, training_rows
+from neural.population import CHANNELS
 from neural.scores import combination_scores, relative
 from neural.strict_yaml import read
 from neural.training import load_training, train
@@ -43,23 +44,27 @@ def curves(a, b, hours, seed):
     return np.array(out[: len(hours)]) * np.exp(0.03 * rng.normal(size=(len(hours), 3)))
 
 
-@pytest.fixture(scope="module")
-def table(tmp_path_factory):
-    """A small set in the form of the real one: two drugs, one experiment run twice, two replicates a well."""
+def write_wells(path, experiments, singles, pairs=()):
+    """A set in the form of the real one: two drugs, each experiment on a plate of its own, two replicates a well."""
     rows, y = [], []
-    for e, exp in enumerate(("first", "second")):
-        singles = [(a, 0.0) for a in (0.02, 0.05, 0.2)] + [(0.0, b) for b in (0.1, 0.2, 0.5)]
-        for a, b in [(0.0, 0.0), *singles, (0.05, 0.2), (0.2, 0.5)]:
+    for e, exp in enumerate(experiments):
+        for a, b in [(0.0, 0.0), *singles, *pairs]:
             dose = {k: v for k, v in (("A", a), ("B", b)) if v}
             rows.append((exp, "one", json.dumps(dose)))
             y.append(np.concatenate([curves(a, b, HOURS, 100 * e + len(rows) + r) for r in (0, 1000)]))
     exp, plate, dose = zip(*rows, strict=True)
-    path = tmp_path_factory.mktemp("wells") / "wells.npz"
     hours = np.arange(2 * len(HOURS)) * HOURS[1]
     np.savez(
         path, Y=np.array(y), time_h=hours, exp=np.array(exp), plate=np.array(plate), dose_uM=np.array(dose)
     )
     return path
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory):
+    singles = [(a, 0.0) for a in (0.02, 0.05, 0.2)] + [(0.0, b) for b in (0.1, 0.2, 0.5)]
+    path = tmp_path_factory.mktemp("wells") / "wells.npz"
+    return write_wells(path, ("first", "second"), singles, [(0.05, 0.2), (0.2, 0.5)])
 
 
 @pytest.fixture(scope="module")
@@ -324,6 +329,22 @@ def test_wells_without_combinations_are_fitted_and_the_card_says_what_cannot_be_
     file.write_text(training_text(tmp_path / "alone.npz"))
     text = train(file, tmp_path / "w.safetensors").with_suffix(".md").read_text()
     assert "- combinations: cannot be told" in text and "held out single wells" in text
+
+
+def test_intervals_narrow_as_wells_grow(tmp_path):
+    """Every channel's, in the mean over doses within the range and all frames."""
+    width = []
+    for experiments, doses in (("a", 3), ("abcd", 6)):
+        alone = [(a, 0.0) for a in np.geomspace(0.02, 0.2, doses)]
+        alone += [(0.0, b) for b in np.geomspace(0.1, 0.5, doses)]
+        file = tmp_path / "t.yaml"
+        file.write_text(training_text(write_wells(tmp_path / "w.npz", experiments, alone)))
+        model = Manipulator.load(train(file, tmp_path / "w.safetensors"))
+        given = {"arrester": [0.06, 0.15, 0, 0], "killer": [0, 0, 0.25, 0.4]}
+        course = model.evolve(model.initial("untreated"), HOURS * 60.0, given, live_area=8.0)
+        apart = np.log2(course["upper"] + 0.01) - np.log2(course["lower"].clip(0) + 0.01)
+        width.append(apart.sel(quantity=[f"channel.{c}" for c in CHANNELS]).mean(("cell", "time")).values)
+    assert (width[1] < 0.9 * width[0]).all()
 
 
 def test_all_problems_come_at_once(table, tmp_path):
