@@ -12,8 +12,8 @@ from scipy.spatial.distance import cdist
 from scipy.stats import rankdata, spearmanr
 
 from neural.threads import one_thread
-from sim.interpret.attribution import integrated, sloped
 from sim.interpret.distil import distil
+from sim.interpret.methods.attribution import integrated, sloped
 from sim.interpret.networks import Term
 from sim.interpret.refits import refit_interval
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Protocol
 
 from sim.errors import ScenarioError, escaped
 from sim.interpret.effects import LEVEL, as_dataset, numbered, ranked
-from sim.interpret.interventions import Intervention
 from sim.interpret.journal import Journal
+from sim.interpret.methods.interventions import Intervention
 from sim.interpret.question import Answer, Question
 from sim.progress import Progress
 from sim.spelling import did_you_mean, one_of
@@ -143,21 +143,21 @@ def _made(method: str, question: Question) -> Method:
     if method in ("ablation", "clamp", "scaling"):
         maker = Intervention
     elif method == "direct":
-        from sim.interpret.direct import Direct as maker
+        from sim.interpret.methods.direct import Direct as maker
     elif method == "share":
-        from sim.interpret.share import Share as maker
+        from sim.interpret.methods.share import Share as maker
     elif method in ("gradients", "integrated_gradients"):
-        from sim.interpret.attribution import Attribution as maker
+        from sim.interpret.methods.attribution import Attribution as maker
     elif method == "distil":
-        from sim.interpret.formula_in_place import FormulaInPlace as maker
+        from sim.interpret.methods.formula_in_place import FormulaInPlace as maker
     elif method == "control":
-        from sim.interpret.control import Control as maker
+        from sim.interpret.methods.control import Control as maker
     elif method == "counterfactual":
-        from sim.interpret.counterfactual import Counterfactual as maker
+        from sim.interpret.methods.counterfactual import Counterfactual as maker
     elif method == "reach":
-        from sim.interpret.reaching import Reaching as maker
+        from sim.interpret.methods.reaching import Reaching as maker
     else:
-        from sim.interpret.screening import Screening as maker
+        from sim.interpret.methods.screening import Screening as maker
     return maker(question, method)
 
 

@@ -9,10 +9,10 @@ from scipy.stats import spearmanr
 
 from mechanistic import load_model
 from sim import Scenario
-from sim.interpret.attribution import Attribution, integrated, jacobian, sloped
+from sim.interpret.methods.attribution import Attribution, integrated, jacobian, sloped
+from sim.interpret.methods.screening import problem_of, sobol_design, sobol_indices
 from sim.interpret.networks import Term, cell_terms, tissue_process
 from sim.interpret.question import Question
-from sim.interpret.screening import problem_of, sobol_design, sobol_indices
 from sim.interpret.tissue_influence import influence_of
 
 SHIPPED = Path(__file__).resolve().parents[3] / "scenarios"

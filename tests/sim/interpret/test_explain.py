@@ -10,9 +10,9 @@ from scenes import scene, started
 from sim.build import plan
 from sim.errors import ScenarioError
 from sim.interpret import show
-from sim.interpret.direct import shapley
 from sim.interpret.effects import Row, interval, judged, ranked, rows_of
 from sim.interpret.explain import explain
+from sim.interpret.methods.direct import shapley
 from sim.interpret.observe import observed
 from sim.interpret.outcome import parse_outcome
 from sim.progress import Silent

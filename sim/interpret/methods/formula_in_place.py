@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sim.interpret.attribution import seen_by
 from sim.interpret.distil import Distilled, distil
 from sim.interpret.effects import CANNOT_TELL, MATTERS, NO_EFFECT, Estimate, Row, interval, judged
+from sim.interpret.methods.attribution import seen_by
 from sim.interpret.networks import Term, cell_terms
 from sim.interpret.question import Answer, Question
 from sim.interpret.variants import Variant

@@ -12,10 +12,10 @@ import numpy as np
 
 from sim.errors import ScenarioError
 from sim.interpret.effects import CANNOT_TELL, LOWERS, NO_EFFECT, RAISES, REACHES, Estimate, Row, interval
+from sim.interpret.methods.reaching import Searcher
 from sim.interpret.outcome import Wanted
 from sim.interpret.over import Range, moved, present, set_to, variant_at
 from sim.interpret.question import Answer, Question
-from sim.interpret.reaching import Searcher
 
 #: points on each side, and how often the bracket is halved
 _POINTS, _HALVINGS = 4, 6
