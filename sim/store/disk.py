@@ -23,13 +23,23 @@ T = TypeVar("T")
 
 
 @contextlib.contextmanager
-def disk_errors(path: Path, when: str = "") -> Iterator[None]:
-    """Turns an error of the operating system into a `StoreError` that says what to do."""
+def disk_errors(path: Path, when: str = "", *, kept: bool = True) -> Iterator[None]:
+    """Turns an error of the operating system into a `StoreError` that says what to do.
+
+    Args:
+        when: in what it came about.
+        kept: whether there is something to go on from.
+    """
     try:
         yield
     except OSError as error:
         full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        advice = "; free space and resume" if full and when else ("; free space" if full else "")
+        advice = (
+            ("; free space" if error.errno != errno.EFBIG else "; raise the limit (ulimit -f)")
+            if full
+            else ""
+        )
+        advice += " and resume" if full and when and kept else ""
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise StoreError(f"{path}: {reason}{when}{advice}") from error
 

@@ -13,6 +13,20 @@ from sim.errors import StoreError
 from sim.store.disk import disk_errors
 
 
+def require_unlocked(path: Path) -> None:
+    """Raises `StoreError` where another process writes the run at `path`; takes no lock."""
+    try:
+        descriptor = os.open(_place(path), os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return  # nobody writes, or whoever wants to will be told why not
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise _locked(path, descriptor) from None
+    finally:
+        os.close(descriptor)
+
+
 class Lock:
     """Exclusive right to write the run at `path`; a link to it is the same run.
 
@@ -21,8 +35,7 @@ class Lock:
     """
 
     def __init__(self, path: Path):
-        real = Path(os.path.realpath(path))
-        self._path = real.with_name(f".{real.name}.lock")
+        self._path = _place(path)
         if os.path.islink(self._path):
             raise StoreError(f"{self._path}: is a link, which no lock of a run is; remove it")
         with disk_errors(self._path):
@@ -42,9 +55,9 @@ class Lock:
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                holder = os.pread(descriptor, 4096, 0)
+                told = _locked(path, descriptor)
                 os.close(descriptor)
-                raise StoreError(f"{path}: locked by {_holder(holder)}") from None
+                raise told from None
             # the last holder removes the file: a lock on a removed file locks nothing
             if self._still_named(descriptor):
                 return descriptor
@@ -62,6 +75,16 @@ class Lock:
             self._path.unlink(missing_ok=True)
             os.close(self._descriptor)
             self._descriptor = -1
+
+
+def _place(path: Path) -> Path:
+    """The lock file of the run at `path`."""
+    real = Path(os.path.realpath(path))
+    return real.with_name(f".{real.name}.lock")
+
+
+def _locked(path: Path, descriptor: int) -> StoreError:
+    return StoreError(f"{path}: locked by {_holder(os.pread(descriptor, 4096, 0))}")
 
 
 def _holder(content: bytes) -> str:

@@ -13,6 +13,7 @@ from sim.errors import ScenarioError, StoreError, escaped
 from sim.store import checkpoint as checkpoints
 from sim.store.disk import require_space, sync_folder, sync_folders
 from sim.store.layout import GENERATIONS
+from sim.store.lock import require_unlocked
 from sim.store.record import Record, is_run
 
 #: bytes; the hidden names beside it, and that of the report, are longer
@@ -27,16 +28,19 @@ def check_name(path: Path) -> None:
         raise ScenarioError(f"{escaped(path)}: is too long a name; use at most {_LONGEST_NAME} bytes")
 
 
-def check_output(path: Path | str, *, force: bool = False, resume: bool = False, needed: int = 0) -> None:
+def check_output(
+    path: Path | str, *, force: bool = False, resume: bool = False, needed: int = 0, locked: bool = False
+) -> None:
     """Looks, before anything is computed, whether a run can be written at `path`.
 
     Args:
         needed: bytes that must be free.
+        locked: whether the lock of the run is held by the caller.
 
     Raises:
         ScenarioError: there is one already (without `force` or `resume`), or something that is no run; both are
             asked; the name is none, or too long.
-        StoreError: no room.
+        StoreError: another process writes it; no room.
     """
     path = Path(path)
     check_name(path)
@@ -44,6 +48,8 @@ def check_output(path: Path | str, *, force: bool = False, resume: bool = False,
         raise ScenarioError(
             f"{path}: --resume goes on with the run and --force replaces it; give one of them"
         )
+    if not locked:
+        require_unlocked(path)
     if os.path.lexists(path) and not resume:
         if not force:
             raise ScenarioError(f"{path}: exists; use --resume or --force")

@@ -85,7 +85,7 @@ class RunWriter:
         try:
             with disk_errors(path):
                 recover(path)
-            check_output(path, force=force)
+            check_output(path, force=force, locked=True)
             known = {"run_id": uuid.uuid4().hex, **identity}
             root = {"status": "running", **_plain(attrs), **known, "time_unit": layout.time_unit}
             root["identity"] = sorted(known)
@@ -248,7 +248,7 @@ class RunWriter:
             StoreError: disk full, read-only; the commit before stays as it was.
         """
         self._attrs |= {**_plain(attrs or {}), "status": status}
-        with disk_errors(self.path, self._when()):
+        with disk_errors(self.path, self._when(), kept=self._started):
             replace_files(
                 (self._folder / name / key, content)
                 for name, column in self._columns.items()

@@ -226,7 +226,12 @@ def test_one_writer_at_a_time(tmp_path):
     assert caught.value.exit_code == 4
     with pytest.raises(StoreError, match=words):
         toy.start(out, force=True)
+    # before anything is computed, and whatever was asked for
+    for asked in ({}, {"resume": True}, {"force": True}):
+        with pytest.raises(StoreError, match=words):
+            check_output(out, **asked)
     writer.close()
+    check_output(out, resume=True)
     toy.resume(out)[0].close()
 
 
