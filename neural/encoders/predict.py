@@ -11,6 +11,7 @@ import numpy as np
 from neural.encoders.reading import measurements_of
 from neural.encoders.representation import Representation
 from neural.errors import TrainingError
+from neural.files import is_there, meant
 from neural.tables import read_measurements
 
 if TYPE_CHECKING:
@@ -34,6 +35,8 @@ def predict_places(
 
     space, path = Representation.load(weights), Path(conditions)
     try:
+        if not is_there(path):  # a pipe would block
+            raise OSError("no such file")
         cells = read_measurements(path)
         folders = (Path(weights).parent, path.parent)
         tables = measurements_of(space, cells, folders, some=True)
@@ -41,9 +44,11 @@ def predict_places(
             wanted = ", ".join(f"{m.name} ({', '.join(m.features[:3])}, …)" for m in space.modalities)
             raise ValueError(f"has nothing that space '{space.space.name}' is made of: {wanted}")
         mean, sd = space.posterior(tables, cells.names)
-    except (ValueError, KeyError, OSError) as error:
-        said = str(error.args[0]) if isinstance(error, KeyError) and error.args else str(error)
+    except OSError as error:
+        said = f"cannot be read ({error.strerror or error}){meant(conditions)}"
         raise TrainingError(conditions, [(None, None, said)]) from error
+    except ValueError as error:
+        raise TrainingError(conditions, [(None, None, str(error))]) from error
     out: dict[str, object] = {"condition": np.arange(len(mean))}
     if cells.names is not None:
         out["cell"] = cells.names

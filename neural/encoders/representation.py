@@ -179,6 +179,8 @@ class Representation:
             for score, limit, words in zip(unusual, self.limits[m.name], _FLAGS, strict=True):
                 for cell in known[score > limit]:
                     said[cell].append(f"{m.name} {words}")
+        for cell in np.flatnonzero(~np.any([measured(table) for _, table in shown], axis=0)):
+            said[cell].append("nothing was measured")
         return ["; ".join(words) for words in said]
 
     def denoise(self, tables: Mapping[str, Any] | Any) -> dict[str, np.ndarray]:

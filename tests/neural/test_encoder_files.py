@@ -300,3 +300,5 @@ def test_a_table_need_not_have_all_modalities_nor_their_order(folder):
         sheet[columns].to_csv(folder / "proteins.csv")
         with pytest.raises(TrainingError, match=message):
             predict_table(weights, folder / "proteins.csv")
+    with pytest.raises(TrainingError, match=r"cannot be read \(no such file\); did you mean 'proteins.csv'"):
+        predict_table(weights, folder / "protein.csv")

@@ -78,7 +78,7 @@ def test_few_known_cells_are_flagged_and_most_unknown_ones(space, tmp_path):
     assert np.mean([f.startswith("expression fits worse") for f in space.flags(mixed)]) > 0.5
     assert all("protein" in f for f in space.flags({"protein": 10 * tables["protein"]}))
     unmeasured = {"protein": np.full((2, 5), np.nan)}
-    assert space.flags(unmeasured) == ["", ""]
+    assert space.flags(unmeasured) == ["nothing was measured"] * 2
     space.save(tmp_path / "s.safetensors")
     assert Representation.load(tmp_path / "s.safetensors").flags(tables) == flags
 
