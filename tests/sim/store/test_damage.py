@@ -200,7 +200,7 @@ def test_disk_full_before_the_first_commit(tmp_path, monkeypatch):
     toy.start(out)[0].close()
     old = digest(out)
     monkeypatch.setattr(disk, "write", failing)
-    with pytest.raises(StoreError, match="No space left on device at t = 0 h; free space$"):
+    with pytest.raises(StoreError, match=r"No space left on device at t = 0 h; free space$"):
         toy.start(out, force=True)
     assert digest(out) == old
 
