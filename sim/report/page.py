@@ -89,7 +89,8 @@ def document(
         '<meta name="viewport" content="width=device-width,initial-scale=1">'
         f"<title>{escape(title)}</title><style>{_CSS}</style></head><body><main>"
         f'<header><h1>{escape(title)}</h1><p class="sub">{escape(sentence)}</p>'
-        f'<div class="stats">{stats}</div><nav>{links}</nav></header>'
+        + (f'<div class="stats">{stats}</div>' if stats else "")
+        + f"<nav>{links}</nav></header>"
         + "".join(map(_section, sections))
         + f"<footer>{escape(footer)}</footer></main></body></html>\n"
     )
