@@ -10,9 +10,9 @@ import pytest
 from llvmlite import ir
 from numpy import uint32, uint64
 
-from mechanistic.codegen import _loop_threads, loops
-from mechanistic.codegen.loop_arguments import Given, flattened, packer
-from mechanistic.codegen.loops import Written, compiled, shared, stamp
+from mechanistic.codegen import loops
+from mechanistic.codegen.loops import Written, _threads, compiled, shared, stamp
+from mechanistic.codegen.loops.arguments import Given, flattened, packer
 from mechanistic.random.philox import philox4x32, unit53
 from mechanistic.threads import set_threads, threads
 
@@ -125,9 +125,9 @@ def test_rows_in_threads_give_what_python_gives(kind, count):
 
 
 def test_threads_that_numba_does_not_lend_are_told_of(monkeypatch):
-    monkeypatch.setattr(_loop_threads.llvm, "address_of_symbol", lambda _name: None)
+    monkeypatch.setattr(_threads.llvm, "address_of_symbol", lambda _name: None)
     with pytest.raises(ImportError, match="Numba"):
-        _loop_threads._numba.__wrapped__()
+        _threads._numba.__wrapped__()
 
 
 def test_single_precision_with_double_is_double():
@@ -261,6 +261,6 @@ def test_machine_code_is_kept(tmp_path, monkeypatch):
     def never(self, function, kinds):
         raise AssertionError("written again")
 
-    monkeypatch.setattr(loops.loop_statements.Translator, "entry", never)
+    monkeypatch.setattr(loops.statements.Translator, "entry", never)
     compiled(_sums)(_given(), second)
     assert np.array_equal(first, second)

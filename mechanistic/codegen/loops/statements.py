@@ -10,8 +10,8 @@ from typing import Any
 
 import llvmlite.ir as ir
 
-from mechanistic.codegen.loop_calls import Calls
-from mechanistic.codegen.loop_kinds import (
+from mechanistic.codegen.loops.calls import Calls
+from mechanistic.codegen.loops.kinds import (
     BYTE,
     DOUBLE,
     HALF,

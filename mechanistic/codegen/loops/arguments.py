@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy import ndarray
 
-from mechanistic.codegen.loop_kinds import Kind, types
+from mechanistic.codegen.loops.kinds import Kind, types
 
 _MOST_DIMENSIONS = 8
 _DTYPES = (float, "f"), (np.float32, "s"), (np.int64, "i"), (np.uint64, "i"), (np.int32, "h"), (bool, "b")

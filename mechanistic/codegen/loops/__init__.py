@@ -34,15 +34,16 @@ from typing import Any
 
 import numpy as np
 
-from mechanistic.codegen import loop_calls, loop_kinds, loop_statements, loop_values, machine
-from mechanistic.codegen._loop_threads import in_threads, many
-from mechanistic.codegen.loop_arguments import Given, flattened, packer
-from mechanistic.codegen.loop_kinds import Written, call_code, plain, source
+from mechanistic.codegen import machine
+from mechanistic.codegen.loops import calls, kinds, statements, values
+from mechanistic.codegen.loops._threads import in_threads, many
+from mechanistic.codegen.loops.arguments import Given, flattened, packer
+from mechanistic.codegen.loops.kinds import Written, call_code, plain, source
 from mechanistic.codegen.machine import Compiled
 
 __all__ = ["Given", "Written", "call_code", "compiled", "shared", "stamp"]
 
-_TRANSLATOR = (loop_calls, loop_kinds, loop_statements, loop_values, machine)
+_TRANSLATOR = (calls, kinds, statements, values, machine)
 
 
 class compiled:
@@ -79,9 +80,7 @@ class compiled:
         return run
 
     def _compile(self, kinds: tuple) -> tuple[Compiled, Callable, Callable]:
-        code = Compiled(
-            lambda: loop_statements.Translator().entry(self.python, kinds), stamp(self.python, kinds)
-        )
+        code = Compiled(lambda: statements.Translator().entry(self.python, kinds), stamp(self.python, kinds))
         run = ctypes.CFUNCTYPE(None, ctypes.c_void_p)(code.address("entry"))
         made = self._made[kinds] = (code, run, packer(kinds))
         return made
@@ -159,7 +158,7 @@ class shared:
     def _compile(self, kinds: tuple) -> _Made:
         return _Made(
             Compiled(
-                lambda: loop_statements.Translator().entry(self.python, kinds, shared=True),
+                lambda: statements.Translator().entry(self.python, kinds, shared=True),
                 "shared\0" + stamp(self.python, kinds),
                 vectors=True,
             ),

@@ -1,4 +1,4 @@
-"""Expressions of `loops` in machine code: how a value is made of others; calls are in `loop_calls`."""
+"""Expressions of `loops` in machine code: how a value is made of others; calls are in `calls`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from typing import Any
 import llvmlite.ir as ir
 import numpy as np
 
-from mechanistic.codegen.loop_kinds import (
+from mechanistic.codegen.loops.kinds import (
     BYTE,
     DOUBLE,
     SINGLE,
@@ -32,7 +32,7 @@ _COMPARISONS = {ast.Lt: "<", ast.LtE: "<=", ast.Gt: ">", ast.GtE: ">=", ast.Eq: 
 
 
 class Expressions:
-    """Writes the expressions of one function; `Function` in `loop_statements` is the whole of it.
+    """Writes the expressions of one function; `Function` in `statements` is the whole of it.
 
     Attributes:
         start: writes the room for variables, before anything else.

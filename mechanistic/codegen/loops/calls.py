@@ -9,7 +9,7 @@ from collections.abc import Callable
 import llvmlite.ir as ir
 import numpy as np
 
-from mechanistic.codegen.loop_kinds import (
+from mechanistic.codegen.loops.kinds import (
     DOUBLE,
     MOST_RESULTS,
     STORED,
@@ -21,7 +21,7 @@ from mechanistic.codegen.loop_kinds import (
     plain,
     types,
 )  # fmt: skip
-from mechanistic.codegen.loop_values import Expressions, common
+from mechanistic.codegen.loops.values import Expressions, common
 
 _OF_DOUBLES = {
     "sqrt": "llvm.sqrt.f64", "floor": "llvm.floor.f64", "ceil": "llvm.ceil.f64", "rint": "llvm.rint.f64",
