@@ -68,5 +68,5 @@ def _mistaken(axes, space: Representation, ur: np.ndarray, words: np.ndarray) ->
 
 
 def _commonest(words: np.ndarray) -> list[str]:
-    names, often = np.unique(words, return_counts=True)
+    names, often = np.unique(words[words != ""], return_counts=True)
     return [str(names[k]) for k in np.argsort(-often, kind="stable")[:_MOST_STATES]]

@@ -77,8 +77,8 @@ class Representation:
         Args:
             tables: modality -> (cell, feature), an array, a sparse matrix or a data frame (found by name); rows of NaN
                 where a cell was not measured.
-            states: a word for each cell, such as its type or treatment; the mean of each becomes a reference state, and
-                `state_probabilities` tells them apart.
+            states: a word for each cell, such as its type or treatment, empty where it is not known; the mean of each
+                becomes a reference state, and `state_probabilities` tells them apart.
             options: of `VariationalModel.fit` (hidden, layers, epochs, rate, checkpoint).
 
         Raises:
@@ -115,9 +115,14 @@ class Representation:
         )
         fitted = cls(space, modalities, method, model, architecture)
         ur = fitted.encode(data)
-        fitted.space = replace(space, reference_states=_states(ur, states))
-        if states is not None and len(set(map(str, states))) > 1:
-            fitted.states = StateDecoder.fit(*fitted._told(data, np.asarray([str(s) for s in states])))
+        words = np.array([""] * cells if states is None else [str(s) for s in states])
+        if len(words) != cells:
+            raise ValueError(f"{len(words)} states are named for {cells} cells")
+        names = [str(name) for name in np.unique(words) if name]
+        means = {name: ur[words == name].mean(0) for name in names}
+        fitted.space = replace(space, reference_states={"mean": ur.mean(0), **means})
+        if len(names) > 1:
+            fitted.states = StateDecoder.fit(*fitted._told(data, words))
         fitted.calibrate(data)
         return fitted
 
@@ -197,10 +202,11 @@ class Representation:
             return self.model.denoised(checked(tables, self.modalities, all_of_them=False))
 
     def _told(self, data: Mapping[str, np.ndarray], words: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Representations of cells by all modalities and by each alone, and their words: what states are told from."""
-        parts = [(self.encode(data), words)]
+        """Representations of named cells by all modalities and by each alone, and their words: what tells states."""
+        named = words != ""
+        parts = [(self.encode({name: table[named] for name, table in data.items()}), words[named])]
         for name, table in data.items() if len(data) > 1 else ():
-            known = measured(table)
+            known = measured(table) & named
             parts.append((self.encode({name: table[known]}), words[known]))
         return np.concatenate([ur for ur, _ in parts]), np.concatenate([said for _, said in parts])
 
@@ -276,13 +282,3 @@ class Representation:
         kept = {k: v for k, v in raw.items() if k not in ("format", "tensors")}
         own = {k: v for k, v in a.items() if k in ("hidden", "layers")}
         return cls(space, modalities, a["method"], model, own, kept, told, limits)
-
-
-def _states(ur: np.ndarray, words: Sequence[str] | np.ndarray | None) -> dict[str, np.ndarray]:
-    states = {"mean": ur.mean(0)}
-    if words is not None:
-        column = np.asarray([str(w) for w in words])
-        if len(column) != len(ur):
-            raise ValueError(f"{len(column)} states are named for {len(ur)} cells")
-        states |= {str(w): ur[column == w].mean(0) for w in np.unique(column)}
-    return states

@@ -128,9 +128,12 @@ def state_scores(
     Controls are the commonest state, and the same kind of decoder of all measurements, with no space between.
 
     Args:
-        words: of the training and of the test cells; test cells in a state that was never seen are left out.
+        words: of the training and of the test cells; cells without one, and test cells in a state that was never
+            seen, are left out.
     """
-    known = np.isin(words[1], words[0])
+    named = words[0] != ""
+    train, said = {n: t[named] for n, t in train.items()}, words[0][named]
+    known = np.isin(words[1], said)
     truth = words[1][known]
     if len(truth) < _LEAST_CELLS:
         return {}
@@ -151,7 +154,7 @@ def state_scores(
             scores.setdefault(score, {}).setdefault(model, {})[shown] = value
 
     scales = {m.name: Scale.of(m, train[m.name]) for m in modalities}
-    names, often = np.unique(words[0], return_counts=True)
+    names, often = np.unique(said, return_counts=True)
     for shown, subset in subsets.items():
         for name, model in models.items():
             if model.states is not None:
@@ -159,7 +162,7 @@ def state_scores(
                 put(name, shown, model.states.names, model.state_probabilities(ur))
         before = np.concatenate([scales[n].to(train[n]) for n in subset], 1)
         after = np.concatenate([scales[n].to(test[n][known]) for n in subset], 1)
-        plain = StateDecoder.fit(before, words[0])
+        plain = StateDecoder.fit(before, said)
         put("all measurements, no space", shown, plain.names, plain.probabilities(after))
         put("commonest state", shown, names.tolist(), np.tile(often / often.sum(), (len(truth), 1)))
     return scores

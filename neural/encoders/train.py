@@ -29,7 +29,7 @@ class Cells:
 
     Attributes:
         tables: modality -> (cell, feature).
-        states: a word for each cell, or None.
+        states: a word for each cell, empty where it is not known, or None.
         groups: which cells are held out together, a word for each cell, or None.
         reads: how each modality is read from a table.
         below: what is known of the spaces that this one is built on, by modality.
@@ -90,7 +90,7 @@ def train_representation(
             kept, cells.modalities, dimension, "control", "pca", states=states
         )
     scores = held_out_scores(models, cells.modalities, kept, unseen, seed)
-    if words:
+    if words and made.states is not None:
         scores |= state_scores(models, cells.modalities, kept, unseen, words)
     scores |= flag_scores(made, unseen, seed)
     card = {
@@ -135,9 +135,15 @@ def cells_of(spec: Mapping[str, Any], data: Path, beside: Path) -> Cells:
             )
         modalities.append(modality)
         reads[name] = how
-    words = [None if c is None else np.asarray(table.column(c)).astype(str) for c in (states, groups)]
+    words = [None if c is None else _words(table.column(c)) for c in (states, groups)]
     tables = checked(tables, tuple(modalities), all_of_them=True, names=table.names)
     return Cells(tuple(modalities), tables, words[0], words[1], reads, below, table.sha256)
+
+
+def _words(column: np.ndarray) -> np.ndarray:
+    """A word for each cell; empty where nothing is said."""
+    unsaid = np.array([c is None or c != c for c in column.tolist()], bool)
+    return np.where(unsaid, "", np.asarray(column).astype(str))
 
 
 def held_out(groups: np.ndarray, share: float, seed: int) -> np.ndarray:

@@ -302,3 +302,15 @@ def test_a_table_need_not_have_all_modalities_nor_their_order(folder):
             predict_table(weights, folder / "proteins.csv")
     with pytest.raises(TrainingError, match=r"cannot be read \(no such file\); did you mean 'proteins.csv'"):
         predict_table(weights, folder / "protein.csv")
+
+
+def test_cells_whose_state_is_not_known_are_placed_all_the_same(folder):
+    import pandas as pd
+
+    sheet = pd.read_csv(folder / "cells.csv")
+    sheet.loc[::3, "day"] = None
+    sheet.to_csv(folder / "cells.csv", index=False)
+    space = Representation.load(train(folder / "both.yaml"))
+    assert set(space.space.reference_states) == {"mean", "first", "second"}
+    assert space.states.names == ("first", "second")
+    assert len(predict_table(folder / "both.safetensors", folder / "cells.csv")) == 600
