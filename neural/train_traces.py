@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from neural import weights
-from neural.errors import TrainingError
+from neural.errors import TrainingError, shown
 from neural.predict import bounds
 from neural.progress import Progress
+from neural.spelling import nearest
 from neural.tables import Table, read_measurements
 from neural.traces import choose, forecast
 from neural.traces_model import TracesModel
@@ -70,30 +71,10 @@ def predict_tracks(
     import pandas as pd
 
     model = TracesModel.load(weights_file)
-    try:
-        sheet = pd.read_csv(conditions)
-    except (OSError, ValueError) as error:
-        raise TrainingError(conditions, [(None, None, f"cannot be read ({error})")]) from None
-    lacking = [c for c in ("track", "time", *model.channels) if c not in sheet]
-    if lacking:
-        raise TrainingError(conditions, [(1, lacking[0], f"the table lacks the column '{lacking[0]}'")])
     past, names, ends = [], [], []
-    for name, mine in sheet.groupby("track", sort=False):
-        mine = mine.sort_values("time").tail(model.given)
-        values = mine[model.channels].to_numpy(float)
-        if len(values) < model.given or not np.isfinite(values).all():
-            raise TrainingError(
-                conditions,
-                [
-                    (
-                        int(mine.index.to_numpy()[0]) + 2,
-                        "track",
-                        f"track {name} needs {model.given} frames with numbers",
-                    )
-                ],
-            )
-        past.append(values)
-        names.append((name, str(mine["treatment"].iloc[-1]) if "treatment" in mine else ""))
+    for (name, given), mine in _pasts(conditions, model):
+        past.append(mine[model.channels].to_numpy(float))
+        names.append((name, given))
         ends.append(float(mine["time"].iloc[-1]))
     treatment = [t for _, t in names]
     mean, half = model.predict(np.array(past), treatment)
@@ -114,6 +95,58 @@ def predict_tracks(
     return pd.concat(frames, ignore_index=True)
 
 
+def _pasts(
+    conditions: str | os.PathLike, model: TracesModel
+) -> list[tuple[tuple[Any, str], pandas.DataFrame]]:
+    """Track and treatment, with the last frames of its past, as many as were learned from, evenly apart.
+
+    Raises:
+        TrainingError: every track that is not so, with the line of its first frame, and every value that is no number.
+    """
+    import pandas as pd
+
+    try:
+        sheet: Any = pd.read_csv(conditions, skip_blank_lines=False)
+    except (OSError, ValueError) as error:
+        raise TrainingError(
+            conditions, [(None, None, f"cannot be read as a table ({str(error).strip()})")]
+        ) from None
+    problems: list[tuple[int | None, str | None, str]] = []
+    for column in ("track", "time", *model.channels):
+        if column not in sheet:
+            hint = nearest(column, list(map(str, sheet)), f"there are {', '.join(map(str, sheet))}")
+            problems.append((1, column, f"the table lacks the column '{column}'{hint}"))
+    if problems:
+        raise TrainingError(conditions, problems)
+    sheet = sheet[sheet.notna().any(axis=1)]
+    for column in ("time", *model.channels):
+        numbers: Any = pd.to_numeric(sheet[column], errors="coerce")
+        wrong = sheet[column][~np.isfinite(numbers.to_numpy(float))]
+        for row, value in wrong.items():
+            said = f"must be a number (got {shown('' if pd.isna(value) else str(value))})"
+            problems.append((int(row) + 2, column, said))  # type: ignore[arg-type]
+        sheet = sheet.assign(**{column: numbers})
+    if not len(sheet):
+        problems.append((1, None, "holds no track; give a row for each of its frames"))
+    if problems:
+        raise TrainingError(conditions, problems)
+    out = []
+    for name, mine in sheet.groupby("track", sort=False):
+        line, mine = int(mine.index.to_numpy()[0]) + 2, mine.sort_values("time").tail(model.given)
+        apart = np.diff(mine["time"].to_numpy(float))
+        if len(mine) < model.given:
+            problems.append((line, "track", f"track {name} needs {model.given} frames with numbers"))
+        elif not np.allclose(apart, model.frame, rtol=1e-3):
+            odd = apart[np.argmax(np.abs(apart - model.frame))]
+            said = f"track {name} needs frames {model.frame:g} apart, as those learned from (got {odd:g})"
+            problems.append((line, "time", said))
+        given = str(mine["treatment"].iloc[-1]) if "treatment" in mine else ""
+        out.append(((name, given), mine))
+    if problems:
+        raise TrainingError(conditions, problems)
+    return out
+
+
 def tracks_of(spec: dict[str, Any], data: Path) -> tuple[np.ndarray, np.ndarray, list[str], str]:
     """Tracks (n, T, channel), treatments (n,), channels, and the data's sha256.
 
@@ -127,6 +160,8 @@ def tracks_of(spec: dict[str, Any], data: Path) -> tuple[np.ndarray, np.ndarray,
     if data.suffix.lower() == ".npz":
         raw = np.stack([table.matrix(c)[0] for c in channels], -1)
         label = _labels(table, spec, len(raw))
+        if len(label) != len(raw):
+            raise ValueError(f"'{spec['treatment']}' has {len(label)} values for {len(raw)} tracks")
     else:
         raw, label = _from_rows(table, spec, channels)
     length = int(spec.get("frames", 0)) or _common_length(raw)
@@ -142,8 +177,11 @@ def tracks_of(spec: dict[str, Any], data: Path) -> tuple[np.ndarray, np.ndarray,
         t = np.arange(length)
         kept.append(np.stack([np.interp(t, t[seen], track[seen, c]) for c in range(len(channels))], -1))
         of.append(one)
-    if not kept:
-        raise ValueError("no track is whole enough to learn from")
+    if len(kept) < _OUTER:
+        raise ValueError(f"{len(kept)} tracks are whole enough to learn from; {_OUTER} are needed")
+    still = [channel for c, channel in enumerate(channels) if np.ptp([track[:, c] for track in kept]) == 0]
+    if still:
+        raise ValueError(f"'{still[0]}' is the same in all tracks; leave it out")
     return np.array(kept), np.array(of), channels, table.sha256
 
 

@@ -120,7 +120,39 @@ def test_faults_are_told(folder, tmp_path, change, said):
         train(file, tmp_path / "w.safetensors")
 
 
-def test_a_track_too_short_is_named(trained, tmp_path):
-    (tmp_path / "p.csv").write_text("track,time,ERK,AKT\nx,0,1,1\n")
-    with pytest.raises(TrainingError, match="track x needs 12 frames"):
+@pytest.mark.parametrize(
+    ("old", "new", "line", "key", "said"),
+    [
+        ("x,55,1,1\n", "", 2, "track", "track x needs 12 frames with numbers"),
+        ("x,25,1,1", "x,27,1,1", 2, "time", r"track x needs frames 5 apart, .* \(got 7\)"),
+        ("x,25,1,1", "x,25 min,1,1", 7, "time", "must be a number \\(got '25 min'"),
+        ("x,25,1,1", "x,25,,1", 7, "ERK", "must be a number \\(got ''"),
+        ("x,25,1,1", "x,25,1,inf", 7, "AKT", "must be a number \\(got 'inf'"),
+        ("ERK", "ERKK", 1, "ERK", "lacks the column 'ERK'; did you mean 'ERKK'"),
+        ("x,25,1,1", "x,25,1,1,1,1", None, None, "cannot be read as a table"),
+    ],
+)
+def test_a_past_that_is_none_is_told_with_its_line(trained, tmp_path, old, new, line, key, said):
+    text = "track,time,ERK,AKT\n" + "".join(f"x,{5 * t},1,1\n" for t in range(12))
+    (tmp_path / "p.csv").write_text(text.replace(old, new))
+    with pytest.raises(TrainingError, match=said) as caught:
         predict_table(trained, tmp_path / "p.csv")
+    assert caught.value.problems[0][1:3] == (line, key)
+
+
+def test_a_table_without_tracks_and_tracks_that_never_change_are_refused(folder, trained, tmp_path):
+    (tmp_path / "p.csv").write_text("track,time,ERK,AKT\n")
+    with pytest.raises(TrainingError, match="holds no track"):
+        predict_table(trained, tmp_path / "p.csv")
+    file = training(folder, "tracks.npz")
+    with np.load(folder / "tracks.npz") as z:
+        arrays = dict(z)
+    for change, said in (
+        ({"ERK": np.ones_like(arrays["ERK"])}, "'ERK' is the same in all tracks"),
+        ({"factor": arrays["factor"][:5]}, "'factor' has 5 values"),
+        ({k: v[:3] for k, v in arrays.items()}, "3 tracks are whole enough"),
+    ):
+        np.savez(folder / "odd.npz", **arrays | change)
+        (folder / "odd.yaml").write_text(file.read_text().replace("tracks.npz", "odd.npz"))
+        with pytest.raises(TrainingError, match=said):
+            train(folder / "odd.yaml", tmp_path / "w.safetensors")
