@@ -25,7 +25,8 @@ ScenarioFile = Annotated[
 ]
 RunStore = Annotated[Path, typer.Argument(metavar="RUN.zarr", help="A run.")]
 Sets = Annotated[
-    list[str], typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the scenario.")
+    list[str],
+    typer.Option("--set", metavar="KEY=VALUE", help="Replace a value of the scenario, e.g. time.stop=12h."),
 ]
 Seed = Annotated[int | None, typer.Option(help="Replace the scenario's seed.")]
 Outside = Annotated[

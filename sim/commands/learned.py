@@ -10,7 +10,7 @@ import typer
 from sim.commands.common import Quiet, again, app, say
 
 
-@app.command()
+@app.command(epilog="For example: cellweave train training.yaml -o weights.safetensors")
 def train(
     training: Annotated[Path, typer.Argument(metavar="TRAINING.yaml", help="A training file.")],
     output: Annotated[
@@ -19,7 +19,7 @@ def train(
     resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Fit weights to data: a model card, and a page, with held-out scores beside their controls."""
+    """Fit weights to data. A model card, and a page, show held-out scores beside their controls."""
     from neural.checkpoints import any_kept
     from sim.learning import trained
     from sim.machine import interrupts
@@ -36,15 +36,15 @@ def train(
         say(f"report: {page}")
 
 
-@app.command()
+@app.command(epilog="For example: cellweave predict weights.safetensors --conditions table.csv -o out.csv")
 def predict(
-    weights: Annotated[Path, typer.Argument(help="Weights (.safetensors).")],
+    weights: Annotated[Path, typer.Argument(metavar="WEIGHTS", help="Weights (.safetensors).")],
     conditions: Annotated[Path, typer.Option(metavar="TABLE.csv", help="A row for each condition, or cell.")],
     output: Annotated[
         Path | None, typer.Option("-o", "--output", metavar="OUT.csv", help="Where to; stdout by default.")
     ] = None,
 ) -> None:
-    """Predictions with 90 % intervals, a row for each condition and time."""
+    """Ask weights for predictions. A row for each condition and time, with 90 % intervals."""
     from sim.learning import predicted
     from sim.tables import check_output, write_text
 

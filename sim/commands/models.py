@@ -10,7 +10,7 @@ import typer
 from sim.commands.common import app, say
 
 
-@app.command()
+@app.command(epilog="For example: cellweave simulate model.xml --end 24 --select ERK,pERK -o out.csv")
 def simulate(
     model: Annotated[
         Path,
@@ -45,7 +45,7 @@ def simulate(
         ),
     ] = None,
 ) -> None:
-    """Time course or flux balance of one pathway model, or an experiment in SED-ML."""
+    """Simulate one pathway model. A time course, a flux balance, or an experiment in SED-ML."""
     from sim.one_model import simulated
     from sim.one_model.time_course import Request
 

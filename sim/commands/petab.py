@@ -10,7 +10,7 @@ import typer
 from sim.commands.common import Quiet, app, say
 
 
-@app.command()
+@app.command(epilog="For example: cellweave petab problem.yaml --fit --profiles -o fit")
 def petab(
     problem: Annotated[Path, typer.Argument(metavar="PROBLEM.yaml", help="A problem in PEtab 1 or 2.")],
     evaluate: Annotated[
@@ -33,7 +33,7 @@ def petab(
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the fit in DIR.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Evaluate or fit a PEtab problem: likelihood, gradient, simulations, parameters."""
+    """Evaluate or fit a PEtab problem. Likelihood, gradient, simulations, parameters and a page of pictures."""
     from sim.petab.run import FitRequest, evaluated, fitted
 
     if not fit:

@@ -20,7 +20,7 @@ def digest(run_store: RunStore) -> None:
     typer.echo(digest_of(run_store))
 
 
-@app.command()
+@app.command(epilog="For example: cellweave report run.zarr")
 def report(run_store: RunStore) -> None:
     """Write the self-contained HTML report of a run."""
     from sim.report import write_report
@@ -31,7 +31,7 @@ def report(run_store: RunStore) -> None:
     typer.echo(write_report(run_store))
 
 
-@app.command()
+@app.command(epilog='For example: cellweave explain run.zarr --outcome "count(pc9) @ 9 h" -o why.zarr')
 def explain(
     scenario: Annotated[
         str, typer.Argument(metavar="SCENARIO|RUN.zarr", help="A scenario, or a run whose scenario is taken.")
@@ -76,7 +76,7 @@ def explain(
     quiet: Quiet = False,
     allow_outside: Outside = False,
 ) -> None:
-    """Rank what drives an outcome: total and direct effects with intervals, and what networks follow."""
+    """Rank what drives an outcome. Total and direct effects with intervals, and what networks follow."""
     from sim.interpret.explain import DEFAULT
     from sim.interpret.keeping import explain_into
     from sim.interpret.outcome import split_wanted
@@ -119,12 +119,12 @@ def explain(
     typer.echo(to_json(found) if as_json else as_table(found))
 
 
-@app.command()
+@app.command(epilog="For example: cellweave view run.zarr")
 def view(
     run_store: RunStore,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port; 0 takes a free one.")] = 8765,
 ) -> None:
-    """Look at a run in the browser: an interactive page, for this machine only."""
+    """Look at a run in the browser. An interactive page, for this machine only."""
     from sim.view.server import Server
 
     server = Server(run_store, port)

@@ -15,7 +15,7 @@ from sim.machine.loading import loading
 _PICTURES = (".svg", ".png", ".pdf")
 
 
-@app.command()
+@app.command(epilog='For example: cellweave run quickstart -o run.zarr --set time.stop="9 h"')
 def run(
     scenario: ScenarioFile,
     output: Annotated[
@@ -79,9 +79,9 @@ def scenarios() -> None:
         typer.echo(f"{s.name:<{width}}  {s.about}")
 
 
-@app.command()
+@app.command(epilog="For example: cellweave new quickstart colony")
 def new(
-    name: Annotated[str, typer.Argument(help="A shipped scenario.")],
+    name: Annotated[str, typer.Argument(metavar="NAME", help="A shipped scenario.")],
     folder: Annotated[
         Path | None,
         typer.Argument(metavar="DIR", help="Where to; a folder of the scenario's name by default."),
@@ -94,7 +94,7 @@ def new(
     typer.echo("\n".join(map(str, made)))
 
 
-@app.command()
+@app.command(epilog="For example: cellweave validate colony/quickstart.yaml")
 def validate(
     files: Annotated[
         list[str],
@@ -129,7 +129,7 @@ def schema() -> None:
     typer.echo(schema_text(), nl=False)
 
 
-@app.command()
+@app.command(epilog="For example: cellweave describe quickstart -o graph.svg")
 def describe(
     scenario: ScenarioFile,
     output: Annotated[

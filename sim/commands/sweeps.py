@@ -10,7 +10,7 @@ import typer
 from sim.commands.common import Outside, Quiet, app, say
 
 
-@app.command()
+@app.command(epilog="For example: cellweave sweep doses.yaml -o doses.zarr --workers 4")
 def sweep(
     file: Annotated[Path, typer.Argument(metavar="SWEEP.yaml", help="A sweep file.")],
     output: Annotated[
@@ -26,7 +26,7 @@ def sweep(
     quiet: Quiet = False,
     allow_outside: Outside = False,
 ) -> None:
-    """Run a scenario over every combination of some of its values: one dataset, on Dask."""
+    """Run a scenario over many values. Every combination of them gives one dataset, on Dask."""
     from sim.sweeping.form import load_sweep
     from sim.sweeping.run import failures
     from sim.sweeping.run import sweep as swept

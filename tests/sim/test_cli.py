@@ -3,6 +3,7 @@
 import json
 import os
 import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -39,6 +40,22 @@ def bad(tmp_path):
         GOOD.replace("count: 10", "count: ten").replace("division: 1e-3 /min", "division: 1e-3 um")
     )
     return file
+
+
+def test_examples_of_help_are_commands_with_options_that_there_are():
+    from typer.main import get_command
+
+    import sim.cli
+
+    commands = get_command(sim.cli.app).commands  # pyright: ignore[reportAttributeAccessIssue]
+    examples = {name: c.epilog.removeprefix("For example: ") for name, c in commands.items() if c.epilog}
+    assert {"run", "explain", "simulate", "train", "petab", "sweep"} <= set(examples)
+    for name, example in examples.items():
+        first, command, *words = shlex.split(example)
+        assert (first, command) == ("cellweave", name)
+        commands[name].make_context(
+            name, words
+        )  # fails at an option that is not there, or an argument that is missing
 
 
 def test_help_lists_every_command_of_the_contract(cellweave_process):
