@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from base64 import b64encode
 from collections.abc import Mapping
 from html import escape
 from pathlib import Path
@@ -34,7 +35,9 @@ def write_scores_page(weights: Path | str) -> Path | None:
 
     card = read_card(weights)
     page = Path(weights).with_suffix(".html")
-    html = rendered(card.name, card.kind, card.raw.get("scores", {}), card.raw.get("split", {}))
+    drawn = Path(weights).with_suffix(".png")
+    picture = drawn.read_bytes() if drawn.is_file() else None
+    html = rendered(card.name, card.kind, card.raw.get("scores", {}), card.raw.get("split", {}), picture)
     if html is None:
         return None
     with disk_errors(page):
@@ -42,14 +45,21 @@ def write_scores_page(weights: Path | str) -> Path | None:
     return page
 
 
-def rendered(name: str, kind: str, scores: Mapping[str, Any], split: Mapping[str, Any]) -> str | None:
-    """The page as HTML, None where there is no table."""
+def rendered(
+    name: str, kind: str, scores: Mapping[str, Any], split: Mapping[str, Any], picture: bytes | None = None
+) -> str | None:
+    """The page as HTML, None where there is no table; a PNG that training drew comes first."""
     found = tables(scores)
     if not found:
         return None
     figures = [_bars(*table) for table in found[:_MOST_TABLES]]
     told = "".join(f"<tr><th>{escape(str(k))}</th><td>{escape(str(v))}</td></tr>" for k, v in split.items())
-    sections = [Section("Scores beside their controls", _LEAD, figures)]
+    sections = []
+    if picture is not None:
+        data = b64encode(picture).decode()
+        image = f'<img alt="held-out data" src="data:image/png;base64,{data}" width="100%">'
+        sections.append(Section("Held-out data", "", [Figure(image)]))
+    sections.append(Section("Scores beside their controls", _LEAD, figures))
     if told:
         sections.append(Section("What was left out", "", [Figure(f'<table class="facts">{told}</table>')]))
     return document(

@@ -44,3 +44,11 @@ def test_what_is_better_and_what_was_left_out_are_said():
 def test_scores_without_a_table_have_no_page():
     assert rendered("w", "tissue", {"coverage": 0.9}, {}) is None
     assert rendered("w", "tissue", {}, {}) is None
+
+
+def test_a_picture_that_training_drew_comes_first():
+    html = rendered(
+        "w", "representation", {"test": {"law": {"r2": 0.9}, "mean": {"r2": 0.2}}}, {}, b"\x89PNG"
+    )
+    assert html is not None
+    assert 0 < html.index("data:image/png;base64,iVBORw==") < html.index("Scores beside their controls</h2>")
