@@ -15,8 +15,9 @@ import numpy as np
 
 # prices of violating a marginal, from a loose plan to one that keeps both
 RELAXATIONS = (0.2, 0.4, 0.8, np.inf)
-# shares of the spread lost to averaging, in powers of it, that a guess is given back
-RESTORED = (0.0, 0.5, 1.0)
+# what a guess is given back of the spread that it lost, in powers: up to 1 what averaging took, up to 2 what cells that
+# the plan leaves out took
+RESTORED = (0.5, 1.0, 2.0)
 # every plan with every share, and one where no cell moves
 GUESSES = len(RELAXATIONS) * len(RESTORED) + 1
 # price of entropy; both in units of the median squared distance
@@ -88,13 +89,13 @@ def between(
     weight: float,
     relaxation: float,
     rng: np.random.Generator,
-    restored: Sequence[float] = RESTORED[-1:],
+    restored: Sequence[float] = (1.0,),
 ) -> np.ndarray:
     """Cells (restored, n, d) at the share `weight` of the way from `early` to `late`.
 
-    Pairs of the plan are joined by straight lines. Averaging unlike cells narrows a population: against the spread
-    interpolated between the two ends of the pairs. By the power `restored` of what is lost the cells are spread about
-    their mean.
+    Pairs of the plan are joined by straight lines. Averaging unlike cells narrows a population, against the spread
+    interpolated between the two ends of the pairs; and so do cells that the plan leaves out, against that interpolated
+    between the snapshots. By the powers `restored` of either cells are spread about their mean (`RESTORED`).
     """
     start, end, mass = _joined(*map(_Cells, (early, late)), relaxation)
     i, j = _along(mass, (len(start.cells), len(end.cells)), _count(early, late), rng)
@@ -103,9 +104,13 @@ def between(
     ahead = (np.arange(len(i)) * np.sqrt(2) % 1.0 < weight)[:, None]
     cells = (1 - weight) * start.cells[i] + weight * end.cells[j]
     cells += np.where(ahead, last - end.cells[j], first - start.cells[i])
+    paired = (1 - weight) * _spread(first) + weight * _spread(last)
+    every = (1 - weight) * _spread(early) + weight * _spread(late)
     centre, left = cells.mean(0), _spread(cells)
-    lost = ((1 - weight) * _spread(first) + weight * _spread(last)) / left if left > 0 else 1.0
-    return np.stack([centre + (cells - centre) * lost**power for power in restored])
+    averaged, skipped = (a / b if b > 0 else 1.0 for a, b in ((paired, left), (every, paired)))
+    return np.stack(
+        [centre + (cells - centre) * averaged ** min(r, 1.0) * skipped ** max(r - 1.0, 0.0) for r in restored]
+    )
 
 
 class _Few:

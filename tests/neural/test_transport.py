@@ -73,6 +73,11 @@ def test_spread_lies_between_the_snapshots():
     wanted = (np.sqrt(early.var(0).sum()) + np.sqrt(late.var(0).sum())) / 2
     assert np.sqrt(full.var(0).sum()) == pytest.approx(wanted, rel=0.01)
     assert raw.var(0).sum() < half.var(0).sum() < full.var(0).sum()
+    early = np.r_[early, [[50.0, 50.0]]]
+    paired, every = between(early, late, 0.5, 0.2, np.random.default_rng(0), (1.0, 2.0))
+    wanted = (np.sqrt(early.var(0).sum()) + np.sqrt(late.var(0).sum())) / 2
+    assert np.sqrt(paired.var(0).sum()) < 0.9 * wanted
+    assert np.sqrt(every.var(0).sum()) == pytest.approx(wanted)
 
 
 def test_without_an_inner_snapshot_all_guesses_count_alike():
