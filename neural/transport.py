@@ -147,7 +147,7 @@ class _Cells:
 
     def __init__(self, cells: np.ndarray):
         self.cells = cells
-        self._mark = hashlib.sha256(np.ascontiguousarray(cells)).digest(), cells.shape, cells.dtype
+        self._mark = hashlib.sha256(np.ascontiguousarray(cells).data).digest(), cells.shape, cells.dtype
 
     def __hash__(self) -> int:
         return hash(self._mark)
