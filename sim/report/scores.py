@@ -15,7 +15,7 @@ from sim.report.page import document
 from sim.report.section import Figure, Section
 from sim.report.style import LINE, PALETTE, SOFT, drawing, panels, plain_number, to_svg
 
-_MOST_TABLES, _MOST_PANELS, _MOST_ROWS = 6, 9, 14
+_MOST_TABLES, _MOST_PANELS, _MOST_ROWS = 9, 9, 14
 #: rows that are what was trained; all others are its controls
 _TRAINED = re.compile(r"(network|law|hybrid|model|learned|this space|flow)\b")
 _SMALLER = re.compile(r"rmse|rms|error|mae|nll|loss|distance|deviation")
@@ -81,7 +81,9 @@ def tables(block: Any, title: str = "") -> list[Table]:
     if not isinstance(block, Mapping) or not block:
         return []
     rows = {str(k): flat for k, v in block.items() if (flat := _flat(v)) is not None}
-    if len(rows) == len(block) and len(rows) > 1:
+    # where what was trained is told apart from its controls one level down, there is a table for each score
+    below = [v for v in block.values() if isinstance(v, Mapping) and any(map(_TRAINED.match, map(str, v)))]
+    if len(rows) == len(block) and len(rows) > 1 and (any(map(_TRAINED.match, rows)) or not below):
         columns = list(dict.fromkeys(c for row in rows.values() for c in row))
         if 0 < len(columns) <= _MOST_PANELS:
             values = np.array([[row.get(c, np.nan) for c in columns] for row in rows.values()], float)

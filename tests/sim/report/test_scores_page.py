@@ -52,3 +52,14 @@ def test_a_picture_that_training_drew_comes_first():
     )
     assert html is not None
     assert 0 < html.index("data:image/png;base64,iVBORw==") < html.index("Scores beside their controls</h2>")
+
+
+def test_scores_by_name_are_a_table_each():
+    scores = {
+        "right [share]": {"this space (pca)": {"all": 0.5}, "commonest": {"all": 0.1}},
+        "explained": {"this space (pca)": {"rna": 0.4}, "mean": {"rna": 0.0}},
+    }
+    assert [(t, r, c) for t, r, c, _ in tables(scores)] == [
+        ("right [share]", ["this space (pca)", "commonest"], ["all"]),
+        ("explained", ["this space (pca)", "mean"], ["rna"]),
+    ]
