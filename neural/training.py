@@ -26,6 +26,7 @@ from neural.training_keys import (
     check_law,
     check_manipulator,
     check_representation,
+    check_transport,
 )
 
 #: kind of training -> module and function that fits it and writes the weights
@@ -39,7 +40,12 @@ TRAINERS = {
     "niche": "neural.tissue.train_niche:train_niche",
     "law": "neural.tissue.train_law:train_law",
 }
-_FURTHER = {"manipulator": check_manipulator, "representation": check_representation, "law": check_law}
+_FURTHER = {
+    "manipulator": check_manipulator,
+    "representation": check_representation,
+    "transport": check_transport,
+    "law": check_law,
+}
 
 
 @dataclass(frozen=True)

@@ -292,6 +292,12 @@ def check_manipulator(spec: dict[str, Any], lines: dict[str, int], problems: Pro
             check(entry["reads"], rates, f"{at}.reads", lines, problems)
 
 
+def check_transport(spec: dict[str, Any], lines: dict[str, int], problems: Problems) -> None:
+    space = spec.get("space")
+    if isinstance(space, dict) and space.get("conserved") == []:
+        problems.append((lines.get("space.conserved"), "space.conserved", "names no sum; leave it out"))
+
+
 def check_representation(spec: dict[str, Any], lines: dict[str, int], problems: Problems) -> None:
     """What the keys of a representation's training file must be to each other."""
     words = {

@@ -172,6 +172,7 @@ def test_spaces_from_components_embeddings_and_features(folder, tmp_path, data, 
         (("{name: plane}", "{name: plane, features: [w]}"), "no feature 'w'"),
         (("{name: plane}", "{name: plane, components: 9}"), "at most"),
         (("cells.csv", "cells.txt"), "no such file"),
+        (("{name: plane}", "{name: plane, conserved: []}"), "names no sum"),
     ],
 )
 def test_faults_are_told(folder, tmp_path, change, said):
@@ -217,6 +218,14 @@ def test_a_conserved_sum_is_kept_in_every_cell(forms, tmp_path, space):
         assert changed < 1e-9 if kept else changed > 1e-3
         assert (there[:, 0].mean() - before[:, 0].mean()) > 0.8
         assert (there[:, 2].mean() - before[:, 2].mean()) > 2
+
+
+def test_a_cell_steps_to_the_same_bits_wherever_it_stands(forms, tmp_path):
+    """In a space of three components, whose rows do not all begin alike."""
+    model = TransportModel.load(train(training(forms), tmp_path / "w.safetensors"))
+    cells = model.snapshots[0]
+    order, at = np.random.default_rng(0).permutation(len(cells)), np.zeros(len(cells))
+    np.testing.assert_array_equal(model.step(cells[order], at, 1.5), model.step(cells, at, 1.5)[order])
 
 
 def test_a_conserved_sum_of_unknown_features_is_told(forms, tmp_path):
