@@ -131,7 +131,7 @@ def parse(data: bytes, problems: Problems, form: str = "SBML") -> tuple[Element,
     `form`: what kind of file it should be, for messages.
     """
     if not data.strip():
-        raise problems.refuse("the file is empty", None, "empty")
+        raise problems.refuse("the file is empty", 1, "empty")
     _check_encoding(data, problems)
     builder = _Builder(problems)
     try:

@@ -27,6 +27,9 @@ class Journal:
     def __init__(self, output: Path, identity: dict[str, str], resume: bool):
         self.path = self._beside(output)
         self._known: dict[tuple[str, int], float] = {}
+        with disk_errors(self.path):
+            if not resume and self.path.exists() and self.path.read_bytes().count(b"\n") < 2:
+                self.path.unlink()  # stopped before its first run was finished
         if self.path.exists():
             if not resume:
                 raise ScenarioError(
@@ -35,7 +38,8 @@ class Journal:
             self._read(identity)
         with disk_errors(self.path):
             new = not self.path.exists()
-            self._file = os.open(self.path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o666)
+            how = os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW
+            self._file = os.open(self.path, how, 0o666)
             if new:
                 self._append(identity)
                 sync_folder(self.path.absolute().parent)

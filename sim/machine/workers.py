@@ -14,17 +14,18 @@ import logging
 import os
 import queue
 import signal
+import sys
 import time
 import uuid
 from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
-from sim.errors import ScenarioError, StoreError, escaped
+from sim.errors import Interrupted, ScenarioError, StoreError, escaped
 from sim.machine import interrupts
 
 if TYPE_CHECKING:
-    from distributed import Client, Future
+    from distributed import Client, Future, LocalCluster
 
 _log = logging.getLogger("cellweave")
 #: a job whose worker dies is given to another one so often
@@ -35,6 +36,9 @@ _PATIENCE = 0.25
 _START, _ANSWER = 60, 5
 #: jobs that wait at the scheduler for each worker, and seconds between two looks at how many there are
 _AHEAD, _COUNT_EVERY = 4, 5.0
+
+
+_LEFT = "ignore:resource_tracker:UserWarning"
 
 
 class Workers:
@@ -122,7 +126,7 @@ def pool(scheduler: str = "local", count: int | None = None) -> Iterator[Workers
         StoreError: none answers at the address.
     """
     import dask
-    from distributed import Client, LocalCluster
+    from distributed import Client
 
     settings = {
         "distributed.scheduler.allowed-failures": RETRIES,
@@ -135,20 +139,41 @@ def pool(scheduler: str = "local", count: int | None = None) -> Iterator[Workers
                     _log.warning("%s has no workers yet; the runs wait for them", escaped(scheduler))
                 yield Workers(client, None)
             return
-        with (
-            LocalCluster(
-                n_workers=count or cores(),
-                threads_per_worker=1,
-                processes=True,
-                host="127.0.0.1",
-                # no page, and no port that another sweep may have
-                scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
-                silence_logs=logging.CRITICAL,
-                memory_limit=0,
-            ) as cluster,
-            Client(cluster, timeout=_START) as client,
-        ):
+        with _local(count or cores()) as cluster, Client(cluster, timeout=_START) as client:
             yield Workers(client, cluster)
+
+
+def _local(count: int) -> LocalCluster:
+    """Processes of this machine.
+
+    Raises:
+        Interrupted: a signal, which processes that begin hear too, ended them.
+    """
+    from distributed import LocalCluster
+
+    # when a signal ends us, what tracks the workers' semaphores would tell that they are left: it removes them
+    if _LEFT not in sys.warnoptions:
+        sys.warnoptions.append(_LEFT)
+    # Ctrl-C is for us alone: what is started while it is blocked here never hears of it
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        return LocalCluster(
+            n_workers=count,
+            threads_per_worker=1,
+            processes=True,
+            host="127.0.0.1",
+            # no page, and no port that another sweep may have
+            scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
+            silence_logs=logging.CRITICAL,
+            memory_limit=0,
+        )
+    except RuntimeError:
+        if interrupts.requested():
+            said = "stopped while its workers began"
+            raise Interrupted(interrupts.requested(), said, kept=interrupts.guarded()) from None
+        raise
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def check_scheduler(scheduler: str) -> None:

@@ -103,6 +103,8 @@ def _locked(
     failed: dict[str, str] = {}
     finished = earlier
     if waiting:
+        # from the first finished member on there is something to tell of
+        interrupts.guard(earlier > 0)
         file = str(Path(wanted.scenario.file).absolute())
         orders = (
             (m.name, Order(wanted.scenario.text, file, m.values, m.seed, wanted.outcomes, allow_outside))
@@ -113,7 +115,6 @@ def _locked(
             importlib.import_module("zarr")
             for name, result in crowd.run(run_member, orders):
                 parts.keep(name, result)
-                # from the first finished member on there is something to tell of
                 interrupts.guard(True)
                 if result["status"] == "failed":
                     failed[name] = result["log"].splitlines()[0] if result["log"] else "failed"

@@ -5,7 +5,7 @@ import json
 import pytest
 from scenes import scene
 
-from sim.errors import Interrupted, ScenarioError
+from sim.errors import Interrupted, ScenarioError, StoreError
 from sim.interpret.effects import rows_of
 from sim.interpret.explain import explain
 from sim.interpret.forks import Forks, can_fork
@@ -129,3 +129,19 @@ def test_a_damaged_journal_is_not_taken(tmp_path):
     (tmp_path / "why.zarr.runs").write_text("{}\nnonsense\n")
     with pytest.raises(ScenarioError, match="is damaged"):
         Journal(tmp_path / "why.zarr", {}, resume=True)
+
+
+def test_an_explanation_of_which_no_run_is_finished_begins_again(tmp_path):
+    Journal(tmp_path / "why.zarr", {"seed": "1"}, resume=False).close(remove=False)
+    again = Journal(tmp_path / "why.zarr", {"seed": "2"}, resume=False)
+    again.keep(INTACT, 3, 1.0)
+    again.close(remove=False)
+    with pytest.raises(ScenarioError, match="go on with --resume"):
+        Journal(tmp_path / "why.zarr", {"seed": "2"}, resume=False)
+
+
+def test_runs_are_written_through_no_link(tmp_path):
+    (tmp_path / "why.zarr.runs").symlink_to(tmp_path / "nowhere")
+    with pytest.raises(StoreError):
+        Journal(tmp_path / "why.zarr", {"seed": "1"}, resume=False)
+    assert not (tmp_path / "nowhere").exists()
