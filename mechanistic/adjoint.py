@@ -12,7 +12,7 @@ from mechanistic.datasets import course_table
 from mechanistic.network import ReactionNetwork
 from mechanistic.observers import Observer, Observers
 from mechanistic.reading.problems import closest
-from mechanistic.solvers.discrete_adjoint_course import Follower, Tape
+from mechanistic.solvers.discrete_adjoint.course import Follower, Tape
 
 if TYPE_CHECKING:
     import xarray

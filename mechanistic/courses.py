@@ -19,10 +19,10 @@ if TYPE_CHECKING:
     import xarray
 
     from mechanistic.pathway_state import PathwayState
-    from mechanistic.solvers.delay import CourseSolver
-    from mechanistic.solvers.delay_steps import DelaySteps
-    from mechanistic.solvers.leaping import Leaper
-    from mechanistic.solvers.stochastic import StochasticStepper
+    from mechanistic.solvers.chance.leaping import Leaper
+    from mechanistic.solvers.chance.stochastic import StochasticStepper
+    from mechanistic.solvers.radau.solver import CourseSolver
+    from mechanistic.solvers.radau.steps import DelaySteps
 
 LEAPS = ("tau-leaping", "langevin")
 
@@ -80,7 +80,7 @@ class Courses:
         elif method in LEAPS:
             courses = self._leaper.run(method, state, constants, times, seed)
         elif method == "radau":
-            from mechanistic.solvers.past import Before
+            from mechanistic.solvers.radau.past import Before
 
             past = Before(self.network, given)
             courses = self._radau.run(state, constants, times, rtol, atol, seed, past)
@@ -95,19 +95,19 @@ class Courses:
 
     @cached_property
     def _chance(self) -> StochasticStepper:
-        from mechanistic.solvers.stochastic import StochasticStepper
+        from mechanistic.solvers.chance.stochastic import StochasticStepper
 
         return StochasticStepper(self.system)
 
     @cached_property
     def _leaper(self) -> Leaper:
-        from mechanistic.solvers.leaping import Leaper
+        from mechanistic.solvers.chance.leaping import Leaper
 
         return Leaper(self._chance)
 
     @cached_property
     def _radau(self) -> CourseSolver:
-        from mechanistic.solvers.delay import CourseSolver
+        from mechanistic.solvers.radau.solver import CourseSolver
 
         return CourseSolver(self.system)
 
@@ -122,7 +122,7 @@ class Courses:
         self, given: Mapping[str, Any], state: np.ndarray, constants: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         """What cells remember before their start, and their state (cell, state_ids) there, at equilibrium."""
-        from mechanistic.solvers.delay_steps import fresh_past
+        from mechanistic.solvers.radau.steps import fresh_past
 
         past = fresh_past(self.network, given, len(state))
         return past, self._delay_steps.relaxed(state, constants, past)
@@ -143,20 +143,20 @@ class Courses:
         return failed
 
     def looked_up(self, inputs: list, past: np.ndarray) -> list[np.ndarray]:
-        """(cell,) of what each delay looks up now; see `solvers.delay_steps`."""
+        """(cell,) of what each delay looks up now; see `solvers.radau.steps`."""
         return self._delay_steps.looked_up(inputs, past)
 
     def reach(self, inputs: list, past: np.ndarray) -> float:
-        """The longest delay of any cell now; see `solvers.delay_steps`."""
+        """The longest delay of any cell now; see `solvers.radau.steps`."""
         return self._delay_steps.reach(inputs, past)
 
     def delayed_amounts(self) -> list[bool]:
-        """Of each delay, whether it looks at an amount; see `solvers.delay_steps`."""
+        """Of each delay, whether it looks at an amount; see `solvers.radau.steps`."""
         return self._delay_steps.amounts()
 
     @cached_property
     def _delay_steps(self) -> DelaySteps:
-        from mechanistic.solvers.delay_steps import DelaySteps
+        from mechanistic.solvers.radau.steps import DelaySteps
 
         return DelaySteps(self._radau)
 

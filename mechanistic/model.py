@@ -99,7 +99,7 @@ class PathwayModel:
             method: "native", "roadrunner", or "auto": native where it can run the model, RoadRunner elsewhere,
                 "radau" for delays in math and fast reactions; "ssa": exact stochastic simulation of amounts as
                 whole numbers; "tau-leaping" and "langevin": the same approximately, for large amounts, see
-                `mechanistic.solvers.leaping`. `attrs["method"]` says which ran.
+                `mechanistic.solvers.chance.leaping`. `attrs["method"]` says which ran.
             rtol, atol: tolerances of the integrator. `atol` is a concentration; where the largest initial
                 concentration of the model is below 1 it is multiplied by it.
             seed: of "ssa" and of what the model draws from distributions; cell i of a seed gets the same course

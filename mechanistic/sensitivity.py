@@ -13,7 +13,7 @@ from mechanistic.datasets import attributes, label, of_cells, of_times
 from mechanistic.errors import IntegrationError, ModelError, ModelProblem
 from mechanistic.network import ReactionNetwork
 from mechanistic.observers import Observers
-from mechanistic.solvers.discrete_adjoint_course import Follower
+from mechanistic.solvers.discrete_adjoint.course import Follower
 
 if TYPE_CHECKING:
     import xarray

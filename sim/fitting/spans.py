@@ -12,7 +12,7 @@ from mechanistic.codegen.initial import initial_values
 from mechanistic.codegen.system import System
 from mechanistic.errors import IntegrationError
 from mechanistic.event_memory import TRIGGERS, fresh_memory
-from mechanistic.solvers.discrete_adjoint_course import Follower
+from mechanistic.solvers.discrete_adjoint.course import Follower
 from mechanistic.stepping import Cells, Stepper
 from sim.fitting.rest import Rest
 

@@ -15,9 +15,8 @@ from mechanistic.codegen.graph import Graph
 from mechanistic.codegen.numeric import evaluate
 from mechanistic.codegen.switched import SwitchedSystem
 from mechanistic.errors import IntegrationError, ModelError
-from mechanistic.solvers import discrete_adjoint_back as back
-from mechanistic.solvers import discrete_adjoint_driver as driver
-from mechanistic.solvers.discrete_adjoint_jumps import Jump, Jumps, Moments
+from mechanistic.solvers.discrete_adjoint import back, driver
+from mechanistic.solvers.discrete_adjoint.jumps import Jump, Jumps, Moments
 
 FALL = """model m; compartment c = 1; height = 10; speed = 0; g = 9.81; r = 0.8
 height' = speed; speed' = -g; bounce: at height < 0, fromTrigger=false: speed = -r*speed, height = 0; end"""

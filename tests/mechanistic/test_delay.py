@@ -11,7 +11,7 @@ import pytest
 from mechanistic import load_model
 from mechanistic.errors import IntegrationError, ModelError
 from mechanistic.sbml import read_network
-from mechanistic.solvers import collocation
+from mechanistic.solvers.radau import collocation
 
 
 def course(text: str, times, name: str = "x", **options) -> np.ndarray:

@@ -9,7 +9,7 @@ import scipy.stats as stats
 from mechanistic import load_model
 from mechanistic.errors import ModelError
 from mechanistic.random.poisson import poisson_number
-from mechanistic.solvers import leaps
+from mechanistic.solvers.chance import leaps
 from mechanistic.threads import set_threads, threads
 
 METHODS = ("tau-leaping", "langevin")

@@ -11,7 +11,7 @@ from mechanistic.codegen.graph import Graph, Node
 from mechanistic.codegen.initial import InitialValues
 from mechanistic.codegen.numeric import FUNCTIONS, evaluate
 from mechanistic.network import ReactionNetwork
-from mechanistic.solvers.collocation import Step
+from mechanistic.solvers.radau.collocation import Step
 
 
 class Formulas:

@@ -1,6 +1,6 @@
-"""Drives the compiled steps of `discrete_adjoint` over many cells: eight in lockstep, each with its own step size.
+"""Drives the compiled steps of `step` over many cells: eight in lockstep, each with its own step size.
 
-A cell keeps the sizes of its steps where they are to be undone (`discrete_adjoint_back`). Lanes do not mix, so a
+A cell keeps the sizes of its steps where they are to be undone (`back`). Lanes do not mix, so a
 cell's numbers depend on its own row only.
 """
 

@@ -1,4 +1,4 @@
-"""Undoes the steps that `discrete_adjoint_driver` took: what is asked of the states after becomes asked of before.
+"""Undoes the steps that `driver` took: what is asked of the states after becomes asked of before.
 
 The steps are taken again from the first of a round, all of their stages kept, and then undone one by one.
 """
@@ -11,7 +11,7 @@ import numpy as np
 
 from mechanistic.codegen.loops import call_code, compiled
 from mechanistic.solvers.blocks import LANES, aligned
-from mechanistic.solvers.discrete_adjoint_driver import (
+from mechanistic.solvers.discrete_adjoint.driver import (
     ASKED,
     KEPT,
     LAM,

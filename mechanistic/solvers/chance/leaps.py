@@ -16,7 +16,7 @@ from mechanistic.codegen.loops import call_code, compiled
 from mechanistic.random.philox import two_numbers
 from mechanistic.random.poisson import poisson_number
 from mechanistic.solvers.blocks import LANES
-from mechanistic.solvers.lanes import (
+from mechanistic.solvers.chance.lanes import (
     BAD_RATE,
     DONE,
     NOBODY,

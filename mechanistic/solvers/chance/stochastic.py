@@ -25,8 +25,8 @@ from mechanistic.codegen.vectors import Layout
 from mechanistic.errors import IntegrationError, ModelError, ModelProblem
 from mechanistic.network import ReactionNetwork
 from mechanistic.random import stream_key
-from mechanistic.solvers import direct_method as driver
-from mechanistic.solvers import lanes
+from mechanistic.solvers.chance import direct_method as driver
+from mechanistic.solvers.chance import lanes
 
 _MOST_DRAWS = 1_000_000_000
 _COUNTED = (None, "", "item", "dimensionless", "1")

@@ -1,4 +1,4 @@
-"""Machine code of a step of the stiff solver and of its derivatives; what they are stands in `discrete_adjoint`."""
+"""Machine code of a step of the stiff solver and of its derivatives; what they are stands in `step`."""
 
 from __future__ import annotations
 

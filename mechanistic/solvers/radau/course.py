@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Protocol
 import numpy as np
 
 from mechanistic.errors import IntegrationError
-from mechanistic.solvers.collocation import POINTS, NoConvergence, Step, step
-from mechanistic.solvers.past import Past
-from mechanistic.solvers.waiting import EventFunctions, EventQueue
+from mechanistic.solvers.radau.collocation import POINTS, NoConvergence, Step, step
+from mechanistic.solvers.radau.past import Past
+from mechanistic.solvers.radau.waiting import EventFunctions, EventQueue
 
 if TYPE_CHECKING:
-    from mechanistic.solvers.delay import CourseSolver
+    from mechanistic.solvers.radau.solver import CourseSolver
 
 _LOOKS = np.linspace(0.0, 1.0, 25)[1:]  # of conditions along a step
 _LONGEST = 1 / 20  # of the course, a step

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from mechanistic.errors import IntegrationError
-from mechanistic.solvers.past import Formulas
+from mechanistic.solvers.radau.past import Formulas
 
 if TYPE_CHECKING:
-    from mechanistic.solvers.delay import CourseSolver
+    from mechanistic.solvers.radau.solver import CourseSolver
 
 _SETTLED = 1e-11  # of the rates at first
 _FURTHEST = 1e9  # amounts, relative to those at first
@@ -49,7 +49,7 @@ class Equilibrium:
         """The relaxed state.
 
         Args:
-            course: evaluates formulas, see `delay_course.Course.one`.
+            course: evaluates formulas, see `course.Course.one`.
 
         Raises:
             IntegrationError: there is no rest that is stable and unique; names the first fast reaction.

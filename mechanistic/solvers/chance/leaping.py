@@ -21,8 +21,8 @@ import numpy as np
 from mechanistic.codegen.system import STATE, System
 from mechanistic.errors import ModelError, ModelProblem
 from mechanistic.random import stream_key
-from mechanistic.solvers import leaps as driver
-from mechanistic.solvers.stochastic import StochasticStepper
+from mechanistic.solvers.chance import leaps as driver
+from mechanistic.solvers.chance.stochastic import StochasticStepper
 
 _ERROR = 0.03
 _MOST_STEPS = 4_000_000_000  # a step is one word of the counter

@@ -10,10 +10,10 @@ from mechanistic.codegen.switched import SwitchedSystem
 from mechanistic.codegen.vectors import LANES
 from mechanistic.errors import IntegrationError
 from mechanistic.network import ReactionNetwork
-from mechanistic.solvers import discrete_adjoint_driver as driver
-from mechanistic.solvers.discrete_adjoint import build
-from mechanistic.solvers.discrete_adjoint_back import Round, pull_cells
-from mechanistic.solvers.discrete_adjoint_jumps import Jump, Jumps, Moments
+from mechanistic.solvers.discrete_adjoint import driver
+from mechanistic.solvers.discrete_adjoint.back import Round, pull_cells
+from mechanistic.solvers.discrete_adjoint.jumps import Jump, Jumps, Moments
+from mechanistic.solvers.discrete_adjoint.step import build
 from mechanistic.solvers.roots import roots
 from mechanistic.solvers.rosenbrock import DENSE, STAGES
 

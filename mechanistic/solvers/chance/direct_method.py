@@ -15,7 +15,7 @@ from mechanistic.codegen.loops import call_code, compiled
 from mechanistic.random.philox import two_numbers
 from mechanistic.random.quantiles import drawn
 from mechanistic.solvers.blocks import LANES
-from mechanistic.solvers.lanes import (
+from mechanistic.solvers.chance.lanes import (
     BAD_DRAW,
     BAD_RATE,
     CASCADE,

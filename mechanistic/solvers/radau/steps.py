@@ -26,9 +26,9 @@ from mechanistic.past_memory import (
     past_width,
 )
 from mechanistic.random import stream_key
-from mechanistic.solvers.delay import CourseSolver
-from mechanistic.solvers.delay_course import Course
-from mechanistic.solvers.past import Before
+from mechanistic.solvers.radau.course import Course
+from mechanistic.solvers.radau.past import Before
+from mechanistic.solvers.radau.solver import CourseSolver
 
 _PIECES = 32  # a cell remembers at first
 _TRIALS = 8

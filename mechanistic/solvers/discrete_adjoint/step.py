@@ -25,7 +25,7 @@ from mechanistic.codegen.system import SCALE
 from mechanistic.codegen.vectors import LANES, Layout
 from mechanistic.errors import ModelError
 from mechanistic.solvers import linear, rosenbrock
-from mechanistic.solvers.discrete_adjoint_code import (
+from mechanistic.solvers.discrete_adjoint.code import (
     emit_adjoint,
     emit_measure,
     emit_outer,

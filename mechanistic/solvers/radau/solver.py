@@ -17,9 +17,9 @@ from mechanistic.codegen.graph import RELATIONS, Node
 from mechanistic.codegen.system import STATE, TIME, System
 from mechanistic.errors import IntegrationError, ModelError, ModelProblem
 from mechanistic.random import stream_key
-from mechanistic.solvers.delay_course import Course
-from mechanistic.solvers.equilibrium import Equilibrium
-from mechanistic.solvers.past import Before, Formulas
+from mechanistic.solvers.radau.course import Course
+from mechanistic.solvers.radau.equilibrium import Equilibrium
+from mechanistic.solvers.radau.past import Before, Formulas
 
 _MOST_JUMPS = 32  # that follow from one, about
 

@@ -1,0 +1,1 @@
+"""Cells that look back: collocation at Radau points, delays in math, delayed events, fast reactions."""
