@@ -66,10 +66,16 @@ class Answers:
         }
 
     def cells(self, asked: Mapping[str, str]) -> dict[str, Any]:
-        """Cells of `frame`: number, place [um], radius [um], and the values of `quantity`."""
+        """Cells of `frame`: number, place [um], radius [um], and the values of `quantity`.
+
+        What goes on in a cell is no number where the cell is dead.
+        """
         run, frame = self.run, self._frame(asked)
         rows = _thinned(len(run.at("cell", frame)), MOST_CELLS)
-        values = self._values(self._quantity(asked), frame)
+        name = self._quantity(asked)
+        values = self._values(name, frame)
+        if name not in _ALWAYS:
+            values = np.where(run.living(frame), values, np.nan)
         volume = run.at("volume", frame)[rows]
         return {
             "total": len(run.at("cell", frame)),
@@ -99,13 +105,18 @@ class Answers:
         }
 
     def course(self, asked: Mapping[str, str]) -> dict[str, Any]:
-        """Median and 10-90 % range of `quantity` over the living cells of each type, at the times that are read."""
+        """Median and 10-90 % range of `quantity` over the living cells of each type, at the times that are read.
+
+        `limits` hold all but 1 % at either end over the whole run: for colours that mean the same at every time.
+        """
         run, name = self.run, self._quantity(asked)
         found: dict[str, Any] = {"time": _plain(run.time[run.read]), "of": {}}
         if name in ("type", "phase"):
             return found
         frames = [self._values(name, f)[run.living(f)] for f in run.read]
         kinds = [run.at("type", f)[run.living(f)] for f in run.read]
+        known = np.concatenate([v[np.isfinite(v)] for v in frames]) if frames else np.empty(0)
+        found["limits"] = _plain(np.quantile(known, (0.01, 0.99)), 6) if known.size else None
         for code, label in enumerate(run.types):
             bands = np.full((3, len(frames)), np.nan)
             for k, (values, types) in enumerate(zip(frames, kinds)):

@@ -27,15 +27,31 @@ function layout(extra) {
 const withUnit = (name, unit) => (unit ? `${name} [${unit}]` : name);
 const unitOf = (name) => run.units[name] || "";
 
+// the same colour means the same value at every time
+const limits = {};
+
+async function course(quantity) {
+  const found = await ask("course", { quantity });
+  if (found.limits && found.limits[0] < found.limits[1]) limits[quantity] = found.limits;
+  return found;
+}
+
+// cells that have the quantity, and the others, which are dead: pale discs below them
+function parted(cells) {
+  const pick = (keep) => Object.fromEntries(Object.entries(cells).map(([k, v]) => [k, Array.isArray(v) ? v.filter((_, i) => keep(i)) : v]));
+  return [pick((i) => cells.value[i] === null), pick((i) => cells.value[i] !== null)];
+}
+
 function colouring(quantity, cells) {
   if (quantity === "type") return { color: cells.type.map((k) => run.colours[run.types[k]]) };
   if (quantity === "phase") return { color: cells.phase.map((k) => run.phase_colours[run.phases[k]]) };
   const bar = { title: { text: withUnit(quantity, unitOf(quantity)), side: "right" }, thickness: 12, outlinewidth: 0 };
-  return { color: cells.value, colorscale: "Viridis", showscale: true, colorbar: bar };
+  const [cmin, cmax] = limits[quantity] || [undefined, undefined];
+  return { color: cells.value, colorscale: "Viridis", cmin, cmax, showscale: true, colorbar: bar };
 }
 
 const words = (cells, k, quantity) => {
-  const value = ["type", "phase"].includes(quantity) ? "" : `<br>${quantity}: ${cells.value[k]}`;
+  const value = ["type", "phase"].includes(quantity) || cells.value[k] === null ? "" : `<br>${quantity}: ${cells.value[k]}`;
   return `cell ${cells.cell[k]}, ${run.types[cells.type[k]]}, ${run.phases[cells.phase[k]]}${value}`;
 };
 
@@ -56,11 +72,10 @@ function extent(cells, field) {
 
 async function drawMap() {
   const quantity = $("quantity").value, name = $("field").value, mine = ++asked;
+  if (!(quantity in limits)) await course(quantity);
   const cells = await ask("cells", { frame, quantity });
   const field = name ? await ask("field", { frame, name }) : null;
   if (mine !== asked) return;
-  const text = cells.cell.map((_, k) => words(cells, k, quantity));
-  const common = { customdata: cells.cell, text, hoverinfo: "text", mode: "markers" };
   const box = extent(cells, field);
   if (!run.box || $("map").dataset.fresh !== "no") run.box = box;
   run.box = { x: [Math.min(run.box.x[0], box.x[0]), Math.max(run.box.x[1], box.x[1])],
@@ -73,11 +88,16 @@ async function drawMap() {
     traces.push({ type: "heatmap", x: field.x, y: field.y, z: field.value, colorscale: "Cividis", opacity: 0.75, colorbar: bar, hoverinfo: "z" });
   }
   const line = { width: 0.5, color: css("--paper") };
-  const size = cells.radius.map((r) => Math.max(3, 2 * r * scale));
-  traces.push({ type: "scatter", x: cells.x, y: cells.y, marker: { ...colouring(quantity, cells), size, line, opacity: 0.9 }, ...common });
+  const [without, having] = parted(cells);
+  for (const [some, look] of [[without, { color: "#8d8a8550" }], [having, colouring(quantity, having)]]) {
+    const size = some.radius.map((r) => Math.max(3, 2 * r * scale));
+    const text = some.cell.map((_, k) => words(some, k, quantity));
+    const common = { customdata: some.cell, text, hoverinfo: "text", mode: "markers" };
+    traces.push({ type: "scatter", x: some.x, y: some.y, marker: { ...look, size, line, opacity: 0.9 }, ...common });
+  }
   const axis = { showgrid: false, zeroline: false, title: { text: "x [um]" } };
   const shown = layout({
-    margin: { l: 52, r: 90, t: 8, b: 40 },
+    margin: { l: 52, r: 90, t: 34, b: 40 },
     xaxis: { ...axis, range: run.box.x, constrain: "domain" },
     yaxis: { ...axis, title: { text: run.solid ? "y [um], all depths" : "y [um]" }, range: run.box.y, scaleanchor: "x", constrain: "domain" },
   });
@@ -98,7 +118,7 @@ function drawHistogram(cells, quantity) {
     return;
   }
   const bars = run.types.map((t, k) => ({
-    type: "histogram", name: t, x: cells.value.filter((_, i) => cells.type[i] === k), marker: { color: run.colours[t] }, opacity: 0.75, nbinsx: 40,
+    type: "histogram", name: t, x: cells.value.filter((v, i) => v !== null && cells.type[i] === k), marker: { color: run.colours[t] }, opacity: 0.75, nbinsx: 40,
   }));
   Plotly.react("histogram", bars, layout({ barmode: "overlay", xaxis: { title: { text: withUnit(quantity, unitOf(quantity)) } }, yaxis: { title: { text: "cells" } } }), options);
 }
@@ -117,7 +137,7 @@ function drawCounts() {
 async function drawCourse() {
   const quantity = $("quantity").value;
   $("course-title").textContent = ["type", "phase"].includes(quantity) ? "Choose a quantity to see it over time" : `${withUnit(quantity, unitOf(quantity))}: median and 80 % of the living cells`;
-  const found = await ask("course", { quantity });
+  const found = await course(quantity);
   const lines = [];
   for (const [type, band] of Object.entries(found.of)) {
     const colour = run.colours[type];

@@ -72,11 +72,15 @@ def test_the_page_is_told_what_the_store_holds(ask, store):
     cells = data(ask, "/api/cells?frame=2&quantity=rate.death")
     assert cells["cell"] == now["cell"].values.tolist() and cells["total"] == now.sizes["cell"]
     assert np.allclose(cells["x"], now["x"].values, rtol=1e-5)
-    assert np.allclose(cells["value"], now["rate.death"].values, rtol=1e-5)
+    dead = np.array([value is None for value in cells["value"]])
+    assert dead.tolist() == np.isin(now["phase"].values, ("apoptotic", "lysed")).tolist()
+    assert np.allclose(np.array(cells["value"], float)[~dead], now["rate.death"].values[~dead], rtol=1e-5)
+    assert None not in data(ask, "/api/cells?frame=2&quantity=volume")["value"]
     field = data(ask, "/api/field?frame=1&name=field.drug")
     assert np.allclose(field["value"], tree["fields/field.drug"].values[1].squeeze(), rtol=1e-5)
     course = data(ask, "/api/course?quantity=rate.death")
     assert course["of"]["a"]["middle"][0] == pytest.approx(0.01, rel=1e-5)
+    assert course["limits"][0] <= course["of"]["a"]["low"][0] <= course["limits"][1]
     one = data(ask, "/api/cell?id=3&quantity=volume")
     assert one["time"][0] == 0 and len(one["time"]) == len(one["value"])
 
