@@ -31,8 +31,9 @@ _MANY = 4000
 _INNER_SEED = 0
 # how much wider an interval of no width must be to hold what lies outside
 _WIDEST = 1e6
-# successive multiples of it, less the whole part, fall evenly however many are taken
-_GOLDEN = 0.6180339887498949
+# successive multiples of each, less the whole part, fall evenly however many are taken, and those of one whatever those
+# of another do: which guess a cell is of, which snapshot an unmoved cell, whose likeness one that stands for others
+_BY_GUESS, _BY_SNAPSHOT, _BY_LIKENESS = (np.sqrt(5) - 1) / 2, np.sqrt(3), np.sqrt(2)
 
 
 def plan(
@@ -101,7 +102,7 @@ def between(
     i, j = _along(mass, (len(start.cells), len(end.cells)), _count(early, late), rng)
     # what tells a cell from the one that stands for it goes along: its own, or that of the cell it becomes
     first, last = early[start.members(i)], late[end.members(j)]
-    ahead = (np.arange(len(i)) * np.sqrt(2) % 1.0 < weight)[:, None]
+    ahead = (np.arange(len(i)) * _BY_LIKENESS % 1.0 < weight)[:, None]
     cells = (1 - weight) * start.cells[i] + weight * end.cells[j]
     cells += np.where(ahead, last - end.cells[j], first - start.cells[i])
     paired = (1 - weight) * _spread(first) + weight * _spread(last)
@@ -190,16 +191,16 @@ def guesses(early: np.ndarray, late: np.ndarray, weight: float, rng: np.random.G
     count = moved[0].shape[1]
     at = np.arange(count)
     unmoved = np.where(
-        (_evenly(count, rng) < weight)[:, None],
+        (_evenly(count, rng, _BY_SNAPSHOT) < weight)[:, None],
         late[at * len(late) // count],
         early[at * len(early) // count],
     )
     return np.concatenate([*moved, unmoved[None]])
 
 
-def _evenly(count: int, rng: np.random.Generator) -> np.ndarray:
+def _evenly(count: int, rng: np.random.Generator, step: float) -> np.ndarray:
     """Numbers (count,) in [0, 1), any neighbouring ones of which are evenly spread."""
-    return (np.arange(count) * _GOLDEN + rng.random()) % 1.0
+    return (np.arange(count) * step + rng.random()) % 1.0
 
 
 def energy_distance(a: np.ndarray, b: np.ndarray) -> float:
@@ -250,7 +251,7 @@ def mixture(
 def _drawn(populations: np.ndarray, shares: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Cells (n, d), each from one of the populations (guess, n, d)."""
     count = populations.shape[1]
-    chosen = np.searchsorted(np.cumsum(shares), _evenly(count, rng), "right")
+    chosen = np.searchsorted(np.cumsum(shares), _evenly(count, rng, _BY_GUESS), "right")
     return populations[np.minimum(chosen, len(shares) - 1), np.arange(count)]
 
 

@@ -121,6 +121,8 @@ def test_a_mixture_is_evenly_drawn():
     unmoved = (drawn[:, None] == told[-1][:, None]).all((1, 2))
     assert unmoved.mean() == pytest.approx(0.75, abs=0.01)
     assert (drawn[~unmoved] == told[0][~unmoved]).all()
+    of_late = (drawn[unmoved][:, None] == late[None]).all(2).any(1)
+    assert of_late.mean() == pytest.approx(0.5, abs=0.03)
 
 
 @pytest.mark.parametrize(
