@@ -220,3 +220,28 @@ def test_a_read_only_folder_is_refused(tmp_path, monkeypatch):
     with pytest.raises(StoreError, match="is read-only"):
         toy.start(tmp_path / "run.zarr")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_run_that_goes_on_while_it_is_looked_at_is_not_damaged(tmp_path, monkeypatch):
+    from sim.store import verify as looking
+
+    writer, state = toy.start(tmp_path / "run.zarr")
+    check, times = looking._check, []
+
+    def slow(path, record):
+        times.append(record.number)
+        if len(times) < 3:
+            for _ in range(4):  # files of the record that was read are written again meanwhile
+                state.advance(writer)
+                state.frame(writer)
+                state.commit(writer, "running")
+        return check(path, record)
+
+    monkeypatch.setattr(looking, "_check", slow)
+    with writer:
+        assert digest(tmp_path / "run.zarr")
+    assert len(times) == 3 and times == sorted(times)
+    monkeypatch.undo()
+    (tmp_path / "run.zarr" / "lineage/cause/c.0").write_bytes(b"")
+    with pytest.raises(ScenarioError, match="lineage/cause"):
+        digest(tmp_path / "run.zarr")
