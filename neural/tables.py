@@ -115,7 +115,7 @@ class _Sheet:
             )
         except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError, csv.Error) as error:
             raise ValueError(f"is not a table ({error})") from None
-        twice = next((name for name, count in Counter(head).items() if count > 1), None)
+        twice = next((name for name, count in Counter(head).items() if name and count > 1), None)
         if twice is not None:
             raise ValueError(
                 f"column '{twice}' is there {head.count(twice)} times; rename or drop all but one"
