@@ -19,11 +19,11 @@ LINE = "#d9d8d4"
 PAPER = "#fdfcfa"
 _VARIABLES = {INK: "var(--ink)", SOFT: "var(--soft)", LINE: "var(--line)", PAPER: "var(--paper)"}
 
-# after Okabe & Ito (2008), evened out for white and near-black paper; vermilion and grey mean death
+# after Okabe & Ito (2008), evened out for white and near-black paper; vermilion, raspberry and grey mean death
 PALETTE = ("#3a7fd5", "#1f9d78", "#c7659e", "#a69b14", "#8a6fd0", "#35a7c9", "#8f5a3c")
 ORANGE = "#e08214"
 LIVING = ("#5b9bd5", "#2fa58b", "#93b93a", "#b28bd6", "#56b4e9", "#7f9cc0")
-DYING = {"apoptotic": "#d95f02", "lysed": "#8d8a85"}
+DYING = {"apoptotic": "#d95f02", "necrotic": "#b5446e", "lysed": "#8d8a85"}
 SEQUENTIAL = "viridis"  # quantities of cells
 FIELD = "cividis"
 NOTHING = "#8d8a8550"  # cells without the quantity shown

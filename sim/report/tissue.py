@@ -29,6 +29,8 @@ from sim.report.style import (
 _MOST_CELLS = 5000
 _MAPS = 4
 _QUANTITIES = 2
+#: of discs; keeps the darkest colour apart from black paper, and the palest from white
+_RIM = "#8d8a85b0"
 _MOST_FIELDS = 6
 
 
@@ -93,7 +95,7 @@ class _Slice:
             offsets=np.column_stack([self.x, self.y]),
             offset_transform=axes.transData,
             facecolors=colours,
-            edgecolors="#00000040",
+            edgecolors=_RIM,
             linewidths=0.3,
             rasterized=True,
         )
@@ -184,7 +186,7 @@ def _legend(figure: Any, colours: dict[str, str]) -> None:
     from matplotlib.lines import Line2D
 
     handles = [
-        Line2D([], [], marker="o", linestyle="", color=c, markeredgecolor="#00000040", label=n)
+        Line2D([], [], marker="o", linestyle="", color=c, markeredgecolor=_RIM, label=n)
         for n, c in colours.items()
     ]
     if handles:

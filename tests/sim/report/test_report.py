@@ -191,3 +191,13 @@ def test_damage_is_named(tmp_path):
     chunk.write_bytes(content)
     with pytest.raises(ScenarioError, match=r"cells/x/c\.0: damaged"):
         write_report(path)
+
+
+def test_every_phase_of_dying_cells_is_dead_to_the_report(tmp_path, monkeypatch):
+    from sim.processes.life_settings import DECAY
+    from sim.report.style import DYING
+
+    assert set(DECAY) == set(DYING)
+    run = RunData(toyrun.write(tmp_path / "r.zarr"))
+    monkeypatch.setattr(type(run), "phases", ["live", "necrotic", "lysed"])
+    assert run.living(4).sum() == run.summary["count"].values[4].sum()
