@@ -47,6 +47,7 @@ _WORDS_OF_PYYAML = (
     ("expected ',' or '}'", "a mapping opened with '{' is not closed, or a comma is missing"),
     ("found unexpected end of stream", "a quoted text is not closed"),
     ("did not find expected", "a bracket or quote is not closed"),
+    ("found '<stream end>'", "the file ends in the middle of this; it may be cut short"),
 )
 
 

@@ -38,6 +38,7 @@ CASES = {
     "beyond Unicode": ('a: "\\U00110000"\n', 1, "an escape that is no character"),
     "open quote": ("a: 1\nb: 'abc\n", 3, "a quoted text is not closed"),
     "open list": ("a: [1, 2\n", 2, "is not closed"),
+    "cut short": ("a: 1\nb: {c: {", 2, "may be cut short"),
     "key that is a list": ("? [a]\n: 1\n", 1, "a key must be text"),
     "deep": ("a: " + "[" * 40 + "]" * 40, 1, "nested deeper than 32 levels"),
     "very deep": ("a: " + "[" * 30000, 1, "nested deeper than 32 levels"),
