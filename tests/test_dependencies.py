@@ -20,6 +20,7 @@ DECLARED = names(PROJECT["dependencies"])
 IMPORTED = {
     "libroadrunner": "roadrunner",
     "POT": "ot",
+    "pillow": "PIL",
     "python-libsbml": "libsbml",
     "python-libsedml": "libsedml",
     "pyyaml": "yaml",
