@@ -31,7 +31,8 @@ def install() -> None:
     """Take over SIGINT and SIGTERM."""
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, _handle)
-    reading, writing = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+    reading, writing = os.pipe()
+    os.set_blocking(writing, False)
     signal.set_wakeup_fd(writing, warn_on_full_buffer=False)
     # signals of a forked process are its own
     os.register_at_fork(after_in_child=lambda: signal.set_wakeup_fd(-1))
