@@ -1,8 +1,6 @@
 """Training: what is refused; that a fit learns, resumes bit for bit, and reads no combination well."""
 
-import errno
 import json
-import os
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,12 +9,10 @@ import pytest
 import torch
 
 from neural import Manipulator
-from neural.checkpoints import Checkpoint
 from neural.errors import Misfit, TrainingError
 from neural.fit_drugs import DrugFit, Plan, held_out_folds, run, training_rows
 from neural.population import CHANNELS
 from neural.scores import combination_scores, relative
-from neural.strict_yaml import read
 from neural.training import load_training, train
 from neural.uncertainty import conformal_quantile, coverage
 from neural.wells import read_wells
@@ -365,87 +361,6 @@ def test_what_a_message_quotes_is_short_and_prints(table, tmp_path):
         messages = [message for *_, message in caught.value.problems]
         assert all(len(m) < 200 and m.isprintable() for m in messages)
         file.write_text(text.replace('"\\em', "m"))
-
-
-@pytest.mark.parametrize(
-    ("content", "line"),
-    [
-        (b"a: 1\nb: caf\xe9\n", 2),
-        (b"a: 1\nb: 2\0\n", 2),
-        (b"a: 1\n\nb: " + b"[" * 40 + b"]" * 40, 3),
-        (b"a: 1\n" * 300000, 1),
-        (b"a: 1\nb: '", 2),
-    ],
-)
-def test_what_is_no_text_of_ours_has_its_line(tmp_path, content, line):
-    file = tmp_path / "t.yaml"
-    file.write_bytes(content)
-    with pytest.raises(TrainingError) as caught:
-        load_training(file)
-    assert [p[1] for p in caught.value.problems] == [line]
-
-
-def test_a_damaged_checkpoint_is_refused_and_a_full_disk_keeps_the_one_before(tmp_path, monkeypatch):
-    kept = Checkpoint(tmp_path / "c", "mark", resume=True)
-    kept.write({"step": 1})
-    assert kept.read() == {"step": 1}
-
-    def full(self, content):
-        with open(self, "wb") as part:
-            part.write(content[:10])
-        raise OSError(errno.ENOSPC, "full")
-
-    with monkeypatch.context() as disk:
-        disk.setattr(Path, "write_bytes", full)
-        with pytest.raises(OSError, match="full"):
-            kept.write({"step": 2})
-    assert kept.read() == {"step": 1} and [p.name for p in tmp_path.iterdir()] == ["c"]
-    whole = (tmp_path / "c").read_bytes()
-    for damaged in (b"", whole[:-40], whole[:99] + bytes([whole[99] ^ 1]) + whole[100:]):
-        (tmp_path / "c").write_bytes(damaged)
-        with pytest.raises(TrainingError, match="damaged"):
-            kept.read()
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("", "empty"),
-        ("# only a comment\n", "empty"),
-        ("- 1\n- 2\n", "must be a mapping"),
-        ("a: 1\n---\nb: 2\n", "second document"),
-        ("a: &x 1\nb: *x\n", "anchor not allowed"),
-        ("a: !!python/object/apply:os.mkdir [PWNED]\n", "tag not allowed"),
-        ("a: 1\na: 2\n", "given twice"),
-        ("a: [1, 2\n", "not valid YAML"),
-        ("a: " + "[" * 5000, "nested deeper"),
-        ("a:\n\t- 1\n", "not valid YAML"),
-    ],
-)
-def test_yaml_that_is_refused(text, message):
-    with pytest.raises(TrainingError, match=message):
-        read(text, "t.yaml")
-
-
-def test_what_is_not_a_text_file_is_refused_without_blocking(tmp_path):
-    os.mkfifo(tmp_path / "fifo.yaml")
-    (tmp_path / "bytes.yaml").write_bytes(b"\xff\xfe\x00")
-    for path in (
-        tmp_path / "fifo.yaml",
-        tmp_path / "bytes.yaml",
-        tmp_path,
-        "/dev/zero",
-        tmp_path / "no",
-        "a\0b",
-    ):
-        with pytest.raises(TrainingError):
-            load_training(path)
-
-
-def test_yaml_numbers_are_numbers_and_words_are_words():
-    content, lines = read("a: 1e-3\nb: 010\nc: yes\nd: '5'\ne:\n  f: 1.5\n", "t.yaml")
-    assert content == {"a": 1e-3, "b": 10, "c": "yes", "d": "5", "e": {"f": 1.5}}
-    assert lines["e.f"] == 6
 
 
 def test_conformal_quantile_covers_new_units():
