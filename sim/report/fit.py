@@ -161,6 +161,8 @@ def _table(result: Mapping[str, Any]) -> Figure:
 
 
 def _interval(low: float | None, high: float | None) -> str:
+    if low is None and high is None:
+        return "cannot be told"
     ends = ["no end" if v is None else plain_number(v) for v in (low, high)]
     return " to ".join(ends)
 

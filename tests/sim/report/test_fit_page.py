@@ -30,7 +30,7 @@ def test_courses_are_drawn_where_there_are_times():
     assert "Dots were measured; lines join what the fitted model says" in html
     assert "Simulated over measured" not in html
     assert "2 of 3" in html and "k and v can change together" in html
-    assert "0.4 to 0.6" in html and "no end to no end" in html
+    assert "0.4 to 0.6" in html and "cannot be told" in html
 
 
 @pytest.mark.parametrize("times", [[np.inf, np.inf], [5.0, 5.0]])
