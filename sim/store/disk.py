@@ -19,6 +19,11 @@ PARTIAL = ".partial"
 _GIB = 1024**3
 _MOST_OPEN = 200
 _AT_ONCE = 8  # threads that wait for the disk
+_ADVICE = {
+    errno.ENOSPC: "; free space",
+    errno.EDQUOT: "; free space",
+    errno.EFBIG: "; raise the limit (ulimit -f)",
+}
 T = TypeVar("T")
 
 
@@ -33,13 +38,8 @@ def disk_errors(path: Path, when: str = "", *, kept: bool = True) -> Iterator[No
     try:
         yield
     except OSError as error:
-        full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-        advice = (
-            ("; free space" if error.errno != errno.EFBIG else "; raise the limit (ulimit -f)")
-            if full
-            else ""
-        )
-        advice += " and resume" if full and when and kept else ""
+        advice = _ADVICE.get(error.errno or 0, "")
+        advice += " and resume" if advice and when and kept else ""
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise StoreError(f"{path}: {reason}{when}{advice}") from error
 

@@ -168,6 +168,14 @@ def test_relative_ppERK_is_one_at_every_dose_unless_the_cell_differs(egfr):
         assert steady(egfr, ["ppERK_relative"], inhibitor=dose, k_mek=18.5759)[0] < 0.3
 
 
+def test_a_dose_does_not_make_cells_look_hyperactive_until_their_ppERK_has_fallen(egfr):
+    for dose in (0.037, 0.3, 1.0):
+        relative = course(egfr, np.linspace(0, 240, 241), ["ppERK_relative"], inhibitor=dose)[:, 0]
+        assert relative[0] == pytest.approx(1, abs=1e-5)
+        assert abs(relative - 1).max() < 0.35
+        assert abs(relative[30:] - 1).max() < 0.1
+
+
 # ---- p53 and Mdm2: Geva-Zatorsky et al. 2006, Mol Syst Biol 2:2006.0033
 
 

@@ -117,14 +117,14 @@ def test_written_files_hold_the_course(model, tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".nc", ".zarr"])
-def test_a_full_disk_is_told_by_name_and_leaves_nothing(model, tmp_path, suffix):
+def test_no_room_for_a_file_is_told_by_name_and_leaves_nothing(model, tmp_path, suffix):
     request = Request(model, 0.0, 1.0, 4000)
     course, output = time_course(request), tmp_path / "results" / f"out{suffix}"
     output.parent.mkdir()
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (300, hard))
     try:
-        with pytest.raises(StoreError, match=f"out{suffix}: .*; free space") as caught:
+        with pytest.raises(StoreError, match=f"out{suffix}: .*; raise the limit") as caught:
             write(course, request, output)
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
