@@ -72,7 +72,7 @@ def fitted(file: Path, request: FitRequest, output: Path | None, say: Callable[[
             f"start {start + 1} of {request.starts}: log-posterior {found.log_posterior:.6g} ({found.reason})"
         )
 
-    interrupts.guard(True)
+    interrupts.guard(output is not None)
     kept = None if output is None else output / "fit.jsonl"
     try:
         with _in_words(file):
