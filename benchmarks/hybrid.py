@@ -130,7 +130,7 @@ def beside_roadrunner(
 
     hybrid = Hybrid(load_model(model_file), [joint])
     ids = hybrid.weight_ids(joint.name)
-    output = hybrid.pathway.state_ids[-1]
+    output = [s for s in hybrid.pathway.state_ids if s in hybrid.pathway.species_ids][-1]
     roadrunner.Logger.setLevel(roadrunner.Logger.LOG_FATAL)
     runner = roadrunner.RoadRunner(hybrid.model.to_sbml())
     runner.timeCourseSelections = [f"[{output}]"]

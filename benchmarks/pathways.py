@@ -62,12 +62,20 @@ class _RoadRunner:
         self.runner = roadrunner.RoadRunner(model.network.source)
         self.runner.setIntegrator("cvode")
         self.runner.timeCourseSelections = []
-        ids = list(self.runner.model.getFloatingSpeciesIds())
-        self.at = np.array([ids.index(name) for name in model.network.state_ids], dtype=np.int32)
+        inner, states = self.runner.model, model.network.state_ids
+        self.parts = []  # how to set and get some states, where they are there, and which of ours they are
+        for ids, put, take in (
+            (inner.getFloatingSpeciesIds(), inner.setFloatingSpeciesAmounts, inner.getFloatingSpeciesAmounts),
+            (inner.getGlobalParameterIds(), inner.setGlobalParameterValues, inner.getGlobalParameterValues),
+        ):
+            ours = [k for k, name in enumerate(states) if name in ids]
+            there = np.array([ids.index(states[k]) for k in ours], dtype=np.int32)
+            if ours:
+                self.parts.append((put, take, there, ours))
 
     def run(self, start: Array, dt: float, calls: int, rtol: float = 1e-6, atol: float = 1e-12) -> Array:
         """The amounts (cell, state) after `calls` calls of `dt`."""
-        runner, model, at, end = self.runner, self.runner.model, self.at, start.copy()
+        runner, model, end = self.runner, self.runner.model, start.copy()
         integrator = runner.getIntegrator()
         integrator.setValue("relative_tolerance", rtol)
         integrator.setValue("absolute_tolerance", atol)
@@ -75,9 +83,11 @@ class _RoadRunner:
         for row in end:
             for call in range(calls):
                 model.setTime(call * dt)
-                model.setFloatingSpeciesAmounts(at, row)
+                for put, _, there, ours in self.parts:
+                    put(there, row[ours])
                 runner.simulate(call * dt, (call + 1) * dt, 2)
-                row[:] = model.getFloatingSpeciesAmounts()[at]
+                for _, take, there, ours in self.parts:
+                    row[ours] = take()[there]
         return end
 
 

@@ -10,13 +10,14 @@ from sim import Scenario
 from sim.interpret.explain import explain
 
 QUICKSTART = Path(__file__).resolve().parents[3] / "scenarios" / "quickstart.yaml"
-#: a few hours of enough cells for every line to tell
+#: a few hours of enough cells, and drug, for every line to tell
 SMALL = {
     "cells.pc9.count": "120",
     "time.stop": "4 h",
     "time.save_every": "4 h",
     "instruments.incucyte.every": "4 h",
     "perturbations[0].at": "1 min",
+    "perturbations[0].to": "1 uM",
 }
 
 
