@@ -230,18 +230,20 @@ def _limits(values: list[np.ndarray]) -> tuple[float, float]:
 
 def _mapped(values: np.ndarray, low: float, high: float) -> Any:
     import matplotlib as mpl
+    from matplotlib.colors import to_rgba
 
     colours = mpl.colormaps[SEQUENTIAL](np.clip((values - low) / (high - low), 0, 1))
-    colours[~np.isfinite(values)] = mpl.colors.to_rgba(NOTHING)
+    colours[~np.isfinite(values)] = to_rgba(NOTHING)
     return colours
 
 
 def _bar(
     figure: Any, axes: list[Any], low: float, high: float, label: str, colours: str = SEQUENTIAL
 ) -> None:
-    import matplotlib as mpl
+    from matplotlib.cm import ScalarMappable
+    from matplotlib.colors import Normalize
 
-    scale = mpl.cm.ScalarMappable(mpl.colors.Normalize(low, high), colours)
+    scale = ScalarMappable(Normalize(low, high), colours)
     bar = figure.colorbar(scale, ax=axes, aspect=22, pad=0.01, fraction=0.03)
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0)
