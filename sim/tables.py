@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sim.errors import ScenarioError, StoreError, escaped
-from sim.store.disk import disk_errors
+from sim.store.disk import discard, disk_errors
 
 if TYPE_CHECKING:
     import xarray
@@ -109,6 +108,6 @@ def whole(output: Path) -> Iterator[Path]:
             part.replace(output)
     finally:
         if part.is_dir():
-            shutil.rmtree(part, ignore_errors=True)
+            discard(part)
         else:
             part.unlink(missing_ok=True)

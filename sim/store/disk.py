@@ -8,6 +8,7 @@ import hashlib
 import itertools
 import os
 import shutil
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,6 +20,7 @@ PARTIAL = ".partial"
 _GIB = 1024**3
 _MOST_OPEN = 200
 _AT_ONCE = 8  # threads that wait for the disk
+_TRIES, _PAUSE = 40, 0.05  # times that a folder is removed before it is let be, and seconds between them
 _ADVICE = {
     errno.ENOSPC: "; free space",
     errno.EDQUOT: "; free space",
@@ -42,6 +44,15 @@ def disk_errors(path: Path, when: str = "", *, kept: bool = True) -> Iterator[No
         advice += " and resume" if advice and when and kept else ""
         reason = os.strerror(error.errno) if error.errno else str(error)
         raise StoreError(f"{path}: {reason}{when}{advice}") from error
+
+
+def discard(folder: Path) -> None:
+    """Remove what a writer left that failed; threads of it may still be putting files there."""
+    for _ in range(_TRIES):
+        if not folder.exists():
+            return
+        shutil.rmtree(folder, ignore_errors=True)
+        time.sleep(_PAUSE)
 
 
 def require_space(folder: Path, needed: int) -> None:

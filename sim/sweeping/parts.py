@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sim.errors import ScenarioError
-from sim.store.disk import disk_errors, own_folder, replace_files
+from sim.store.disk import discard, disk_errors, own_folder, replace_files
 from sim.store.place import appear, beside, recover
 from sim.sweeping.form import Sweep
 
@@ -155,7 +155,7 @@ def write_dataset(dataset: xr.Dataset, path: Path) -> None:
             dataset.to_zarr(beside(path, "new"), mode="w-")
             appear(beside(path, "new"), path)
         finally:
-            shutil.rmtree(beside(path, "new"), ignore_errors=True)
+            discard(beside(path, "new"))
 
 
 def _coordinate(name: str, key: str, values: tuple[str, ...]) -> tuple:
