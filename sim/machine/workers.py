@@ -132,6 +132,9 @@ def pool(scheduler: str = "local", count: int | None = None) -> Iterator[Workers
         "distributed.scheduler.allowed-failures": RETRIES,
         "distributed.admin.log-format": "%(message)s",
     }
+    # connections that end as workers are let go are no news, and a cluster is silent only until it closes
+    for handler in logging.getLogger("distributed").handlers:
+        handler.setLevel(logging.CRITICAL)
     with dask.config.set(settings):
         if scheduler != "local":
             with _client(scheduler) as client:
@@ -164,7 +167,7 @@ def _local(count: int) -> LocalCluster:
             host="127.0.0.1",
             # no page, and no port that another sweep may have
             scheduler_kwargs={"dashboard": False, "dashboard_address": "127.0.0.1:0"},
-            silence_logs=logging.CRITICAL,
+            silence_logs=logging.CRITICAL,  # in the workers
             memory_limit=0,
         )
     except RuntimeError:
